@@ -1,0 +1,24 @@
+# The two commands: `make demo` and `make test` set up everything that they need.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXTRAS ?= offline,media,trackers,test
+
+.PHONY: demo test env lint clean
+env: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints/cpu.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints/cpu.txt torch
+	$(BIN)/pip install --quiet --constraint constraints/cpu.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+test: env
+	$(BIN)/ruff check .
+	$(BIN)/pytest
+
+lint: env
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) demo_out
