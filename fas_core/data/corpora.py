@@ -1,0 +1,102 @@
+"""All corpora by name: `read_corpus` counts what is left out, `load_corpus` gives the clips."""
+
+import logging
+import os
+from pathlib import Path
+
+from datasets import Dataset
+
+from fas_core.data import acted, conversational
+from fas_core.data import manifest as tabled
+from fas_core.data.exclusions import ExclusionList
+from fas_core.data.reading import CorpusReader, Reading
+from fas_core.errors import CorpusError
+
+logger = logging.getLogger(__name__)
+
+CORPORA: dict[str, CorpusReader] = {
+    reader.name: reader
+    for reader in (
+        CorpusReader(
+            "ravdess",
+            acted.ravdess,
+            "the folders Actor_01 to Actor_24",
+            "Actor_01/03-01-05-01-01-01-01.wav",
+        ),
+        CorpusReader("tess", acted.tess, "files actress_word_emotion", "OAF_Fear/OAF_back_fear.wav"),
+        CorpusReader("emodb", acted.emodb, "files speaker, text, emotion letter, version", "wav/03a01Fa.wav"),
+        CorpusReader("urdu", acted.urdu, "the folders Angry, Happy, Neutral, Sad", "Angry/SM1_F10_A010.wav"),
+        CorpusReader("emovo", acted.emovo, "the folders f1 to m3", "f1/dis-f1-b1.wav"),
+        CorpusReader("crema-d", acted.crema_d, "the folder AudioWAV", "AudioWAV/1001_DFA_ANG_XX.wav"),
+        CorpusReader("savee", acted.savee, "the folders DC, JE, JK, KL, or files DC_a01.wav", "DC/a01.wav"),
+        CorpusReader(
+            "esd",
+            conversational.esd,
+            "the folders 0001 to 0020 by emotion",
+            "0011/Angry/train/0011_000401.wav",
+        ),
+        CorpusReader(
+            "meld",
+            conversational.meld,
+            "train_sent_emo.csv, dev_sent_emo.csv, test_sent_emo.csv and their clips",
+            "train_splits/dia0_utt0.mp4",
+        ),
+        CorpusReader(
+            "iemocap",
+            conversational.iemocap,
+            "the folders Session1 to Session5 with dialog/EmoEvaluation and sentences/wav",
+            "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav",
+        ),
+        CorpusReader("case", tabled.case, "a table of file, text, acoustic and semantic emotion", "case.csv"),
+        CorpusReader("emo-emilia", tabled.emo_emilia, "Emo-Emilia-ALL.jsonl", "Emo-Emilia-ALL.jsonl"),
+        CorpusReader("manifest", tabled.manifest, "a table with columns audio and emotion", "manifest.jsonl"),
+    )
+}
+
+
+def read_corpus(name: str, root: str | Path, **options) -> Reading:
+    """Reads a corpus in its official layout; the table is in memory, audio is not opened.
+
+    Args:
+        name: a key of `CORPORA`.
+        root: the corpus's folder; for a corpus that is a table also the table itself.
+        options: of that corpus (`CORPORA[name].options`), such as fold for RAVDESS.
+
+    Raises:
+        CorpusError: unknown name or option, or a folder of another layout.
+    """
+    if name not in CORPORA:
+        raise CorpusError(f"corpus {name!r} is not known; expected one of {', '.join(sorted(CORPORA))}")
+    reader = CORPORA[name]
+    if "table" in reader.options and Path(root).expanduser().is_file():
+        root, options = Path(root).parent, {**options, "table": Path(root).name}
+    return reader(root, **options)
+
+
+def load_corpus(
+    name: str, root: str | Path, *, fold: int | None = None, exclude: str | Path | None = None, **options
+) -> Dataset:
+    """The clips of a corpus with columns id, audio (absolute path), emotion, semantic_emotion, text, speaker,
+    language, corpus, split; all strings, None where the corpus does not say. What is left out is logged.
+
+    Args:
+        fold: for corpora with folds (RAVDESS 1 to 6, IEMOCAP 1 to 5).
+        exclude: an exclusion list that `python -m fas_core.data check` wrote for the same folder.
+
+    Raises:
+        CorpusError: as `read_corpus`; a list that cannot be read, or that leaves nothing.
+    """
+    if fold is not None:
+        options["fold"] = fold
+    reading = read_corpus(name, root, **options)
+    if exclude is None:
+        return reading.dataset
+    listed = ExclusionList.load(exclude)
+    kept = listed.apply(reading, root if os.path.isdir(root) else Path(root).parent)
+    left_out = len(reading.dataset) - len(kept.dataset)
+    # A list of another folder would be a silent no-op: say so.
+    level = logging.WARNING if listed.files and not left_out else logging.INFO
+    logger.log(level, "%s: %d clips left out by %s (%d entries)", name, left_out, exclude, len(listed.files))
+    if len(kept.dataset) == 0:
+        raise CorpusError(f"exclude={exclude}: leaves no clip of {name} in {root}")
+    return kept.dataset

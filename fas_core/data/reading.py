@@ -1,0 +1,173 @@
+"""From the clips that a reader finds to one table with the columns that training and evaluation share."""
+
+import inspect
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset, Features, Value
+
+from fas_core.errors import CorpusError
+from fas_core.labels import CORPUS_LABELS, map_label, unplaced_reason
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("id", "audio", "emotion", "semantic_emotion", "text", "speaker", "language", "corpus", "split")
+FEATURES = Features({column: Value("string") for column in COLUMNS})
+
+# In the order of preference where one clip lies there in several formats; containers with video come last.
+AUDIO_SUFFIXES = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".opus", ".mp3", ".m4a", ".webm", ".mp4")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip as a reader finds it; labels are still those of the corpus.
+
+    Args:
+        name: the corpus's own name of the clip, unique within it.
+        path: the audio file.
+        label: raw label of the tone.
+        speaker: name of the speaker, unique within the corpus; None where nobody says.
+        split: "train", "validation" or "test".
+        text: the words, where the corpus gives them.
+        language: ISO 639-1 code.
+        semantic_label: raw label of the words, where somebody annotated them.
+        corpus: where a table mixes corpora; otherwise the reader's.
+        problem: why the clip cannot be used; it is then counted under these words.
+    """
+
+    name: str
+    path: Path
+    label: str = ""
+    speaker: str | None = None
+    split: str = "test"
+    text: str | None = None
+    language: str | None = None
+    semantic_label: str | None = None
+    corpus: str | None = None
+    problem: str | None = None
+
+
+@dataclass
+class Reading:
+    """What a reader gives: `dataset` with the columns `COLUMNS`, and `excluded`, why -> number of clips."""
+
+    dataset: Dataset
+    excluded: Counter
+
+
+@dataclass(frozen=True)
+class CorpusReader:
+    """A corpus that can be read: `reader(root, **options) -> Reading`.
+
+    Args:
+        name: key of the corpus, also of its label table.
+        clips: finds the clips below a folder; its keyword arguments are the options.
+        layout: the folder's layout in words, for the error message.
+        example: one path of that layout.
+    """
+
+    name: str
+    clips: Callable[..., Iterable[Clip]]
+    layout: str
+    example: str
+
+    def __call__(self, root: str | Path, **options) -> Reading:
+        folder = Path(os.path.abspath(Path(root).expanduser()))
+        if not folder.is_dir():
+            raise CorpusError(f"{root}: no such folder; {self._expected()}")
+        unknown = set(options) - set(self.options)
+        if unknown:
+            takes = ", ".join(self.options) or "none"
+            raise CorpusError(f"{self.name}: no option {', '.join(sorted(unknown))}; it takes {takes}")
+        reading = _table(self.name, self.clips(folder, **options))
+        if len(reading.dataset) == 0:
+            found = _counts(reading.excluded) or "no audio file"
+            raise CorpusError(f"{root}: no clip of {self.name} here (found: {found}); {self._expected()}")
+        _log(self.name, reading)
+        return reading
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the options that this corpus takes, such as fold."""
+        parameters = inspect.signature(self.clips).parameters.values()
+        return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+    def _expected(self) -> str:
+        return f"expected the folder that holds {self.layout}, such as {self.example}"
+
+
+def audio_files(root: Path) -> list[Path]:
+    """Audio files below a folder by extension, hidden ones left out; best format first, then by path."""
+    found = (path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+    visible = (path for path in found if not path.name.startswith("."))  # "._name.wav" of macOS archives
+    return sorted(visible, key=lambda path: (AUDIO_SUFFIXES.index(path.suffix.lower()), path.as_posix()))
+
+
+def _table(corpus: str, clips: Iterable[Clip]) -> Reading:
+    excluded: Counter = Counter()
+    unplaced_words: Counter = Counter()
+    rows: dict[str, dict] = {}
+    for clip in clips:
+        row = _row(clip.corpus or corpus, clip)
+        problem = clip.problem or unplaced_reason(_label_table(row["corpus"]), clip.label)
+        if problem is None and row["id"] in rows:
+            problem = "second copy of a clip"  # some archives hold the whole corpus twice, or in two formats
+        if problem is not None:
+            excluded[problem] += 1
+            continue
+        rows[row["id"]] = row
+        if clip.semantic_label and row["semantic_emotion"] is None:
+            unplaced_words[clip.semantic_label] += 1
+    if unplaced_words:
+        logger.warning("%s: semantic emotions left empty (%s)", corpus, _counts(unplaced_words))
+    ordered = [rows[key] for key in sorted(rows)]
+    columns = {column: [row[column] for row in ordered] for column in COLUMNS}
+    return Reading(Dataset.from_dict(columns, features=FEATURES), excluded)
+
+
+def _row(corpus: str, clip: Clip) -> dict:
+    table = _label_table(corpus)
+    return {
+        "id": f"{corpus}/{clip.name}",
+        "audio": str(clip.path),
+        "emotion": map_label(table, clip.label),
+        "semantic_emotion": map_label(table, clip.semantic_label) if clip.semantic_label else None,
+        "text": clip.text,
+        "speaker": clip.speaker,
+        "language": clip.language,
+        "corpus": corpus,
+        "split": clip.split,
+    }
+
+
+def _label_table(corpus: str) -> str:
+    """A corpus of the user's own, named in a manifest, is labelled in plain words."""
+    return corpus if corpus in CORPUS_LABELS else "manifest"
+
+
+def _counts(excluded: Counter) -> str:
+    return ", ".join(f"{reason}: {count}" for reason, count in excluded.most_common())
+
+
+def _log(corpus: str, reading: Reading) -> None:
+    """One line; what the label tables leave out by design is information, anything else deserves a look."""
+    by_design = all(reason.endswith("has no place") for reason in reading.excluded)
+    logger.log(
+        logging.INFO if by_design else logging.WARNING,
+        "%s: %d clips, %d left out%s",
+        corpus,
+        len(reading.dataset),
+        reading.excluded.total(),
+        f" ({_counts(reading.excluded)})" if reading.excluded else "",
+    )
+
+
+def by_name(root: Path, parse: Callable[[Path], Clip | None]) -> Iterator[Clip]:
+    """Clips of a corpus that says everything in a file's path; `parse` gives None where it cannot read it."""
+    for path in audio_files(root):
+        clip = parse(path)
+        yield clip if clip is not None else Clip(path.stem, path, problem="file name of another form")

@@ -1,0 +1,267 @@
+"""The seven emotions of every logit, and the one place that maps the labels of each corpus onto them.
+
+A label without a place among the seven maps to None: such clips are left out and counted, never guessed. In
+the tables "our choice" marks what the corpus leaves open; every other line only renames.
+"""
+
+from fas_core.errors import CorpusError
+
+EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+# The seven in the words that corpora use for them; anything else has to be said corpus by corpus.
+_SYNONYMS = {
+    "angry": ("angry", "anger"),
+    "disgust": ("disgust", "disgusted"),
+    "fear": ("fear", "fearful"),
+    "happy": ("happy", "happiness", "joy"),
+    "neutral": ("neutral",),
+    "sad": ("sad", "sadness"),
+    "surprise": ("surprise", "surprised"),
+}
+_PLAIN: dict[str, str | None] = {word: emotion for emotion, words in _SYNONYMS.items() for word in words}
+
+CORPUS_LABELS: dict[str, dict[str, str | None]] = {
+    # Poria et al., ACL 2019: the seven classes of the *_sent_emo.csv files.
+    "meld": {
+        "anger": "angry",
+        "disgust": "disgust",
+        "fear": "fear",
+        "joy": "happy",
+        "neutral": "neutral",
+        "sadness": "sad",
+        "surprise": "surprise",
+    },
+    # Busso et al., LREC 2008: categories of EmoEvaluation. Excitement as happiness is the usual merge of the
+    # literature; frustration, other and "no agreement" (xxx) have no place.
+    "iemocap": {
+        "ang": "angry",
+        "dis": "disgust",
+        "fea": "fear",
+        "hap": "happy",
+        "exc": "happy",
+        "neu": "neutral",
+        "sad": "sad",
+        "sur": "surprise",
+        "fru": None,
+        "xxx": None,
+        "oth": None,
+    },
+    # Bagher Zadeh et al., ACL 2018: six emotions; "neutral" is what is left when all six are rated zero.
+    "cmu-mosei": dict(_PLAIN),
+    # Lian et al., MER 2024: six classes. Worry is not simply fear, so it is left out (our choice).
+    "mer2024": {
+        "angry": "angry",
+        "happy": "happy",
+        "neutral": "neutral",
+        "sad": "sad",
+        "surprise": "surprise",
+        "worried": None,
+    },
+    # Livingstone and Russo, PLOS ONE 2018: third field of the file name. Calm as neutral, as in the
+    # FAS paper.
+    "ravdess": {
+        "01": "neutral",
+        "02": "neutral",
+        "03": "happy",
+        "04": "sad",
+        "05": "angry",
+        "06": "fear",
+        "07": "disgust",
+        "08": "surprise",
+    },
+    # Zhou et al., Speech Communication 2022: folder names.
+    "esd": {"angry": "angry", "happy": "happy", "neutral": "neutral", "sad": "sad", "surprise": "surprise"},
+    # Huang et al. 2026: seven classes; the words of its table are not published, so the plain ones are taken.
+    "case": dict(_PLAIN),
+    # Zhao et al. 2025 (C2SER): field "emotion" of Emo-Emilia-ALL.jsonl, seven classes.
+    "emo-emilia": dict(_PLAIN),
+    # Costantini et al., LREC 2014: disgusto, gioia, neutrale, paura, rabbia, sorpresa, tristezza.
+    "emovo": {
+        "dis": "disgust",
+        "gio": "happy",
+        "neu": "neutral",
+        "pau": "fear",
+        "rab": "angry",
+        "sor": "surprise",
+        "tri": "sad",
+    },
+    # Burkhardt et al., Interspeech 2005: sixth letter of the file name (Wut, Langeweile, Ekel, Angst, Freude,
+    # Trauer, neutral).
+    "emodb": {
+        "w": "angry",
+        "e": "disgust",
+        "a": "fear",
+        "f": "happy",
+        "n": "neutral",
+        "t": "sad",
+        "l": None,
+    },
+    # Pichora-Fuller and Dupuis 2020: last field of the file name; "ps" is pleasant surprise.
+    "tess": {
+        "angry": "angry",
+        "disgust": "disgust",
+        "fear": "fear",
+        "happy": "happy",
+        "neutral": "neutral",
+        "sad": "sad",
+        "ps": "surprise",
+    },
+    # Cao et al., IEEE Trans. Affective Computing 2014: third field of the file name, the intended emotion.
+    "crema-d": {
+        "ang": "angry",
+        "dis": "disgust",
+        "fea": "fear",
+        "hap": "happy",
+        "neu": "neutral",
+        "sad": "sad",
+    },
+    # Haq and Jackson, AVSP 2009: letters before the sentence number.
+    "savee": {
+        "a": "angry",
+        "d": "disgust",
+        "f": "fear",
+        "h": "happy",
+        "n": "neutral",
+        "sa": "sad",
+        "su": "surprise",
+    },
+    # CASIA Chinese emotional corpus (Institute of Automation): folder names, six classes.
+    "casia": {
+        "angry": "angry",
+        "fear": "fear",
+        "happy": "happy",
+        "neutral": "neutral",
+        "sad": "sad",
+        "surprise": "surprise",
+    },
+    # Zhao et al., ACL 2022: final_main_emo of annotation.json.
+    "m3ed": {
+        "anger": "angry",
+        "disgust": "disgust",
+        "fear": "fear",
+        "happy": "happy",
+        "neutral": "neutral",
+        "sad": "sad",
+        "surprise": "surprise",
+    },
+    # Adigwe et al. 2018: folder names in both spellings of its releases. Amused as happy: our choice.
+    "emov-db": {
+        "amused": "happy",
+        "angry": "angry",
+        "anger": "angry",
+        "disgust": "disgust",
+        "disgusted": "disgust",
+        "neutral": "neutral",
+        "sleepy": None,
+        "sleepiness": None,
+    },
+    # Landry et al. 2020: third field of the file name. Excitement, pleasure and disappointment are classes of
+    # their own beside happy and sad there, so they are left out rather than merged (our choice).
+    "asvp-esd": {
+        "01": None,
+        "02": "neutral",
+        "03": "happy",
+        "04": "sad",
+        "05": "angry",
+        "06": "fear",
+        "07": "disgust",
+        "08": "surprise",
+        "09": None,
+        "10": None,
+        "11": None,
+        "12": None,
+        "13": None,
+    },
+    # Duville et al. 2021 (Mexican Spanish): first field of the file name, in English.
+    "mesd": {
+        "anger": "angry",
+        "disgust": "disgust",
+        "fear": "fear",
+        "happiness": "happy",
+        "neutral": "neutral",
+        "sadness": "sad",
+    },
+    # Steidl 2009; Schuller et al., Interspeech 2009 challenge: five classes, as words and as letters. Anger
+    # there also holds touchy and reprimanding. Positive (motherese, joyful) as happy: our choice.
+    "fau-aibo": {
+        "anger": "angry",
+        "a": "angry",
+        "emphatic": None,
+        "e": None,
+        "neutral": "neutral",
+        "n": "neutral",
+        "positive": "happy",
+        "p": "happy",
+        "rest": None,
+        "r": None,
+    },
+    # Latif et al., FIT 2018: folder names, and the letter of the file name.
+    "urdu": {
+        "angry": "angry",
+        "a": "angry",
+        "happy": "happy",
+        "h": "happy",
+        "neutral": "neutral",
+        "n": "neutral",
+        "sad": "sad",
+        "s": "sad",
+    },
+    # Tables of the user's own: the plain words only.
+    "manifest": dict(_PLAIN),
+}
+
+# What a code stands for, for the labels that are left out: a count of "l" would tell a reader nothing.
+_CODE_NAMES = {
+    "emodb": {"l": "boredom"},
+    "iemocap": {"fru": "frustration", "xxx": "no agreement (xxx)", "oth": "other"},
+    "asvp-esd": {
+        "01": "boredom",
+        "09": "excitement",
+        "10": "pleasure",
+        "11": "pain",
+        "12": "disappointment",
+        "13": "breath",
+    },
+    "fau-aibo": {"e": "emphatic", "r": "rest"},
+}
+
+
+def map_label(corpus: str, raw: str) -> str | None:
+    """One of `EMOTIONS` for a raw label of a corpus; None where it has no place or is unknown.
+
+    Case and surrounding space do not matter.
+
+    Raises:
+        CorpusError: the corpus has no table.
+
+    >>> map_label("tess", "PS")
+    'surprise'
+    >>> map_label("emodb", "L") is None
+    True
+    """
+    return _table(corpus).get(_normal(raw))
+
+
+def unplaced_reason(corpus: str, raw: str) -> str | None:
+    """Why a raw label gives no emotion, as it is counted in `Reading.excluded`; None where it gives one.
+
+    >>> unplaced_reason("emodb", "L"), unplaced_reason("emodb", "Q"), unplaced_reason("emodb", "W")
+    ('boredom has no place', 'unknown label: Q', None)
+    """
+    table, label = _table(corpus), _normal(raw)
+    if label not in table:
+        return f"unknown label: {str(raw).strip()}"
+    if table[label] is not None:
+        return None
+    return f"{_CODE_NAMES.get(corpus, {}).get(label, label)} has no place"
+
+
+def _table(corpus: str) -> dict[str, str | None]:
+    if corpus not in CORPUS_LABELS:
+        known = ", ".join(sorted(CORPUS_LABELS))
+        raise CorpusError(f"corpus {corpus!r} has no label table; expected one of {known}")
+    return CORPUS_LABELS[corpus]
+
+
+def _normal(raw: str) -> str:
+    return str(raw).strip().lower()
