@@ -31,8 +31,8 @@ CORPUS_LABELS: dict[str, dict[str, str | None]] = {
         "sadness": "sad",
         "surprise": "surprise",
     },
-    # Busso et al., LREC 2008: categories of EmoEvaluation. Excitement as happiness is the usual merge of the
-    # literature; frustration, other and "no agreement" (xxx) have no place.
+    # Busso et al., Language Resources and Evaluation 2008: EmoEvaluation. Excitement as happiness is the
+    # usual merge; frustration, other and "no agreement" (xxx) have no place.
     "iemocap": {
         "ang": "angry",
         "dis": "disgust",
