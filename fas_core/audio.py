@@ -1,0 +1,341 @@
+"""Audio in: any file, bytes, file object or array becomes mono float32 at 16 kHz, or one clear error.
+
+Down-mix is the mean over channels; resampling is soxr's high-quality filter. Everything is decoded, mixed and
+resampled in blocks, so memory follows the result and not the file, and limits hold for what is decoded, not
+only for what a header claims.
+"""
+
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from numbers import Real
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import soxr
+
+from fas_core.errors import AudioError
+from fas_core.media import BLOCK_FRAMES, Decoded, decode, downmix
+
+SAMPLE_RATE = 16_000
+SILENCE = 10 ** (-90 / 20)  # -90 dBFS: the last bit of a 16-bit file, switching
+LARGEST_AMPLITUDE = 1e12  # beyond any integer scale; squares of it still fit float32
+RATES = (4_000, 384_000)  # Hz
+CHANNELS = 64
+SOURCES = "a path, bytes, a binary file object, or an array with sampling_rate"
+AUDIO_SUFFIXES = frozenset(
+    ".wav .wave .w64 .rf64 .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .au .snd .caf .sph "
+    ".m4a .m4b .mp4 .mov .webm .mka .mkv .aac .amr .3gp .wma .ac3 .wv".split()
+)
+
+
+@dataclass(frozen=True)
+class AudioLimits:
+    """What is accepted: bytes of the source, and seconds of the decoded audio (both ends included).
+
+    Raises:
+        AudioError: a limit that is not positive, or no room between the two durations.
+    """
+
+    max_bytes: int = 2 * 1024**3
+    min_seconds: float = 0.025
+    max_seconds: float = 2 * 3600.0
+
+    def __post_init__(self):
+        if not self.max_bytes > 0:
+            raise AudioError("AudioLimits", f"max_bytes is {self.max_bytes}", "expected more than 0")
+        if not 0 < self.min_seconds <= self.max_seconds:
+            problem = f"min_seconds is {self.min_seconds} and max_seconds {self.max_seconds}"
+            raise AudioError("AudioLimits", problem, "expected 0 < min_seconds <= max_seconds")
+
+
+@dataclass
+class Audio:
+    """Decoded audio.
+
+    Attributes:
+        samples: (n,) float32, mono, 16 kHz, full scale at 1 (not clipped there).
+        source: file name as given, "<bytes>", "<file>" or "<array>".
+        original_rate: Hz, before resampling.
+        original_channels: before down-mixing.
+        duration: seconds of `samples`.
+        is_silent: digital silence, nothing above -90 dBFS.
+    """
+
+    samples: np.ndarray
+    source: str
+    original_rate: int
+    original_channels: int
+    duration: float
+    is_silent: bool
+
+    def info(self) -> dict[str, Any]:
+        """What was read and what was done to it, ready for JSON."""
+        return {
+            "source": self.source,
+            "original_rate": self.original_rate,
+            "channels": self.original_channels,
+            "duration": self.duration,
+            "resampled": self.original_rate != SAMPLE_RATE,
+            "downmixed": self.original_channels > 1,
+            "silent": self.is_silent,
+        }
+
+
+def load_audio(
+    source: Any, *, sampling_rate: int | None = None, limits: AudioLimits = AudioLimits()
+) -> Audio:
+    """Reads all of a source as mono float32 at 16 kHz.
+
+    Args:
+        source: path; bytes; binary file object (read from its start if it can seek, and left open); array or
+            tensor, (n,) or (n, channels), float or uint8/int16/int32 PCM.
+        sampling_rate: Hz; for arrays, and only for them.
+        limits: of size and duration.
+
+    Raises:
+        AudioError: missing, not audio, truncated, empty, shorter or longer than the limits, NaN or Inf.
+            Digital silence is no error: see `Audio.is_silent`.
+
+    Example:
+        >>> audio = load_audio(np.zeros((44100, 2), np.float32), sampling_rate=44100)
+        >>> audio.samples.shape, audio.duration, audio.is_silent
+        ((16000,), 1.0, True)
+    """
+    buffer = bytearray()  # grows in place: an array per block, concatenated, would need the memory twice
+    with _open(source, sampling_rate, limits) as (name, decoded):
+        for block in _resampled(decoded, name, limits):
+            buffer += block.data
+    return _audio(buffer, name, decoded)
+
+
+def stream_audio(
+    source: Any,
+    *,
+    block_seconds: float = 30.0,
+    sampling_rate: int | None = None,
+    limits: AudioLimits = AudioLimits(),
+) -> Iterator[Audio]:
+    """Reads a long source in blocks; together they are the samples that `load_audio` gives.
+
+    Every block lasts `block_seconds`, but for the last, which is what is left: at least `limits.min_seconds`,
+    so that it can be used alone, and less than the two together. Arguments are those of `load_audio`;
+    `duration` and `is_silent` are the block's own.
+
+    Raises:
+        AudioError: as `load_audio`, when iterated; damage that shows midway, after the blocks before it.
+    """
+    if not limits.min_seconds <= block_seconds < math.inf:
+        hint = f"expected at least AudioLimits.min_seconds, {limits.min_seconds}"
+        raise AudioError("stream_audio", f"block_seconds is {block_seconds}", hint)
+    size = round(block_seconds * SAMPLE_RATE) * np.float32().nbytes
+    shortest = math.ceil(limits.min_seconds * SAMPLE_RATE) * np.float32().nbytes
+    buffer = bytearray()
+    with _open(source, sampling_rate, limits) as (name, decoded):
+        for block in _resampled(decoded, name, limits):
+            buffer += block.data
+            while len(buffer) >= size + shortest:
+                yield _audio(buffer[:size], name, decoded)
+                del buffer[:size]
+    yield _audio(buffer, name, decoded)
+
+
+def audio_digest(source: Any, *, sampling_rate: int | None = None) -> str:
+    """sha256, in hexadecimal, of a file's bytes, or of an array's samples, type, shape and rate.
+
+    Raises:
+        AudioError: a source that cannot be read, an array without its rate.
+    """
+    if _is_array(source):
+        array = np.ascontiguousarray(_checked_array(source, sampling_rate))
+        digest = hashlib.sha256(f"{sampling_rate:g} Hz {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data)
+        return digest.hexdigest()
+    digest = hashlib.sha256()
+    with _binary_file(source) as (_, file):
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def find_audio_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Path]:
+    """Files as given, whatever their names, and the audio files of folders: recursive, sorted, none hidden.
+
+    Raises:
+        AudioError: a path that does not exist.
+    """
+    found = []
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+        path = Path(path)
+        if path.is_dir():
+            found += sorted(_audio_files_below(path))
+        elif path.exists():
+            found.append(path)
+        else:
+            raise AudioError(str(path), "no such file or folder")
+    return found
+
+
+def is_silent(samples: np.ndarray) -> bool:
+    """Digital silence: no sample above -90 dBFS."""
+    return bool(max(samples.max(), -samples.min()) <= SILENCE)
+
+
+def _audio_files_below(folder: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+                yield Path(root, name)
+
+
+def _audio(buffer: bytearray, name: str, decoded: Decoded) -> Audio:
+    samples = np.frombuffer(buffer, np.float32)
+    duration = len(samples) / SAMPLE_RATE
+    return Audio(samples, name, decoded.rate, decoded.channels, duration, is_silent(samples))
+
+
+@contextmanager
+def _open(source: Any, sampling_rate: int | None, limits: AudioLimits) -> Iterator[tuple[str, Decoded]]:
+    if _is_array(source):
+        array = _checked_array(source, sampling_rate)
+        _check_bytes(array.nbytes, "<array>", limits)
+        yield "<array>", _decoded_array(array, int(sampling_rate))
+        return
+    with _binary_file(source, limits.max_bytes) as (name, file):
+        if sampling_rate is not None:
+            raise AudioError(name, "sampling_rate was given", "it is for arrays; a file says its own rate")
+        file.seek(0, os.SEEK_END)
+        _check_bytes(file.tell(), name, limits)
+        with decode(file, name) as decoded:
+            yield name, decoded
+
+
+def _check_bytes(size: int, name: str, limits: AudioLimits) -> None:
+    if size == 0:
+        raise AudioError(name, "empty")
+    if size > limits.max_bytes:
+        hint = f"at most {limits.max_bytes}; AudioLimits(max_bytes=...) or --max-bytes changes it"
+        raise AudioError(name, f"too big: {size} bytes", hint)
+
+
+@contextmanager
+def _binary_file(source: Any, max_bytes: float = math.inf) -> Iterator[tuple[str, BinaryIO]]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        yield "<bytes>", BytesIO(source)
+    elif isinstance(source, str | os.PathLike):
+        with _opened_path(os.fsdecode(source)) as file:
+            yield os.fsdecode(source), file
+    elif hasattr(source, "read"):
+        with tempfile.TemporaryFile() as spool:
+            yield "<file>", _rewound(source, spool, max_bytes)
+    else:
+        raise AudioError(f"<{type(source).__name__}>", "not a source of audio", f"expected {SOURCES}")
+
+
+def _opened_path(name: str) -> BinaryIO:
+    try:
+        path = Path(name)
+        if path.is_dir():
+            raise AudioError(name, "is a folder", "expected a file; find_audio_files lists those of a folder")
+        if not path.exists():
+            raise AudioError(name, "no such file", "expected a local path; addresses are not opened")
+        if not path.is_file():
+            raise AudioError(name, "not a regular file", "for a pipe or device pass an open file object")
+        return path.open("rb")
+    except OSError as error:
+        raise AudioError(name, f"cannot be read: {error.strerror or error}") from None
+
+
+def _rewound(file: Any, spool: BinaryIO, max_bytes: float) -> BinaryIO:
+    """The file object at its start; one that cannot seek is copied to `spool`, hardly more than allowed."""
+    try:
+        if not isinstance(file.read(0), bytes):
+            raise AudioError("<file>", "opened as text", "expected a file object opened in binary mode, 'rb'")
+        if file.seekable():
+            file.seek(0)
+            return file
+        while spool.tell() <= max_bytes and (piece := file.read(1 << 20)):
+            spool.write(piece)
+    except (OSError, ValueError) as error:
+        if isinstance(error, AudioError):
+            raise
+        raise AudioError("<file>", f"cannot be read: {error}", "expected an open binary file") from None
+    spool.seek(0)
+    return spool
+
+
+def _is_array(source: Any) -> bool:
+    return hasattr(source, "__array__")
+
+
+def _checked_array(source: Any, sampling_rate: int | None) -> np.ndarray:
+    name = "<array>"
+    if sampling_rate is None:
+        raise AudioError(name, "has no sample rate", "pass sampling_rate=..., in Hz")
+    if not isinstance(sampling_rate, Real) or sampling_rate % 1 != 0:  # NaN and Inf leave NaN
+        raise AudioError(name, f"sampling_rate is {sampling_rate!r}", "expected a whole number of Hz")
+    try:
+        array = np.asarray(source)
+    except (RuntimeError, TypeError, ValueError):  # a tensor on a GPU, with gradients, or of bfloat16
+        hint = "for a tensor pass tensor.detach().float().cpu()"
+        raise AudioError(name, "cannot become a NumPy array", hint) from None
+    if array.ndim not in (1, 2):
+        raise AudioError(name, f"has shape {array.shape}", "expected (samples,) or (samples, channels)")
+    if array.ndim == 2 and array.shape[1] > CHANNELS:
+        hint = f"expected (samples, channels) with at most {CHANNELS} channels; transpose (channels, samples)"
+        raise AudioError(name, f"has shape {array.shape}", hint)
+    return array
+
+
+def _decoded_array(array: np.ndarray, rate: int) -> Decoded:
+    starts = range(0, len(array), BLOCK_FRAMES)
+    blocks = (downmix(array[start : start + BLOCK_FRAMES], "<array>") for start in starts)
+    return Decoded(rate, 1 if array.ndim == 1 else array.shape[1], len(array), blocks)
+
+
+def _resampled(decoded: Decoded, name: str, limits: AudioLimits) -> Iterator[np.ndarray]:
+    """Blocks at 16 kHz; limits are checked against what the header says and, again, against what comes."""
+    _check_header(decoded, name, limits)
+    stream = soxr.ResampleStream(decoded.rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    frames = 0
+    for block in decoded.blocks:
+        frames += len(block)
+        _check_longest(frames, decoded.rate, name, limits)
+        _check_finite(block, (frames - len(block)) / decoded.rate, name)
+        yield block if decoded.rate == SAMPLE_RATE else stream.resample_chunk(block)
+    if frames == 0:
+        raise AudioError(name, "empty: holds no samples")
+    if frames < limits.min_seconds * decoded.rate:
+        hint = f"at least {limits.min_seconds} s; AudioLimits(min_seconds=...) changes it"
+        raise AudioError(name, f"too short: {frames / decoded.rate:.4f} s", hint)
+    if decoded.rate != SAMPLE_RATE:
+        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _check_header(decoded: Decoded, name: str, limits: AudioLimits) -> None:
+    low, high = RATES
+    if not low <= decoded.rate <= high:
+        raise AudioError(name, f"sample rate is {decoded.rate} Hz", f"expected {low} to {high} Hz")
+    if not 1 <= decoded.channels <= CHANNELS:
+        raise AudioError(name, f"has {decoded.channels} channels", f"expected 1 to {CHANNELS}")
+    if decoded.frames is not None:
+        _check_longest(decoded.frames, decoded.rate, name, limits)
+
+
+def _check_longest(frames: int, rate: int, name: str, limits: AudioLimits) -> None:
+    if frames > limits.max_seconds * rate:
+        hint = f"at most {limits.max_seconds} s; AudioLimits(max_seconds=...) or --max-seconds changes it"
+        raise AudioError(name, f"too long: {frames / rate:.1f} s or more", hint)
+
+
+def _check_finite(block: np.ndarray, start: float, name: str) -> None:
+    if not np.abs(block).max(initial=0) < LARGEST_AMPLITUDE:  # false for NaN, too
+        hint = "expected finite samples, full scale at 1"
+        raise AudioError(name, f"NaN, Inf or absurdly large samples after {start:.1f} s", hint)
