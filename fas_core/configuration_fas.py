@@ -1,0 +1,98 @@
+"""Configuration of FAS; `FASConfig.paper()` is the model of the paper, to the digit."""
+
+from transformers import PreTrainedConfig
+
+from fas_core.errors import CheckpointError
+from fas_core.labels import EMOTIONS
+
+FUSIONS = ("query", "concat", "gated")
+SELECTIONS = ("energy", "random", "all")
+SUMMARIES = ("none", "mean", "mean+deviation")
+
+
+class FASConfig(PreTrainedConfig):
+    """Settings of `FASModel` and its heads.
+
+    Args:
+        acoustic_dim, semantic_dim: width of one patch of each stream (paper: 64 and 1280).
+        hidden_size: width d of tokens, queries and fused tokens (paper: 512).
+        num_queries: N_q learnable queries (paper: 2).
+        k_acoustic, k_semantic: tokens kept per stream (paper: 8 and 16, eq. 3).
+        patch_size: frames averaged into a patch, s (paper: 5).
+        fusion: "query" (eq. 4), or the paper's ablations "concat" and "gated".
+        selection: "energy" keeps the k tokens of largest L2 norm (eq. 2 and 3), "random" k random ones (the paper's
+            ablation), "all" keeps every token.
+        learnable_queries: False is the paper's ablation: the mean of the kept tokens goes to the head.
+        summary: what the queries know of the whole stream before they attend. "none" is the paper; "mean" and
+            "mean+deviation" add a projection of each stream's statistics over all real patches to every query, so that
+            nothing is lost by selection.
+        summary_streams: streams that give a summary.
+        token_norm: LayerNorm after the projections. The energy is always that of the projection itself.
+        input_dropout: dropout on the patches (0 in the paper).
+        standardise: centre and scale each feature by the training set's statistics, kept in the checkpoint.
+        pathway_heads: add a light head per pathway that says what this pathway alone hears; it does not touch the
+            fused answer.
+        streams: `StreamConfig.to_dict()` of the encoders and the front end; `streams_identity` the digest that
+            features must have.
+        temperature, acoustic_temperature, semantic_temperature: fitted on validation (Guo et al. 2017).
+
+    Raises:
+        CheckpointError: for an unknown fusion, selection or summary.
+    """
+
+    model_type = "fas"
+
+    def __init__(
+        self,
+        acoustic_dim: int = 64,
+        semantic_dim: int = 1280,
+        hidden_size: int = 512,
+        num_queries: int = 2,
+        num_attention_heads: int = 8,
+        intermediate_size: int = 512,
+        k_acoustic: int = 8,
+        k_semantic: int = 16,
+        patch_size: int = 5,
+        dropout: float = 0.4,
+        fusion: str = "query",
+        selection: str = "energy",
+        learnable_queries: bool = True,
+        summary: str = "none",
+        summary_streams: tuple | list = ("acoustic", "semantic"),
+        token_norm: bool = False,
+        input_dropout: float = 0.0,
+        standardise: bool = False,
+        pathway_heads: bool = True,
+        streams: dict | None = None,
+        streams_identity: str | None = None,
+        temperature: float = 1.0,
+        acoustic_temperature: float = 1.0,
+        semantic_temperature: float = 1.0,
+        **kwargs,
+    ):
+        for name, value, valid in (
+            ("fusion", fusion, FUSIONS),
+            ("selection", selection, SELECTIONS),
+            ("summary", summary, SUMMARIES),
+        ):
+            if value not in valid:
+                raise CheckpointError(f"FASConfig.{name}: {value!r} is unknown, expected one of {', '.join(valid)}")
+        self.acoustic_dim, self.semantic_dim = acoustic_dim, semantic_dim
+        self.hidden_size, self.num_queries = hidden_size, num_queries
+        self.num_attention_heads, self.intermediate_size = num_attention_heads, intermediate_size
+        self.k_acoustic, self.k_semantic, self.patch_size = k_acoustic, k_semantic, patch_size
+        self.dropout, self.input_dropout = dropout, input_dropout
+        self.fusion, self.selection, self.learnable_queries = fusion, selection, learnable_queries
+        self.summary, self.summary_streams, self.token_norm = summary, list(summary_streams), token_norm
+        self.standardise, self.pathway_heads = standardise, pathway_heads
+        self.streams, self.streams_identity = streams, streams_identity
+        self.temperature = temperature
+        self.acoustic_temperature, self.semantic_temperature = acoustic_temperature, semantic_temperature
+        kwargs.setdefault("id2label", dict(enumerate(EMOTIONS)))
+        kwargs.setdefault("label2id", {name: i for i, name in enumerate(EMOTIONS)})
+        super().__init__(**kwargs)
+
+    @classmethod
+    def paper(cls, **overrides) -> "FASConfig":
+        """The configuration of the paper's Table 3: 3,452,935 parameters without the pathway heads (Table 4)."""
+        return cls(**({"pathway_heads": False} | overrides))

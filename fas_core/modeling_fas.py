@@ -1,0 +1,249 @@
+"""FAS: patches in, emotions out. Reads from top to bottom like section 3 of the paper (fas_spec.md)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from fas_core.configuration_fas import FASConfig
+from fas_core.distillation import KeptTokens, distil
+from fas_core.fusion import GatedFusion, QueryFusion, masked_mean, masked_statistics, mlp
+
+STREAMS = ("acoustic", "semantic")
+
+
+@dataclass
+class FASOutput(ModelOutput):
+    """Output of FAS.
+
+    Attributes:
+        loss: the sum of the losses of all heads, when labels were given.
+        logits: (B, 7) of the fused answer, uncalibrated.
+        acoustic_logits, semantic_logits: (B, 7) of each pathway alone, when the configuration has pathway heads.
+        fused: (B, N_q, d) fused tokens; (B, 1, d') for the fusions without queries.
+        acoustic_kept, semantic_kept: `KeptTokens` of each stream.
+        statistics: stream -> (B, 2 D) mean and deviation over the real patches, standardised over clips.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    acoustic_logits: Tensor | None = None
+    semantic_logits: Tensor | None = None
+    fused: Tensor | None = None
+    acoustic_kept: KeptTokens | None = None
+    semantic_kept: KeptTokens | None = None
+    statistics: dict | None = None
+
+
+class Standardise(nn.Module):
+    """(x - mean) / deviation per feature, with the training set's statistics kept in the checkpoint."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("deviation", torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, P, D) -> (B, P, D)
+        return (x - self.mean) / self.deviation
+
+
+class FASPreTrainedModel(PreTrainedModel):
+    config_class = FASConfig
+    base_model_prefix = "fas"
+    main_input_name = "acoustic"
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Modules initialise themselves (PyTorch's defaults, the queries in `QueryFusion`)."""
+
+
+class FASModel(FASPreTrainedModel):
+    """Both streams to fused tokens: projection (eq. 1), distillation (eq. 2, 3), fusion (eq. 4)."""
+
+    def __init__(self, config: FASConfig):
+        super().__init__(config)
+        d = config.hidden_size
+        dims = {"acoustic": config.acoustic_dim, "semantic": config.semantic_dim}
+        self.k = {"acoustic": config.k_acoustic, "semantic": config.k_semantic}
+        identity = nn.Identity
+        self.standardise = nn.ModuleDict({s: Standardise(dims[s]) if config.standardise else identity() for s in STREAMS})
+        self.standardise_statistics = nn.ModuleDict(
+            {s: Standardise(2 * dims[s]) if config.standardise else identity() for s in STREAMS}
+        )
+        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.projection = nn.ModuleDict({s: nn.Linear(dims[s], d) for s in STREAMS})
+        self.token_norm = nn.ModuleDict({s: nn.LayerNorm(d) if config.token_norm else identity() for s in STREAMS})
+        self.summary = nn.ModuleDict()
+        if config.summary != "none":
+            width = 2 if config.summary == "mean+deviation" else 1
+            for s in config.summary_streams:
+                self.summary[s] = nn.Sequential(nn.Linear(width * dims[s], d), nn.LayerNorm(d))
+        if config.fusion == "gated":
+            self.fusion = GatedFusion(config)
+        elif config.fusion == "query" and config.learnable_queries:
+            self.fusion = QueryFusion(config)
+        self.post_init()
+
+    @property
+    def output_size(self) -> int:
+        """Width of the vector that the head reads."""
+        return self.config.hidden_size * (2 if self.config.fusion == "concat" else 1)
+
+    def forward(self, acoustic: Tensor, semantic: Tensor, acoustic_mask: Tensor, semantic_mask: Tensor) -> FASOutput:
+        """Patches (B, P_a, D_a), (B, P_s, D_s) and their masks (True: real) -> fused tokens and kept tokens."""
+        masks = {"acoustic": acoustic_mask.bool(), "semantic": semantic_mask.bool()}
+        patches = {"acoustic": acoustic, "semantic": semantic}
+        # Whatever lies in the padding, NaN included, is replaced before any arithmetic.
+        patches = {s: self.standardise[s](x).masked_fill(~masks[s][..., None], 0.0) for s, x in patches.items()}
+        tokens = {s: self.projection[s](self.input_dropout(x)) for s, x in patches.items()}  # (B, P, d)  eq. 1
+        kept = {s: distil(tokens[s], masks[s], self.k[s], self.config.selection) for s in STREAMS}  # eq. 2, 3
+        statistics = {s: self.standardise_statistics[s](masked_statistics(patches[s], masks[s])) for s in STREAMS}
+        fused = self._fuse(kept, patches, masks, self._summary(statistics, masks))
+        return FASOutput(
+            fused=fused, acoustic_kept=kept["acoustic"], semantic_kept=kept["semantic"], statistics=statistics
+        )
+
+    def _summary(self, statistics: dict, masks: dict) -> Tensor | None:
+        """(B, d): the projected statistics over all real patches, summed over the streams that give one."""
+        if not len(self.summary):
+            return None
+        parts = []
+        for s, layer in self.summary.items():
+            x = statistics[s] if self.config.summary == "mean+deviation" else statistics[s].chunk(2, -1)[0]
+            # A stream without patches (a dropped pathway) says nothing.
+            parts.append(layer(self.input_dropout(x)) * masks[s].any(1, keepdim=True))
+        return torch.stack(parts).sum(0)
+
+    def _fuse(self, kept: dict, patches: dict, masks: dict, summary: Tensor | None) -> Tensor:
+        config = self.config
+        distilled = {s: self.token_norm[s](kept[s].tokens) for s in STREAMS}  # (B, k, d)
+        if config.fusion == "query":
+            context = torch.cat([distilled[s] for s in STREAMS], 1)  # (B, k_aco + k_sem, d)
+            mask = torch.cat([kept[s].mask for s in STREAMS], 1)
+            if config.learnable_queries:
+                return self.fusion(context, mask, summary)  # (B, N_q, d)  eq. 4
+            fused = masked_mean(context, mask)
+        else:
+            pooled = {s: masked_mean(distilled[s], kept[s].mask) for s in STREAMS}
+            if config.fusion == "concat":
+                fused = torch.cat([pooled[s] for s in STREAMS], -1)
+            else:
+                raw = {s: masked_mean(patches[s], masks[s]) for s in STREAMS}
+                fused = self.fusion(pooled["acoustic"], pooled["semantic"], raw["acoustic"], raw["semantic"])
+        return (fused if summary is None else fused + summary)[:, None]  # (B, 1, d')
+
+
+class PathwayHead(nn.Module):
+    """What one pathway alone hears: a linear map of the mean and deviation of its patches.
+
+    It reads the frozen features' statistics, which no parameter of the fused path has touched, so that training it
+    changes nothing else, and it stays as simple as the linear probes of the literature.
+    """
+
+    def __init__(self, dim: int, num_labels: int, dropout: float):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(2 * dim, num_labels)
+
+    def forward(self, statistics: Tensor) -> Tensor:  # (B, 2 D) -> (B, 7)
+        return self.linear(self.dropout(statistics.detach()))
+
+
+class FASForEmotionClassification(FASPreTrainedModel):
+    """FAS with the emotion head, and a light head on each pathway.
+
+    >>> from fas_core import FASConfig, FASForEmotionClassification
+    >>> FASForEmotionClassification(FASConfig.paper()).num_parameters()
+    3452935
+    """
+
+    def __init__(self, config: FASConfig):
+        super().__init__(config)
+        self.fas = FASModel(config)
+        hidden = 256 if config.fusion == "query" else config.hidden_size
+        self.head = mlp(self.fas.output_size, hidden, config.num_labels, config.dropout)
+        self.pathway = nn.ModuleDict()
+        if config.pathway_heads:
+            for s in STREAMS:
+                self.pathway[s] = PathwayHead(getattr(config, f"{s}_dim"), config.num_labels, config.dropout)
+        self.post_init()
+
+    def set_feature_statistics(self, statistics: dict) -> None:
+        """Set what standardisation subtracts and divides by; the configuration must say `standardise=True`.
+
+        Args:
+            statistics: stream -> `FeatureStatistics` (see `fas_core.standardisation`).
+        """
+        for stream, values in statistics.items():
+            for module, (mean, deviation) in (
+                (self.fas.standardise[stream], values.patches),
+                (self.fas.standardise_statistics[stream], values.clips),
+            ):
+                module.mean.copy_(torch.as_tensor(mean))
+                module.deviation.copy_(torch.as_tensor(deviation))
+
+    def forward(
+        self,
+        acoustic: Tensor,
+        semantic: Tensor,
+        acoustic_mask: Tensor,
+        semantic_mask: Tensor,
+        labels: Tensor | None = None,
+        semantic_labels: Tensor | None = None,
+    ) -> FASOutput:
+        """Classify a batch.
+
+        Args:
+            acoustic: (B, P_a, D_a) patches; semantic: (B, P_s, D_s).
+            acoustic_mask, semantic_mask: (B, P) bool, True for real patches.
+            labels: (B,) emotion of the tone, -100 where unknown. Trains the fused answer and the acoustic head.
+            semantic_labels: (B,) emotion of the words, -100 where unknown. Trains the semantic head only.
+
+        Training with class weights, label smoothing or a split batch computes its loss with `classification_loss`.
+        """
+        output = self.fas(acoustic, semantic, acoustic_mask, semantic_mask)
+        output.logits = self.head(output.fused.mean(1))  # (B, 7)
+        for stream, head in self.pathway.items():
+            output[f"{stream}_logits"] = head(output.statistics[stream])
+        if labels is not None:
+            output.loss = classification_loss(output, labels, semantic_labels)
+        return output
+
+
+def classification_loss(
+    output: FASOutput,
+    labels: Tensor,
+    semantic_labels: Tensor | None = None,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    totals: tuple[float, float] | None = None,
+) -> Tensor:
+    """Sum of the cross-entropies of the fused answer, the acoustic head and the semantic head.
+
+    Args:
+        labels, semantic_labels: (B,), -100 where unknown.
+        class_weights: (7,), for the emotion of the tone.
+        totals: what the sums over this batch are divided by (tone, words), instead of this batch's own weight; so the
+            mean over a global batch that is split into micro-batches and processes is exact.
+    """
+    tone, words = totals or (label_weight(labels, class_weights), label_weight(semantic_labels, None))
+    loss = _summed_cross_entropy(output.logits, labels, class_weights, label_smoothing) / max(tone, 1e-8)
+    if output.acoustic_logits is not None:
+        loss = loss + _summed_cross_entropy(output.acoustic_logits, labels, class_weights) / max(tone, 1e-8)
+    if output.semantic_logits is not None and semantic_labels is not None:
+        loss = loss + _summed_cross_entropy(output.semantic_logits, semantic_labels, None) / max(words, 1e-8)
+    return loss
+
+
+def label_weight(labels: Tensor | None, class_weights: Tensor | None) -> float:
+    """Total weight of the labels that are known."""
+    if labels is None:
+        return 0.0
+    known = labels[labels != -100]
+    return float(len(known) if class_weights is None else class_weights[known].sum())
+
+
+def _summed_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None, smoothing: float = 0.0) -> Tensor:
+    return F.cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing, reduction="sum", ignore_index=-100)

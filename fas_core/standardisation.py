@@ -1,0 +1,50 @@
+"""Per-stream feature standardisation: statistics of a set of clips (no labels are read)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+MIN_DEVIATION = 1e-5
+
+
+@dataclass
+class FeatureStatistics:
+    """Mean and deviation, each a pair of arrays, of one stream.
+
+    Attributes:
+        patches: over all patches of all clips, (D,) and (D,).
+        clips: over the clips' own statistics (mean and deviation of the clip's standardised patches), (2 D,) and (2 D,).
+    """
+
+    patches: tuple[np.ndarray, np.ndarray]
+    clips: tuple[np.ndarray, np.ndarray]
+
+
+def clip_statistics(patches: np.ndarray) -> np.ndarray:
+    """Mean and deviation over time of one clip: (P, D) -> (2 D,). Equals `fusion.masked_statistics`."""
+    return np.concatenate([patches.mean(0), np.sqrt(patches.var(0) + 1e-6)])
+
+
+def feature_statistics(clips: Iterable[np.ndarray]) -> FeatureStatistics:
+    """Statistics of one stream.
+
+    Args:
+        clips: patches (P, D) of each clip; read once, never held at the same time.
+    """
+    count, total, squares, rows = 0, 0.0, 0.0, []
+    for clip in clips:
+        x = np.asarray(clip, dtype=np.float64)
+        count, total, squares = count + len(x), total + x.sum(0), squares + (x**2).sum(0)
+        rows.append((x.mean(0), x.var(0)))
+    mean = total / count
+    deviation = np.maximum(np.sqrt(np.maximum(squares / count - mean**2, 0)), MIN_DEVIATION)
+    # Statistics of the standardised patches follow from those of the raw ones.
+    means = (np.stack([m for m, _ in rows]) - mean) / deviation
+    deviations = np.sqrt(np.stack([v for _, v in rows]) / deviation**2 + 1e-6)
+    pooled = np.concatenate([means, deviations], 1)
+    spread = np.maximum(pooled.std(0), MIN_DEVIATION)
+    return FeatureStatistics(
+        patches=(mean.astype(np.float32), deviation.astype(np.float32)),
+        clips=(pooled.mean(0).astype(np.float32), spread.astype(np.float32)),
+    )

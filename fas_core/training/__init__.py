@@ -1,0 +1,1 @@
+"""Training of FAS on pre-computed features."""

@@ -1,0 +1,148 @@
+"""What `train/fas.py` can be told, by flags or YAML; the defaults are the paper's Table 3."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from fas_core.configuration_fas import FASConfig
+from fas_core.errors import FASError
+
+
+def option(default, text: str):
+    """A dataclass field with a help text, as HfArgumentParser reads it."""
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata={"help": text})
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class DataArguments:
+    """Which clips, and how they become features."""
+
+    corpora: list[str] = option([], "training corpora as NAME=FOLDER, e.g. ravdess=data/ravdess tess=data/tess")
+    words_corpora: list[str] = option(
+        [], "corpora NAME=FOLDER that teach only the semantic head (the emotion of the words); their tone is ignored"
+    )
+    fold: int | None = option(None, "fold of corpora that have folds (RAVDESS: 1 to 6, the EmoBox speakers)")
+    exclude: str | None = option(None, "exclusion list written by `python -m fas_core.data check`")
+    cache_dir: str = option("~/.cache/fas_alm/features", "feature cache; features are extracted once")
+    encoder: str = option("offline:tiny.en", "Whisper of the semantic stream: hub id, directory, or offline:tiny.en")
+    semantic_layer: int = option(-1, "Whisper layer of the semantic stream; -1: last, after the final norm")
+    acoustic_encoder: str | None = option(
+        None, "acoustic stream: a Whisper (hub id, directory, offline:...) or a SoundStream .tflite; default: --encoder"
+    )
+    acoustic_layer: str = option(
+        "2", "Whisper layer of the acoustic stream; several, like 2,3,4, are stacked along the feature axis"
+    )
+    padding: str = option("clip", "Whisper encodes the clip's real frames only ('clip') or pads to 30 s ('30s')")
+    trim: bool = option(True, "trim silence at both ends before encoding")
+    level: bool = option(True, "bring the active speech to one level before encoding")
+    augmentation: list[str] = option([], "variants of each training clip, one is drawn per epoch: speed:0.9 noise:15 ...")
+    validation_fraction: float = option(0.15, "share of speakers kept for validation when no corpus has such a split")
+
+
+@dataclass
+class ModelArguments:
+    """The model; see `FASConfig` for the meaning of each."""
+
+    hidden_size: int = option(512, "width d of tokens and queries")
+    num_queries: int = option(2, "N_q learnable queries")
+    k_acoustic: int = option(8, "acoustic tokens kept")
+    k_semantic: int = option(16, "semantic tokens kept")
+    patch_size: int = option(5, "frames in a patch, s")
+    dropout: float = option(0.4, "dropout")
+    input_dropout: float = option(0.0, "dropout on the patches")
+    fusion: str = option("query", "query, concat or gated")
+    selection: str = option("energy", "energy (the paper), random or all")
+    learnable_queries: bool = option(True, "False: the paper's ablation")
+    summary: str = option("none", "statistics given to the queries: none (the paper), mean, mean+deviation")
+    summary_streams: list[str] = option(["acoustic", "semantic"], "streams that give a summary")
+    token_norm: bool = option(False, "LayerNorm after the projections")
+    standardise: bool = option(False, "standardise features by training statistics, kept in the checkpoint")
+    pathway_heads: bool = option(True, "a light head per pathway; conflict needs both")
+
+
+@dataclass
+class TrainingArguments:
+    """Optimisation and bookkeeping."""
+
+    output_dir: str = option("runs/fas", "where the checkpoint, the history and the resume state go")
+    learning_rate: float = option(2e-4, "peak learning rate, cosine schedule")
+    weight_decay: float = option(1e-4, "AdamW weight decay")
+    warmup_ratio: float = option(0.05, "share of the steps with a rising learning rate")
+    epochs: int = option(100, "epochs")
+    global_batch_size: int = option(2048, "clips per optimiser step, over all processes")
+    per_device_batch_size: int = option(256, "clips per forward pass; the rest is gradient accumulation")
+    seed: int = option(42, "seed of initialisation, order, dropout and augmentation")
+    class_weighting: bool = option(False, "weight classes by the inverse of their frequency")
+    label_smoothing: float = option(0.0, "label smoothing of the fused answer")
+    pathway_dropout: float = option(0.0, "probability of dropping one whole pathway of a clip in training")
+    patience: int = option(0, "stop after this many epochs without a better validation macro-F1; 0: never")
+    keep: str = option("best", "weights kept: best (epoch of the best validation macro-F1) or last")
+    save_every: int = option(1, "epochs between two resume states")
+    mixed_precision: str = option("no", "no, bf16 or fp16")
+    tracker: str = option("none", "none or tensorboard (pip install 'fas-alm[trackers]')")
+    resume: bool = option(False, "continue in output_dir; equal to no interruption")
+    cpu: bool = option(False, "train on the CPU even where there is a GPU")
+
+    def __post_init__(self):
+        for name, valid in (("keep", ("best", "last")), ("mixed_precision", ("no", "bf16", "fp16"))):
+            if getattr(self, name) not in valid:
+                raise FASError(f"--{name} {getattr(self, name)!r} is unknown, expected one of {', '.join(valid)}")
+        for name in ("epochs", "global_batch_size", "per_device_batch_size", "save_every"):
+            if getattr(self, name) < 1:
+                raise FASError(f"--{name} must be at least 1, got {getattr(self, name)}")
+
+
+def parse_pairs(pairs: list[str], option_name: str) -> list[tuple[str, Path]]:
+    """NAME=FOLDER strings -> (name, path).
+
+    Raises:
+        FASError: for a string of another form.
+    """
+    out = []
+    for pair in pairs:
+        name, separator, folder = pair.partition("=")
+        if not separator or not folder:
+            raise FASError(f"{option_name} {pair!r}: expected NAME=FOLDER, e.g. ravdess=data/ravdess")
+        out.append((name, Path(folder).expanduser()))
+    return out
+
+
+def parse_layer(text: str | int) -> int | list[int]:
+    """'3' -> 3, '2,3,4' -> [2, 3, 4].
+
+    Raises:
+        FASError: for anything else.
+    """
+    try:
+        layers = [int(part) for part in str(text).split(",")]
+    except ValueError:
+        raise FASError(f"--acoustic_layer {text!r}: expected a number or numbers with commas, like 3 or 2,3,4") from None
+    return layers[0] if len(layers) == 1 else layers
+
+
+def stream_config(data: DataArguments, model: ModelArguments) -> dict:
+    """The encoders and the front end, in the form of `StreamConfig`."""
+    whisper = dict(type="whisper", model=data.encoder, revision=None, padding=data.padding)
+    other = data.acoustic_encoder or data.encoder
+    if other.endswith(".tflite"):
+        acoustic = dict(type="soundstream", model=other)
+    else:
+        acoustic = whisper | dict(model=other, layer=parse_layer(data.acoustic_layer))
+    return dict(
+        acoustic=acoustic,
+        semantic=whisper | dict(layer=data.semantic_layer),
+        front_end=dict(trim=data.trim, level=data.level),
+        patch_size=model.patch_size,
+    )
+
+
+def fas_config(model: ModelArguments, dimensions: dict[str, int], streams: dict, identity: str) -> FASConfig:
+    """The model's configuration for these encoders."""
+    return FASConfig(
+        acoustic_dim=dimensions["acoustic"],
+        semantic_dim=dimensions["semantic"],
+        streams=streams,
+        streams_identity=identity,
+        **asdict(model),
+    )

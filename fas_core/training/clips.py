@@ -1,0 +1,67 @@
+"""The clips of a training run: labels and features side by side."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fas_core.labels import EMOTIONS
+from fas_core.standardisation import feature_statistics
+
+UNKNOWN = -100  # the index that cross-entropy ignores
+
+
+@dataclass
+class Clips:
+    """A set of clips with features.
+
+    Attributes:
+        ids: names of the clips.
+        labels: (N,) emotion of the tone, -100 where unknown or not to be learned.
+        semantic_labels: (N,) emotion of the words, -100 where unknown.
+        variants: names of the augmentation variants; "" is the clip as it is.
+        features: (index, variant) -> `ClipFeatures`.
+    """
+
+    ids: list[str]
+    labels: np.ndarray
+    semantic_labels: np.ndarray
+    features: Callable
+    variants: list[str] = field(default_factory=lambda: [""])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def class_weights(self) -> np.ndarray:
+        """(7,) inverse frequencies of the tone's emotions, mean 1 over the clips; 0 for a class without clips."""
+        counts = np.bincount(self.labels[self.labels >= 0], minlength=len(EMOTIONS)).astype(float)
+        present = counts > 0
+        weights = np.zeros(len(EMOTIONS))
+        weights[present] = counts.sum() / present.sum() / counts[present]
+        return weights
+
+    def statistics(self, only_labelled: bool = True) -> dict:
+        """`FeatureStatistics` of each stream over the clips as they are, those with a tone label unless told otherwise."""
+        chosen = [i for i in range(len(self)) if self.labels[i] >= 0 or not only_labelled]
+        return {
+            stream: feature_statistics(getattr(self.features(i, ""), stream) for i in chosen)
+            for stream in ("acoustic", "semantic")
+        }
+
+
+def label_indices(names: list[str | None]) -> np.ndarray:
+    """Emotion names to indices, None to -100."""
+    return np.array([UNKNOWN if name is None else EMOTIONS.index(name) for name in names], dtype=np.int64)
+
+
+def concatenate(parts: list[Clips]) -> Clips:
+    """One set out of several with the same variants."""
+    owner = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
+    start = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
+    return Clips(
+        ids=[i for p in parts for i in p.ids],
+        labels=np.concatenate([p.labels for p in parts]),
+        semantic_labels=np.concatenate([p.semantic_labels for p in parts]),
+        features=lambda i, variant: parts[owner[i]].features(i - start[owner[i]], variant),
+        variants=parts[0].variants,
+    )

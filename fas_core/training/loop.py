@@ -1,0 +1,239 @@
+"""The training loop: the same numbers from one process or several, interrupted or not."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from sklearn.metrics import f1_score
+from tqdm.auto import tqdm
+
+from fas_core.batching import collate
+from fas_core.errors import CheckpointError, FeatureError
+from fas_core.inference import Logits, predict_logits
+from fas_core.modeling_fas import classification_loss, label_weight
+from fas_core.training import schedule
+from fas_core.training.arguments import TrainingArguments
+from fas_core.training.clips import UNKNOWN, Clips
+from fas_core.training.resume import clear_resume_state, load_resume_state, save_resume_state, write_json
+
+
+class Trainer:
+    """Trains `FASForEmotionClassification` on clips with features.
+
+    Args:
+        model: the model, its feature statistics already set.
+        arguments: optimisation settings.
+        train, validation: the clips; without validation clips the last epoch is kept.
+        accelerator: given by the caller, so that it is made once a process.
+
+    Raises:
+        FASError: where there is nothing to train on.
+    """
+
+    def __init__(
+        self, model, arguments: TrainingArguments, train: Clips, validation: Clips | None, accelerator: Accelerator
+    ):
+        if not len(train):
+            raise FeatureError("no training clip has features; see the list of failed files, and --corpora")
+        self.arguments, self.train_clips, self.validation = arguments, train, validation
+        self.accelerator, self.output = accelerator, Path(arguments.output_dir)
+        self.raw_model = model
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), arguments.learning_rate, weight_decay=arguments.weight_decay, foreach=True
+        )
+        self.model, self.optimizer = accelerator.prepare(model, self.optimizer)
+        self.lengths = np.array([len(train.features(i, "").acoustic) for i in range(len(train))])
+        weights = train.class_weights() if arguments.class_weighting else np.ones(model.config.num_labels)
+        self.class_weights = torch.tensor(weights, dtype=torch.float32)
+        self.steps = schedule.steps_per_epoch(len(train), arguments.global_batch_size)
+        self.history: list[dict] = []
+        self.best: dict = {}
+        self.best_score, self.best_epoch = -1.0, -1
+
+    def fit(self) -> list[dict]:
+        """Train to the end; the model then holds the kept weights. Returns the history, a dict per epoch."""
+        first = self._resume() if self.arguments.resume else self._start_anew()
+        bar = tqdm(
+            total=self.arguments.epochs, initial=first, desc="training", unit="epoch",
+            disable=not self.accelerator.is_main_process,
+        )  # fmt: skip
+        for epoch in range(first, self.arguments.epochs):
+            if self._out_of_patience(epoch):
+                break
+            loss = self._train_epoch(epoch)
+            self._end_epoch(epoch, loss)
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.3f}", **self._latest("macro_f1"))
+        bar.close()
+        if self.arguments.keep == "best" and self.best:
+            self.raw_model.load_state_dict(self.best)
+        return self.history
+
+    def finish(self) -> None:
+        """Remove the resume state, once what it led to is saved."""
+        if self.accelerator.is_main_process:
+            clear_resume_state(self.output)
+
+    def _train_epoch(self, epoch: int) -> float:
+        self.model.train()
+        order = schedule.epoch_order(len(self.train_clips), self.arguments.seed, epoch)
+        total = 0.0
+        for step in range(self.steps):
+            size = self.arguments.global_batch_size
+            total += self._train_step(epoch, step, order[step * size : (step + 1) * size])
+        return total / self.steps
+
+    def _train_step(self, epoch: int, step: int, clips: np.ndarray) -> float:
+        """One optimiser step over a global batch. Returns its loss, averaged over all processes' clips."""
+        done = epoch * self.steps + step
+        factor = schedule.learning_rate_factor(done, self.arguments.epochs * self.steps, self.arguments.warmup_ratio)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.arguments.learning_rate * factor
+        processes = self.accelerator.num_processes
+        batches = schedule.micro_batches(
+            clips, self.lengths, self.arguments.per_device_batch_size, processes, self.arguments.seed, epoch, step
+        )
+        totals = self._label_totals(clips)
+        loss = torch.zeros((), device=self.accelerator.device)
+        mine = batches[self.accelerator.process_index :: processes]
+        for number, batch in enumerate(mine):
+            last = number == len(mine) - 1
+            with self._no_sync(not last):
+                loss += self._backward(batch, totals)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return float(self.accelerator.reduce(loss, "sum"))
+
+    def _no_sync(self, wanted: bool):
+        """Gradients travel between processes once a step."""
+        import contextlib
+
+        return self.accelerator.no_sync(self.model) if wanted else contextlib.nullcontext()
+
+    def _label_totals(self, clips: np.ndarray) -> tuple[float, float]:
+        """Total label weight of the whole global batch; every process knows all labels, so nothing is sent."""
+        return (
+            label_weight(torch.from_numpy(self.train_clips.labels[clips]), self.class_weights),
+            label_weight(torch.from_numpy(self.train_clips.semantic_labels[clips]), None),
+        )
+
+    def _backward(self, micro: schedule.MicroBatch, totals: tuple[float, float]) -> torch.Tensor:
+        """Forward and backward of one micro-batch. Returns its share of the loss."""
+        torch.manual_seed(micro.seed)
+        device = self.accelerator.device
+        # An empty micro-batch still takes part in the exchange of gradients, with weight zero.
+        indices = micro.indices if len(micro.indices) else np.zeros(1, dtype=np.int64)
+        batch = {k: v.to(device) for k, v in self._augmented(indices, micro.seed).items()}
+        labels = torch.from_numpy(self.train_clips.labels[indices]).to(device)
+        words = torch.from_numpy(self.train_clips.semantic_labels[indices]).to(device)
+        if not len(micro.indices):
+            labels, words = torch.full_like(labels, UNKNOWN), torch.full_like(words, UNKNOWN)
+        with self.accelerator.autocast():
+            output = self.model(**batch)
+            loss = classification_loss(
+                output, labels, words, self.class_weights.to(device), self.arguments.label_smoothing, totals
+            )
+        # DDP averages gradients over the processes; the loss is already a share of the global mean.
+        self.accelerator.backward(loss * self.accelerator.num_processes)
+        return loss.detach()
+
+    def _augmented(self, indices: np.ndarray, seed: int) -> dict[str, torch.Tensor]:
+        """The batch, each clip in a variant drawn for it; a whole pathway is dropped now and then."""
+        rng = np.random.default_rng([seed, 1])
+        variants = self.train_clips.variants
+        drawn = rng.integers(len(variants), size=len(indices))
+        batch = collate([self.train_clips.features(int(i), variants[v]) for i, v in zip(indices, drawn, strict=True)])
+        chance = torch.from_numpy(rng.random(len(indices)))
+        p = self.arguments.pathway_dropout / 2
+        batch["acoustic_mask"] &= ~(chance < p)[:, None]
+        batch["semantic_mask"] &= ~(chance > 1 - p)[:, None]
+        return batch
+
+    def validate(self) -> Logits:
+        """Logits of the validation clips, each process its share."""
+        clips, processes = self.validation, self.accelerator.num_processes
+        mine = list(range(self.accelerator.process_index, len(clips), processes))
+        lengths = [len(clips.features(i, "").acoustic) for i in mine]
+        logits = predict_logits(self.raw_model, lambda j: clips.features(mine[j], ""), lengths)
+        if processes == 1:
+            return logits
+        rows = {}
+        for head, values in vars(logits).items():
+            whole = torch.zeros(len(clips), values.shape[1], device=self.accelerator.device)
+            whole[mine] = torch.from_numpy(values).to(whole)
+            rows[head] = self.accelerator.reduce(whole, "sum").cpu().numpy()
+        return Logits(**rows)
+
+    def _end_epoch(self, epoch: int, loss: float) -> None:
+        row = {"epoch": epoch, "loss": loss}
+        if self.validation is not None:
+            labels, predicted = self.validation.labels, self.validate().fused.argmax(1)
+            known = labels != UNKNOWN
+            row["accuracy"] = float((predicted == labels)[known].mean())
+            row["macro_f1"] = float(
+                f1_score(labels[known], predicted[known], labels=np.unique(labels[known]), average="macro", zero_division=0)
+            )
+            if row["macro_f1"] > self.best_score:
+                self.best_score, self.best_epoch = row["macro_f1"], epoch
+                self.best = {k: v.detach().clone() for k, v in self.raw_model.state_dict().items()}
+        self.history.append(row)
+        self.accelerator.log(row, step=epoch)
+        if self.accelerator.is_main_process and (epoch + 1) % self.arguments.save_every == 0:
+            self._save(epoch + 1)
+
+    def _save(self, epoch: int) -> None:
+        info = dict(
+            epoch=epoch, history=self.history, best_score=self.best_score, best_epoch=self.best_epoch,
+            arguments=self._fingerprint(), clips=len(self.train_clips),
+        )  # fmt: skip
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        save_resume_state(self.output, epoch, self.raw_model.state_dict(), self.best, optimizer, info)
+
+    def _fingerprint(self) -> dict:
+        """Arguments that a resumed run must share."""
+        free = ("output_dir", "resume", "save_every", "tracker", "cpu", "patience")
+        return {k: v for k, v in asdict(self.arguments).items() if k not in free}
+
+    def _start_anew(self) -> int:
+        if self.accelerator.is_main_process:
+            self.output.mkdir(parents=True, exist_ok=True)
+            clear_resume_state(self.output)
+        self.accelerator.wait_for_everyone()
+        return 0
+
+    def _resume(self) -> int:
+        """Restore the state; the epoch to go on with.
+
+        Raises:
+            CheckpointError: when the state is of a run with other arguments or other clips.
+        """
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        state = load_resume_state(self.output, optimizer)
+        if state is None:
+            return 0
+        weights, self.best, info = state
+        ours = json.loads(json.dumps(self._fingerprint()))
+        changed = [k for k, v in ours.items() if info["arguments"].get(k) != v]
+        if info["clips"] != len(self.train_clips):
+            changed.append("training clips")
+        if changed:
+            raise CheckpointError(
+                f"{self.output}: --resume needs the run's own settings, but these differ: {', '.join(changed)}; "
+                "give the same ones, another --output_dir, or leave out --resume"
+            )
+        self.raw_model.load_state_dict(weights)
+        self.history, self.best_score, self.best_epoch = info["history"], info["best_score"], info["best_epoch"]
+        return info["epoch"]
+
+    def _out_of_patience(self, epoch: int) -> bool:
+        patience = self.arguments.patience
+        return bool(patience) and self.best_epoch >= 0 and epoch - 1 - self.best_epoch >= patience
+
+    def _latest(self, name: str) -> dict:
+        return {name: f"{self.history[-1][name]:.3f}"} if name in self.history[-1] else {}
+
+
+__all__ = ["Trainer", "write_json"]

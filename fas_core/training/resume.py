@@ -1,0 +1,79 @@
+"""The resume state: written atomically, read back exactly. Safetensors and JSON, no pickle."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from fas_core.errors import CheckpointError
+
+POINTER = "resume.json"
+
+
+def save_resume_state(root: Path, step: int, model: dict, best: dict, optimizer: torch.optim.Optimizer, info: dict) -> None:
+    """Write a new state beside the old one, then move the pointer, then remove the old one.
+
+    Args:
+        model, best: state dicts of the current and of the best weights.
+        info: JSON-ready bookkeeping (epoch, history, arguments).
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    target, temporary = root / f"resume-{step:08d}", root / ".resume-tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    tensors = {f"model.{k}": v for k, v in model.items()} | {f"best.{k}": v for k, v in best.items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items()}
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary / "state.safetensors")
+    (temporary / "info.json").write_text(json.dumps(info))
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(temporary, target)
+    write_json(root / POINTER, {"state": target.name})
+    for old in root.glob("resume-*"):
+        if old.is_dir() and old != target:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def load_resume_state(root: Path, optimizer: torch.optim.Optimizer) -> tuple[dict, dict, dict] | None:
+    """The model's and the best state dict and the bookkeeping, the optimizer restored in place; None without a state.
+
+    Raises:
+        CheckpointError: when the pointer names a state that is not there or cannot be read.
+    """
+    pointer = root / POINTER
+    if not pointer.exists():
+        return None
+    folder = root / json.loads(pointer.read_text())["state"]
+    try:
+        tensors = load_file(folder / "state.safetensors")
+        info = json.loads((folder / "info.json").read_text())
+    except Exception as error:
+        raise CheckpointError(f"{folder}: the resume state cannot be read ({error}); remove {pointer} to start anew") from None
+    parts: dict = {"model": {}, "best": {}, "optimizer": {}}
+    for key, value in tensors.items():
+        kind, rest = key.split(".", 1)
+        parts[kind][rest] = value
+    state = optimizer.state_dict()
+    state["state"] = {}
+    for key, value in parts["optimizer"].items():
+        index, name = key.split(".", 1)
+        state["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(state)
+    return parts["model"], parts["best"], info
+
+
+def clear_resume_state(root: Path) -> None:
+    """Remove the resume states of a finished or an abandoned run."""
+    (root / POINTER).unlink(missing_ok=True)
+    for old in root.glob("resume-*"):
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write JSON atomically."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)

@@ -1,0 +1,161 @@
+"""The training command: arguments, clips, model, loop, calibration, checkpoint, table."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from rich.console import Console
+from rich.table import Table
+from sklearn.metrics import balanced_accuracy_score, f1_score
+from transformers import HfArgumentParser
+
+from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
+from fas_core.encoders.extractor import FeatureExtractor
+from fas_core.errors import FASError
+from fas_core.inference import HEADS, predict_logits
+from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.provenance import provenance
+from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
+from fas_core.training.clips import UNKNOWN, Clips
+from fas_core.training.data import load_clips
+from fas_core.training.loop import Trainer
+from fas_core.training.resume import write_json
+
+console = Console()
+
+
+def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, TrainingArguments]:
+    """YAML file first (optional), then flags.
+
+    Raises:
+        FASError: for a YAML file that is missing or has unknown keys.
+    """
+    parser = HfArgumentParser((DataArguments, ModelArguments, TrainingArguments), description=__doc__)
+    if argv and argv[0].endswith((".yaml", ".yml")):
+        parser.set_defaults(**_read_yaml(Path(argv[0]), {a.dest for a in parser._actions}))
+        argv = argv[1:]
+    return parser.parse_args_into_dataclasses(args=argv)
+
+
+def _read_yaml(path: Path, known: set[str]) -> dict:
+    if not path.is_file():
+        raise FASError(f"{path}: no such configuration file; see train/configs")
+    values = yaml.safe_load(path.read_text()) or {}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise FASError(f"{path}: unknown keys {', '.join(unknown)}; `python train/fas.py --help` lists all")
+    return values
+
+
+def train(data: DataArguments, model_arguments: ModelArguments, arguments: TrainingArguments) -> dict:
+    """Run a whole training; returns the summary that is also written to `training.json`."""
+    # accelerate sees one process on a machine without a GPU unless it is told that this is meant.
+    accelerator = Accelerator(
+        cpu=arguments.cpu or not torch.cuda.is_available(),
+        mixed_precision=arguments.mixed_precision,
+        log_with=None if arguments.tracker == "none" else arguments.tracker,
+        project_dir=arguments.output_dir,
+    )
+    set_seed(arguments.seed)
+    accelerator.init_trackers("fas", config=_flat(asdict(arguments)))
+    streams = stream_config(data, model_arguments)
+    extractor = FeatureExtractor.from_config(streams, device=accelerator.device)
+    process = (accelerator.process_index, accelerator.num_processes)
+    clips, validation, account = load_clips(data, arguments.seed, extractor, process, accelerator.wait_for_everyone)
+    config = fas_config(model_arguments, extractor.dimensions, streams, extractor.digest)
+    model = new_model(config, clips, arguments.seed)
+    trainer = Trainer(model, arguments, clips, validation, accelerator)
+    history = trainer.fit()
+    model = model.to("cpu")
+    summary = calibrate(model, validation) if validation is not None else {}
+    result = dict(
+        best_epoch=trainer.best_epoch, validation=summary, history=history, data=account,
+        arguments=dict(data=asdict(data), model=asdict(model_arguments), training=asdict(arguments)),
+        parameters=model.num_parameters(), provenance=provenance(),
+    )  # fmt: skip
+    if accelerator.is_main_process:
+        save_checkpoint(model, extractor, Path(arguments.output_dir), result)
+        _print_table(result)
+        trainer.finish()
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return result
+
+
+def new_model(config, clips: Clips, seed: int) -> FASForEmotionClassification:
+    """A model initialised from the seed, with the training set's feature statistics where it standardises."""
+    torch.manual_seed(seed)
+    model = FASForEmotionClassification(config)
+    if config.standardise:
+        model.set_feature_statistics(clips.statistics())
+    return model
+
+
+def calibrate(model: FASForEmotionClassification, clips: Clips) -> dict:
+    """Fit a temperature per head on validation clips; returns the metrics of each head before and after."""
+    lengths = [len(clips.features(i, "").acoustic) for i in range(len(clips))]
+    logits = predict_logits(model, lambda i: clips.features(i, ""), lengths)
+    summary = {}
+    for head in HEADS:
+        labels = clips.semantic_labels if head == "semantic" else clips.labels
+        values = getattr(logits, head)
+        known = (labels != UNKNOWN) & np.isfinite(values).all(1)
+        if known.sum() < 2:
+            continue
+        temperature = fit_temperature(values[known], labels[known])
+        setattr(model.config, "temperature" if head == "fused" else f"{head}_temperature", temperature)
+        summary[head] = head_metrics(values[known], labels[known], temperature)
+    return summary
+
+
+def head_metrics(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict:
+    """Accuracy, UA, macro-F1 and ECE of one head."""
+    predicted = logits.argmax(1)
+    return dict(
+        clips=len(labels),
+        accuracy=float((predicted == labels).mean()),
+        ua=float(balanced_accuracy_score(labels, predicted)),
+        macro_f1=float(f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)),
+        ece_before=float(expected_calibration_error(apply_temperature(logits, 1.0), labels)),
+        ece=float(expected_calibration_error(apply_temperature(logits, temperature), labels)),
+        temperature=float(temperature),
+    )
+
+
+def save_checkpoint(model, extractor, output: Path, result: dict) -> None:
+    """The model, what its features are, and how it was trained."""
+    model.save_pretrained(output)
+    write_json(output / "streams.json", extractor.identity())
+    write_json(output / "training.json", result)
+
+
+def _print_table(result: dict) -> None:
+    table = Table(title=f"validation, epoch {result['best_epoch'] + 1} (UA, macro-F1 in %)")
+    for column in ("head", "clips", "WA", "UA", "macro-F1", "ECE before", "ECE", "temperature"):
+        table.add_column(column, justify="left" if column == "head" else "right")
+    for head, m in result["validation"].items():
+        percents = [f"{100 * m[k]:.1f}" for k in ("accuracy", "ua", "macro_f1", "ece_before", "ece")]
+        table.add_row(head, str(m["clips"]), *percents, f"{m['temperature']:.2f}")
+    console.print(table)
+    for corpus in result["data"]["corpora"]:
+        for failure in corpus["failed"]:
+            console.print(f"[yellow]left out[/] {failure['error']}")
+
+
+def _flat(values: dict) -> dict:
+    return {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in values.items()}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code: 0, or 2 for input that cannot be used."""
+    try:
+        train(*parse(sys.argv[1:] if argv is None else argv))
+    except FASError as error:
+        Console(stderr=True).print(f"[red]error:[/] {error}", markup=True, highlight=False)
+        return 2
+    return 0
