@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from fas_core.calibration import (
+    TEMPERATURE_RANGE,
+    apply_temperature,
+    expected_calibration_error,
+    fit_temperature,
+    reliability_bins,
+)
+from fas_core.conflict import conflict, conflict_auroc
+from fas_core.errors import FASError
+
+
+def calibrated_logits(clips=4000, seed=0):
+    """Logits whose softmax is the true distribution that the labels are drawn from."""
+    generator = np.random.default_rng(seed)
+    logits = 2 * generator.standard_normal((clips, 7))
+    labels = np.array([generator.choice(7, p=row) for row in softmax(logits, axis=1)])
+    return logits, labels
+
+
+@pytest.mark.parametrize("sharpening", [0.5, 1.0, 3.0])
+def test_fit_recovers_the_factor_that_logits_were_sharpened_by(sharpening):
+    logits, labels = calibrated_logits()
+    assert fit_temperature(sharpening * logits, labels) == pytest.approx(sharpening, rel=0.05)
+
+
+def test_calibration_lowers_ece_and_keeps_the_answers():
+    logits, labels = calibrated_logits()
+    sharp = 3 * logits
+    temperature = fit_temperature(sharp, labels)
+    before, after = apply_temperature(sharp, 1.0), apply_temperature(sharp, temperature)
+    assert (before.argmax(1) == after.argmax(1)).all()
+    assert expected_calibration_error(before, labels) > 0.15
+    assert expected_calibration_error(after, labels) < 0.03
+
+
+def test_separable_logits_stay_within_the_range():
+    labels = np.arange(70) % 7
+    low, high = TEMPERATURE_RANGE
+    assert low <= fit_temperature(np.eye(7)[labels], labels) < 0.1
+    assert 10 < fit_temperature(np.eye(7)[(labels + 1) % 7], labels) <= high
+
+
+def test_ece_by_hand():
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
+    labels = np.array([0, 1, 0, 0])
+    # bin of 0.9: accuracy 1/2, gap 0.4; bin of 0.6: accuracy 1/2, gap 0.1; two clips each
+    assert expected_calibration_error(probabilities, labels, bins=5) == pytest.approx(0.25)
+
+
+def test_ece_is_zero_when_sure_and_right_and_one_when_sure_and_wrong():
+    labels = np.arange(7)
+    assert expected_calibration_error(np.eye(7), labels) == 0
+    assert expected_calibration_error(np.eye(7), (labels + 1) % 7) == 1
+
+
+def test_reliability_bins_count_every_clip_once():
+    logits, labels = calibrated_logits(500)
+    counts, accuracy, confidence = reliability_bins(softmax(logits, axis=1), labels)
+    assert counts.sum() == 500 and len(counts) == 15
+    edges = np.linspace(0, 1, 16)
+    filled = counts > 0
+    assert (confidence[filled] > edges[:-1][filled]).all() and (confidence[filled] <= edges[1:][filled]).all()
+    assert np.sum(counts * accuracy) == pytest.approx((logits.argmax(1) == labels).sum())
+
+
+@pytest.mark.parametrize(
+    "logits, labels, said",
+    [
+        (np.zeros((3, 7)), np.array([0, 1]), "expected"),
+        (np.zeros((0, 7)), np.zeros(0, int), "at least 1"),
+        (np.full((2, 7), np.nan), np.array([0, 1]), "2 of 2 rows"),
+        (np.zeros((2, 7)), np.array([0, 7]), "0..6"),
+        (np.zeros((2, 7)), np.array([0.0, 1.0]), "integers"),
+    ],
+)
+def test_bad_input_is_named(logits, labels, said):
+    with pytest.raises(FASError, match=said):
+        fit_temperature(logits, labels)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_temperature_must_be_positive(temperature):
+    with pytest.raises(FASError, match="temperature"):
+        apply_temperature(np.zeros((1, 7)), temperature)
+
+
+def distributions(shape, seed):
+    return np.random.default_rng(seed).dirichlet(np.ones(7), size=shape)
+
+
+def test_conflict_is_a_symmetric_score_between_0_and_1():
+    p, q = distributions((5, 40), 1), distributions((5, 40), 2)
+    scores = conflict(p, q)
+    assert scores.shape == (5, 40)
+    np.testing.assert_allclose(scores, conflict(q, p), atol=1e-15)
+    assert ((scores > 0) & (scores < 1)).all()
+    assert (conflict(p, p) == 0).all()
+
+
+def test_conflict_is_one_without_a_common_emotion_and_matches_the_definition():
+    assert conflict(np.eye(7)[0], np.eye(7)[3]) == pytest.approx(1.0)
+    # p = (1, 0), q = (1/2, 1/2): H(3/4, 1/4) - H(1/2, 1/2) / 2
+    mixture = -(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25))
+    assert conflict(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == pytest.approx(mixture - 0.5)
+
+
+def test_conflict_takes_half_precision_and_refuses_logits():
+    p = distributions(10, 3)
+    assert conflict(p.astype(np.float16), p).max() < 1e-5
+    for bad in (np.full((1, 7), np.nan), np.array([[2.0, -1, 0, 0, 0, 0, 0]]), np.ones((1, 7))):
+        with pytest.raises(FASError, match="p_semantic"):
+            conflict(p[:1], bad)
+    with pytest.raises(FASError, match="shape"):
+        conflict(p, p[:3])
+
+
+def test_conflict_auroc():
+    kinds = np.array([True, True, False, False])
+    assert conflict_auroc(np.array([0.9, 0.8, 0.2, 0.1]), kinds) == 1
+    assert conflict_auroc(np.array([0.9, 0.1, 0.8, 0.2]), kinds) == 0.5
+    with pytest.raises(FASError, match="4 of 4"):
+        conflict_auroc(np.ones(4), np.ones(4, bool))
