@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from eval.atomic import atomic_path
+from fas_core.atomic import atomic_path
 from fas_core.labels import EMOTIONS
 
 INK, ACCENT, PALE = "#333333", "#2b6cb0", "#b8c4d0"

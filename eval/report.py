@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from eval.atomic import atomic_path, write_text
+from fas_core.atomic import atomic_path, write_text
 from eval.metrics import METRICS
 from eval.plots import plot_confusion, plot_recall, plot_reliability
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from eval import suite
-from eval.atomic import write_text
+from fas_core.atomic import write_text
 from eval.benchmarks import BENCHMARKS, DataLocations, data_digest, load_benchmark
-from eval.provenance import git_state, provenance
+from fas_core.provenance import git_state, provenance
 from fas_core.errors import CorpusError, FASError
 from fas_core.labels import EMOTIONS
 
