@@ -1,0 +1,295 @@
+"""From audio files to answers: `EmotionPipeline.from_pretrained(DIR)("a.wav")`."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fas_core.answers import Answer, answer, kept_token_times
+from fas_core.audio import (
+    SAMPLE_RATE,
+    Audio,
+    AudioLimits,
+    audio_digest,
+    is_silent,
+    load_audio,
+    stream_audio,
+)
+from fas_core.calibration import apply_temperature
+from fas_core.encoders.base import ClipFeatures
+from fas_core.encoders.extractor import FeatureExtractor
+from fas_core.errors import AudioError, CheckpointError, FeatureError, IdentityMismatchError
+from fas_core.features.cache import FeatureCache
+from fas_core.features.extract import extract_features
+from fas_core.inference import HEADS, Logits, predict_logits
+from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.standardisation import feature_statistics
+
+LONG_SECONDS = 60.0  # longer clips are answered window by window and averaged, so that memory stays bounded
+WINDOW_SECONDS = 30.0
+WINDOWS_AT_ONCE = 8
+SHIPPED = Path(__file__).parent / "pretrained"  # trained on real speech with Whisper tiny.en; for research use
+
+
+@dataclass
+class DatasetLogits:
+    """Answers to a data set.
+
+    Attributes:
+        ids: clips that could be used, in the order of the data set.
+        logits: (N, 7) fused, uncalibrated; `temperature` calibrates them.
+        acoustic_logits, semantic_logits: (N, 7) of each pathway alone, already divided by their own temperature, or None.
+        failed: {"file", "error"} of the others.
+    """
+
+    ids: list[str]
+    logits: np.ndarray
+    acoustic_logits: np.ndarray | None
+    semantic_logits: np.ndarray | None
+    temperature: float
+    failed: list[dict] = field(default_factory=list)
+
+
+class EmotionPipeline:
+    """Audio in; label, calibrated probabilities, what each pathway alone says, and their conflict out.
+
+    Args:
+        model: a trained FAS.
+        extractor: encoders and front end of the identity that the model was trained with.
+
+    Raises:
+        IdentityMismatchError: when the encoders are not those of the training.
+    """
+
+    def __init__(self, model: FASForEmotionClassification, extractor: FeatureExtractor, name: str = "FAS"):
+        if model.config.streams_identity not in (None, extractor.digest):
+            raise IdentityMismatchError(
+                f"{name}: trained on features of identity {model.config.streams_identity[:16]}, but the encoders here "
+                f"give {extractor.digest[:16]}; streams.json beside the checkpoint says what is expected (model weights, "
+                "layer, padding, front end)"
+            )
+        self.model, self.extractor, self.name = model.eval(), extractor, name
+        self.training: dict = {}
+
+    @classmethod
+    def from_pretrained(
+        cls, checkpoint: str | Path = SHIPPED, *, device: str | torch.device | None = None, revision: str | None = None
+    ) -> "EmotionPipeline":
+        """Load a checkpoint directory (or hub id) and the encoders that it names; by default the shipped one.
+
+        Raises:
+            CheckpointError: when there is no FAS checkpoint.
+            IdentityMismatchError: when the encoders' weights differ from those of the training.
+        """
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            model = FASForEmotionClassification.from_pretrained(checkpoint, revision=revision, use_safetensors=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{checkpoint}: not a FAS checkpoint ({str(error).splitlines()[0]}); expected config.json and "
+                "model.safetensors as `train/fas.py` writes them"
+            ) from None
+        if model.config.streams is None:
+            raise CheckpointError(f"{checkpoint}: config.json does not name the encoders (streams)")
+        extractor = FeatureExtractor.from_config(model.config.streams, device=device)
+        pipeline = cls(model.to(device), extractor, name=Path(checkpoint).name)
+        record = Path(checkpoint) / "training.json"
+        if record.is_file():
+            pipeline.training = json.loads(record.read_text())
+        return pipeline
+
+    def describe(self) -> dict:
+        """What this is, JSON-ready: name, encoders, training corpora, fold, temperature, commit."""
+        data = self.training.get("data", {})
+        return dict(
+            name=self.name,
+            training_corpora=[c["corpus"] for c in data.get("corpora", []) if c["learns"] != "words"],
+            fold=self.training.get("arguments", {}).get("data", {}).get("fold"),
+            encoders=self.extractor.identity(),
+            parameters=self.model.num_parameters(),
+            temperature=self.model.config.temperature,
+            trained_at_commit=self.training.get("provenance", {}).get("commit"),
+        )
+
+    def __call__(
+        self,
+        sources,
+        *,
+        sampling_rate: int | None = None,
+        limits: AudioLimits = AudioLimits(),
+        batch_seconds: float = 300.0,
+    ) -> Answer | list[Answer]:
+        """Answer one source or a list of them (paths, bytes, file objects, arrays with `sampling_rate`).
+
+        One source that cannot be used raises `AudioError`; in a list it is an answer with `error` set, in its place.
+        """
+        if not isinstance(sources, list | tuple):
+            result = next(self.stream([sources], sampling_rate=sampling_rate, limits=limits))
+            if result.exception is not None:
+                raise result.exception
+            return result
+        return list(self.stream(sources, sampling_rate=sampling_rate, limits=limits, batch_seconds=batch_seconds))
+
+    def stream(
+        self, sources: Sequence, *, sampling_rate=None, limits=AudioLimits(), batch_seconds: float = 300.0
+    ) -> Iterator[Answer]:
+        """Answers in the order of the sources; at most `batch_seconds` of audio is held, batches go by length."""
+        held: list[Audio | Answer] = []
+        seconds = 0.0
+        for source in sources:
+            loaded = self._load(source, sampling_rate, limits)
+            held.append(loaded)
+            seconds += loaded.duration if isinstance(loaded, Audio) else 0.0
+            if seconds >= batch_seconds:
+                yield from self._answer(held)
+                held, seconds = [], 0.0
+        yield from self._answer(held)
+
+    def _load(self, source, sampling_rate, limits) -> Audio | Answer:
+        """The audio, or the answer already: an error, or the average over the windows of a long clip."""
+        try:
+            audio = load_audio(source, sampling_rate=sampling_rate, limits=limits)
+            if audio.duration <= LONG_SECONDS:
+                return audio
+            windows = [w for _, _, w in _cut([audio], WINDOW_SECONDS, WINDOW_SECONDS)]
+            groups = [windows[i : i + WINDOWS_AT_ONCE] for i in range(0, len(windows), WINDOWS_AT_ONCE)]
+            return _average(audio, [a for group in groups for a in self._answer(group)])
+        except AudioError as error:
+            return Answer(file=error.source, error=str(error), exception=error)
+
+    def _answer(self, held: list) -> list[Answer]:
+        audios = [a for a in held if isinstance(a, Audio)]
+        if not audios:
+            return list(held)
+        features = self.extractor([a.samples for a in audios])
+        answers = iter(self.answer_features(features, audios))
+        return [next(answers) if isinstance(a, Audio) else a for a in held]
+
+    def answer_features(self, features: list[ClipFeatures], audios: list[Audio]) -> list[Answer]:
+        """Answers to clips whose features are there."""
+        kept: dict[int, dict] = {}
+
+        def remember(indices, output):
+            for row, i in enumerate(indices):
+                kept[i] = {
+                    s: kept_token_times(
+                        getattr(output, f"{s}_kept"), row, features[i], s,
+                        self.extractor.frame_rates[s], self.model.config.patch_size,
+                    )
+                    for s in ("acoustic", "semantic")
+                }  # fmt: skip
+
+        lengths = [len(f.acoustic) for f in features]
+        logits = predict_logits(self.model, features.__getitem__, lengths, on_output=remember)
+        heads = self._probabilities(logits)
+        return [
+            answer(audio, {h: p[i] for h, p in heads.items()}, kept[i], features[i]) for i, audio in enumerate(audios)
+        ]
+
+    def _probabilities(self, logits: Logits) -> dict[str, np.ndarray]:
+        """Calibrated probabilities (N, 7) of each head that there is."""
+        heads = {h: getattr(logits, h) for h in HEADS}
+        return {h: apply_temperature(x, self._temperature(h)) for h, x in heads.items() if np.isfinite(x).all()}
+
+    def _temperature(self, head: str) -> float:
+        return getattr(self.model.config, "temperature" if head == "fused" else f"{head}_temperature")
+
+    def timeline(
+        self, source, *, window: float = 4.0, hop: float = 2.0, sampling_rate=None, limits=AudioLimits(), batch: int = 32
+    ) -> Iterator[Answer]:
+        """Answers to windows of long audio, with `start` and `end` in seconds; the file is never held whole.
+
+        Args:
+            window, hop: seconds.
+        """
+        held: list[tuple[float, float, Audio]] = []
+        blocks = stream_audio(source, sampling_rate=sampling_rate, limits=limits)
+        for item in _cut(blocks, window, hop):
+            held.append(item)
+            if len(held) == batch:
+                yield from self._timed(held)
+                held = []
+        yield from self._timed(held)
+
+    def _timed(self, held: list[tuple[float, float, Audio]]) -> Iterator[Answer]:
+        for (start, end, _), result in zip(held, self._answer([a for _, _, a in held]), strict=True):
+            result.start, result.end = start, end
+            yield result
+
+    def logits_for_dataset(
+        self, dataset, cache_dir: str | Path | None = None, progress: bool = True, standardise: str = "training"
+    ) -> DatasetLogits:
+        """Logits of every clip of a data set, through the feature cache.
+
+        Args:
+            standardise: "training" (the checkpoint's statistics) or "corpus": the data set's own unlabelled statistics,
+                the transductive protocol.
+
+        Raises:
+            FeatureError: "corpus" with a checkpoint that does not standardise.
+        """
+        with tempfile.TemporaryDirectory() as temporary:
+            cache = FeatureCache(Path(cache_dir or temporary).expanduser(), self.extractor.identity())
+            report = extract_features(dataset, self.extractor, cache, progress=progress)
+            cache.refresh()
+            bad = {f["file"] for f in report.failed}
+            rows = [(r["id"], r["audio"]) for r in dataset if r["audio"] not in bad]
+            features = [cache.get(audio_digest(path)) for _, path in rows]
+            logits = self._logits(features, standardise)
+        heads = {h: getattr(logits, h) / self._temperature(h) for h in ("acoustic", "semantic")}
+        heads = {h: x if len(x) and np.isfinite(x).all() else None for h, x in heads.items()}
+        return DatasetLogits(
+            [i for i, _ in rows], logits.fused, heads["acoustic"], heads["semantic"],
+            self.model.config.temperature, report.failed,
+        )  # fmt: skip
+
+    def _logits(self, features: list[ClipFeatures], standardise: str) -> Logits:
+        model = self.model
+        if standardise == "corpus":
+            if not model.config.standardise:
+                raise FeatureError(f"{self.name} does not standardise features: there is no transductive protocol for it")
+            model = FASForEmotionClassification(model.config).eval()
+            model.load_state_dict(self.model.state_dict())
+            streams = ("acoustic", "semantic")
+            model.set_feature_statistics({s: feature_statistics(getattr(f, s) for f in features) for s in streams})
+        return predict_logits(model, features.__getitem__, [len(f.acoustic) for f in features])
+
+
+def _cut(blocks, window: float, hop: float) -> Iterator[tuple[float, float, Audio]]:
+    """Windows (start, end, audio) over consecutive blocks; the last one may be shorter, but not under half a window."""
+    size, step = int(window * SAMPLE_RATE), int(hop * SAMPLE_RATE)
+    rest, position, first = np.zeros(0, dtype=np.float32), 0, None
+    for block in blocks:
+        first = first or block
+        rest = np.concatenate([rest, block.samples])
+        while len(rest) >= size:
+            yield _window(first, rest[:size], position)
+            rest, position = rest[step:], position + step
+    # What is left is new only past the overlap with the window before.
+    unseen = len(rest) - (size - step if position else 0)
+    if first is not None and unseen > 0 and len(rest) >= 400:
+        yield _window(first, rest, position)
+
+
+def _window(audio: Audio, samples: np.ndarray, position: int) -> tuple[float, float, Audio]:
+    duration = len(samples) / SAMPLE_RATE
+    part = Audio(
+        samples=samples, source=audio.source, original_rate=audio.original_rate,
+        original_channels=audio.original_channels, duration=duration, is_silent=is_silent(samples),
+    )  # fmt: skip
+    start = position / SAMPLE_RATE
+    return start, start + duration, part
+
+
+def _average(audio: Audio, windows: list[Answer]) -> Answer:
+    """One answer for a long clip: probabilities averaged over its windows."""
+    whole = {}
+    for head, attribute in (("fused", "probabilities"), ("acoustic", "acoustic"), ("semantic", "semantic")):
+        rows = [getattr(w, attribute) for w in windows]
+        if all(rows):
+            whole[head] = np.mean([list(r.values()) for r in rows], axis=0)
+    return answer(audio, whole, {}, None, windows=len(windows))
