@@ -28,7 +28,7 @@ class FASConfig(PreTrainedConfig):
             nothing is lost by selection.
         summary_streams: streams that give a summary.
         token_norm: LayerNorm after the projections. The energy is always that of the projection itself.
-        input_dropout: dropout on the patches (0 in the paper).
+        summary_dropout: dropout on the statistics (0 in the paper).
         standardise: centre and scale each feature by the training set's statistics, kept in the checkpoint.
         pathway_heads: add a light head per pathway that says what this pathway alone hears; it does not touch the
             fused answer.
@@ -60,7 +60,7 @@ class FASConfig(PreTrainedConfig):
         summary: str = "none",
         summary_streams: tuple | list = ("acoustic", "semantic"),
         token_norm: bool = False,
-        input_dropout: float = 0.0,
+        summary_dropout: float = 0.0,
         standardise: bool = False,
         pathway_heads: bool = True,
         streams: dict | None = None,
@@ -81,7 +81,7 @@ class FASConfig(PreTrainedConfig):
         self.hidden_size, self.num_queries = hidden_size, num_queries
         self.num_attention_heads, self.intermediate_size = num_attention_heads, intermediate_size
         self.k_acoustic, self.k_semantic, self.patch_size = k_acoustic, k_semantic, patch_size
-        self.dropout, self.input_dropout = dropout, input_dropout
+        self.dropout, self.summary_dropout = dropout, summary_dropout
         self.fusion, self.selection, self.learnable_queries = fusion, selection, learnable_queries
         self.summary, self.summary_streams, self.token_norm = summary, list(summary_streams), token_norm
         self.standardise, self.pathway_heads = standardise, pathway_heads

@@ -46,8 +46,13 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("deviation", torch.ones(dim))
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, P, D) -> (B, P, D)
+    def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., D)
         return (x - self.mean) / self.deviation
+
+    def project(self, x: Tensor, linear: nn.Linear) -> Tensor:
+        """`linear(self(x))` without writing the standardised patches: the weights are scaled, not the batch."""
+        weight = linear.weight / self.deviation
+        return F.linear(x, weight, linear.bias - weight @ self.mean)
 
 
 class FASPreTrainedModel(PreTrainedModel):
@@ -67,14 +72,12 @@ class FASModel(FASPreTrainedModel):
         d = config.hidden_size
         dims = {"acoustic": config.acoustic_dim, "semantic": config.semantic_dim}
         self.k = {"acoustic": config.k_acoustic, "semantic": config.k_semantic}
-        identity = nn.Identity
-        self.standardise = nn.ModuleDict({s: Standardise(dims[s]) if config.standardise else identity() for s in STREAMS})
-        self.standardise_statistics = nn.ModuleDict(
-            {s: Standardise(2 * dims[s]) if config.standardise else identity() for s in STREAMS}
-        )
-        self.input_dropout = nn.Dropout(config.input_dropout)
+        # Zero mean and unit deviation until `set_feature_statistics`: without standardisation, nothing happens.
+        self.standardise = nn.ModuleDict({s: Standardise(dims[s]) for s in STREAMS})
+        self.standardise_statistics = nn.ModuleDict({s: Standardise(2 * dims[s]) for s in STREAMS})
         self.projection = nn.ModuleDict({s: nn.Linear(dims[s], d) for s in STREAMS})
-        self.token_norm = nn.ModuleDict({s: nn.LayerNorm(d) if config.token_norm else identity() for s in STREAMS})
+        self.token_norm = nn.ModuleDict({s: nn.LayerNorm(d) if config.token_norm else nn.Identity() for s in STREAMS})
+        self.summary_dropout = nn.Dropout(config.summary_dropout)
         self.summary = nn.ModuleDict()
         if config.summary != "none":
             width = 2 if config.summary == "mean+deviation" else 1
@@ -96,14 +99,20 @@ class FASModel(FASPreTrainedModel):
         masks = {"acoustic": acoustic_mask.bool(), "semantic": semantic_mask.bool()}
         patches = {"acoustic": acoustic, "semantic": semantic}
         # Whatever lies in the padding, NaN included, is replaced before any arithmetic.
-        patches = {s: self.standardise[s](x).masked_fill(~masks[s][..., None], 0.0) for s, x in patches.items()}
-        tokens = {s: self.projection[s](self.input_dropout(x)) for s, x in patches.items()}  # (B, P, d)  eq. 1
+        patches = {s: x.masked_fill(~masks[s][..., None], 0.0) for s, x in patches.items()}
+        tokens = {s: self.standardise[s].project(x, self.projection[s]) for s, x in patches.items()}  # (B, P, d)  eq. 1
         kept = {s: distil(tokens[s], masks[s], self.k[s], self.config.selection) for s in STREAMS}  # eq. 2, 3
-        statistics = {s: self.standardise_statistics[s](masked_statistics(patches[s], masks[s])) for s in STREAMS}
+        statistics = {s: self._statistics(patches[s], masks[s], s) for s in STREAMS}
         fused = self._fuse(kept, patches, masks, self._summary(statistics, masks))
         return FASOutput(
             fused=fused, acoustic_kept=kept["acoustic"], semantic_kept=kept["semantic"], statistics=statistics
         )
+
+    def _statistics(self, patches: Tensor, mask: Tensor, stream: str) -> Tensor:
+        """(B, 2 D): mean and deviation over the real patches, each feature standardised over patches, then over clips."""
+        mean, deviation = masked_statistics(patches, mask).chunk(2, -1)
+        scale = self.standardise[stream].deviation
+        return self.standardise_statistics[stream](torch.cat([self.standardise[stream](mean), deviation / scale], -1))
 
     def _summary(self, statistics: dict, masks: dict) -> Tensor | None:
         """(B, d): the projected statistics over all real patches, summed over the streams that give one."""
@@ -113,7 +122,7 @@ class FASModel(FASPreTrainedModel):
         for s, layer in self.summary.items():
             x = statistics[s] if self.config.summary == "mean+deviation" else statistics[s].chunk(2, -1)[0]
             # A stream without patches (a dropped pathway) says nothing.
-            parts.append(layer(self.input_dropout(x)) * masks[s].any(1, keepdim=True))
+            parts.append(layer(self.summary_dropout(x)) * masks[s].any(1, keepdim=True))
         return torch.stack(parts).sum(0)
 
     def _fuse(self, kept: dict, patches: dict, masks: dict, summary: Tensor | None) -> Tensor:
@@ -130,7 +139,7 @@ class FASModel(FASPreTrainedModel):
             if config.fusion == "concat":
                 fused = torch.cat([pooled[s] for s in STREAMS], -1)
             else:
-                raw = {s: masked_mean(patches[s], masks[s]) for s in STREAMS}
+                raw = {s: self.standardise[s](masked_mean(patches[s], masks[s])) for s in STREAMS}
                 fused = self.fusion(pooled["acoustic"], pooled["semantic"], raw["acoustic"], raw["semantic"])
         return (fused if summary is None else fused + summary)[:, None]  # (B, 1, d')
 

@@ -21,11 +21,6 @@ class FeatureStatistics:
     clips: tuple[np.ndarray, np.ndarray]
 
 
-def clip_statistics(patches: np.ndarray) -> np.ndarray:
-    """Mean and deviation over time of one clip: (P, D) -> (2 D,). Equals `fusion.masked_statistics`."""
-    return np.concatenate([patches.mean(0), np.sqrt(patches.var(0) + 1e-6)])
-
-
 def feature_statistics(clips: Iterable[np.ndarray]) -> FeatureStatistics:
     """Statistics of one stream.
 
@@ -41,7 +36,7 @@ def feature_statistics(clips: Iterable[np.ndarray]) -> FeatureStatistics:
     deviation = np.maximum(np.sqrt(np.maximum(squares / count - mean**2, 0)), MIN_DEVIATION)
     # Statistics of the standardised patches follow from those of the raw ones.
     means = (np.stack([m for m, _ in rows]) - mean) / deviation
-    deviations = np.sqrt(np.stack([v for _, v in rows]) / deviation**2 + 1e-6)
+    deviations = np.sqrt(np.stack([v for _, v in rows]) + 1e-6) / deviation
     pooled = np.concatenate([means, deviations], 1)
     spread = np.maximum(pooled.std(0), MIN_DEVIATION)
     return FeatureStatistics(

@@ -50,7 +50,7 @@ class ModelArguments:
     k_semantic: int = option(16, "semantic tokens kept")
     patch_size: int = option(5, "frames in a patch, s")
     dropout: float = option(0.4, "dropout")
-    input_dropout: float = option(0.0, "dropout on the patches")
+    summary_dropout: float = option(0.0, "dropout on the statistics")
     fusion: str = option("query", "query, concat or gated")
     selection: str = option("energy", "energy (the paper), random or all")
     learnable_queries: bool = option(True, "False: the paper's ablation")

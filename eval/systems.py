@@ -1,0 +1,66 @@
+"""The systems that docs/results.md compares, each with the settings chosen for it on validation speakers."""
+
+from dataclasses import dataclass, field
+
+# Chosen by `python -m eval.study choose` (validation speakers and URDU), the same grid for every system.
+TABLE3 = dict(learning_rate=2e-4, weight_decay=1e-4, warmup_ratio=0.05)
+BATCH = dict(global_batch_size=64, per_device_batch_size=64)
+AUGMENTATION = ("speed:0.9", "speed:1.1", "noise:15")
+
+RECOMMENDED_MODEL = dict(
+    hidden_size=256, summary="mean+deviation", token_norm=True, standardise=True, selection="all", summary_dropout=0.2
+)
+RECOMMENDED_TRAINING = BATCH | dict(
+    learning_rate=5e-4, weight_decay=1e-2, class_weighting=True, label_smoothing=0.1, epochs=20
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of the table.
+
+    Attributes:
+        title: how the table calls it.
+        model: fields of `ModelArguments`; empty for the pooled baselines.
+        training: fields of `TrainingArguments`.
+        acoustic: "single" (one shallow layer) or "stack" (several shallow layers).
+        augmentation: variants of the training clips.
+        pooled: (stream, statistics) of each logistic regression whose probabilities are averaged, for baselines.
+    """
+
+    title: str
+    model: dict = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
+    acoustic: str = "single"
+    augmentation: tuple[str, ...] = ()
+    pooled: tuple[tuple[str, str], ...] = ()
+
+
+def _ablation(title: str, **model) -> System:
+    return System(title, dict(standardise=True, pathway_heads=False) | model, TABLE3 | BATCH | dict(epochs=20))
+
+
+SYSTEMS = {
+    "paper": System("FAS, exactly as the paper (batch 64)", dict(pathway_heads=False), TABLE3 | BATCH | dict(epochs=30)),
+    "fas": _ablation("FAS of the paper, standardised features"),
+    "concat": _ablation("concat", fusion="concat"),
+    "gated": _ablation("gated", fusion="gated"),
+    "random": _ablation("w/o top-k (random tokens)", selection="random"),
+    "all": _ablation("all tokens", selection="all"),
+    "no-queries": _ablation("w/o learnable queries", learnable_queries=False),
+    "summary": _ablation("FAS with summary-conditioned queries", summary="mean+deviation", token_norm=True),
+    "shipped": System(
+        "FAS, recommended recipe", RECOMMENDED_MODEL, RECOMMENDED_TRAINING, acoustic="stack", augmentation=AUGMENTATION
+    ),
+    "semantic": System("semantic only (mean)", pooled=(("semantic", "mean"),)),
+    "acoustic-mean": System("acoustic only (mean)", pooled=(("acoustic", "mean"),)),
+    "acoustic": System("acoustic only (mean and deviation)", pooled=(("acoustic", "mean+deviation"),)),
+    "stack": System(
+        "acoustic only, shallow layers stacked (mean and deviation)",
+        pooled=(("acoustic", "mean+deviation"),), acoustic="stack", augmentation=AUGMENTATION,
+    ),  # fmt: skip
+    "late": System(
+        "late average (semantic mean, acoustic mean and deviation)",
+        pooled=(("semantic", "mean"), ("acoustic", "mean+deviation")),
+    ),
+}
