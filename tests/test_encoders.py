@@ -46,15 +46,16 @@ def frames_of(clip: np.ndarray) -> int:
     return max(1, len(clip) // 320)
 
 
-@pytest.fixture(params=["clip", "30s", "clip, shallow", "soundstream"], scope="module")
+@pytest.fixture(params=["clip", "30s", "clip, shallow", "clip, stacked", "soundstream"], scope="module")
 def encoder(request, tiny):
     if request.param == "soundstream":
         pytest.importorskip("ai_edge_litert")
         if not SOUNDSTREAM.exists():
             pytest.skip("needs the SoundStream weights: FAS_SOUNDSTREAM")
         return SoundStreamEncoder(SOUNDSTREAM)
-    padding, _, shallow = request.param.partition(", ")
-    return WhisperEncoder(str(tiny), padding=padding, layer=1 if shallow else "last", device="cpu")
+    padding, _, kind = request.param.partition(", ")
+    layer = {"": "last", "shallow": 1, "stacked": [2, 1]}[kind]
+    return WhisperEncoder(str(tiny), padding=padding, layer=layer, device="cpu")
 
 
 class TestEncoderContract:
@@ -109,6 +110,17 @@ class TestEncoderContract:
 
 
 class TestWhisper:
+    def test_stacked_layers_stand_side_by_side(self, tiny):
+        stacked = WhisperEncoder(str(tiny), layer=[2, 1], device="cpu")
+        parts = stacked.encode_layers(CLIPS, [1, 2])
+        expected = torch.cat([parts[2].frames, parts[1].frames], -1)
+        assert torch.equal(stacked.encode(CLIPS).frames, expected)
+        assert stacked.identity() != WhisperEncoder(str(tiny), layer=[1, 2], device="cpu").identity()
+
+    def test_the_same_layer_twice_is_refused(self, tiny):
+        with pytest.raises(FASError, match="layer"):
+            WhisperEncoder(str(tiny), layer=[1, 1], device="cpu")
+
     def test_clip_mode_equals_the_model_on_a_full_window(self, tiny):
         """A clip that fills the window leaves nothing to pad: both modes are the original forward pass."""
         clip = noise(WINDOW * 0.02)

@@ -172,9 +172,8 @@ class FeatureExtractor:
     def _frames(self, waveforms: list[np.ndarray]) -> tuple[EncoderOutput, EncoderOutput]:
         if not self._shared:
             return self.acoustic.encode(waveforms), self.semantic.encode(waveforms)
-        layers = self.acoustic.layer, self.semantic.layer
-        outputs = self.acoustic.encode_layers(waveforms, layers)
-        return outputs[layers[0]], outputs[layers[1]]
+        outputs = self.acoustic.encode_layers(waveforms, [*self.acoustic.layers, *self.semantic.layers])
+        return self.acoustic.stack(outputs), self.semantic.stack(outputs)
 
 
 def _build_encoder(config: dict, backbones: dict[tuple, WhisperBackbone], device) -> Encoder:

@@ -129,12 +129,13 @@ class WhisperBackbone:
 
 
 class WhisperEncoder(Encoder):
-    """One layer of Whisper's encoder.
+    """One layer of Whisper's encoder, or several stacked along the feature axis.
 
     Args:
         model: hub id, directory, "offline:NAME", or a `WhisperBackbone` that is already loaded.
         revision: branch, tag or commit of the hub.
-        layer: 1..L for the output of that transformer layer; -1 or "last" for the last after the final norm.
+        layer: 1..L for the output of that transformer layer; -1 or "last" for the last after the final norm; a list
+            of them is stacked along the feature axis, in its order.
         padding: "clip" encodes the clip's real frames only; "30s" pads the clip to the window as in training,
             and the frames of the clip are kept.
         device: torch device; a GPU when there is one, if None.
@@ -153,7 +154,7 @@ class WhisperEncoder(Encoder):
         model: str | WhisperBackbone,
         *,
         revision: str | None = None,
-        layer: int | str = LAST,
+        layer: int | str | Sequence[int | str] = LAST,
         padding: str = "clip",
         device: str | torch.device | None = None,
     ):
@@ -162,11 +163,19 @@ class WhisperEncoder(Encoder):
         self.padding = padding
         is_loaded = isinstance(model, WhisperBackbone)
         self.backbone = model if is_loaded else WhisperBackbone(model, revision, device)
-        self.layer = self._layer_number(layer)
+        layers = [layer] if isinstance(layer, int | str) else list(layer)
+        if not layers or len({self._layer_number(each) for each in layers}) < len(layers):
+            raise FASError(f"encoder option 'layer': {layer!r}, expected a layer or a list of different layers")
+        self.layers = [self._layer_number(each) for each in layers]
+
+    @property
+    def layer(self) -> int | list[int]:
+        """As in the configuration: a number, or a list of several."""
+        return self.layers[0] if len(self.layers) == 1 else self.layers
 
     @property
     def dimension(self) -> int:
-        return self.backbone.dimension
+        return self.backbone.dimension * len(self.layers)
 
     def identity(self) -> dict:
         return {
@@ -181,7 +190,12 @@ class WhisperEncoder(Encoder):
         }
 
     def encode(self, waveforms: Sequence[np.ndarray]) -> EncoderOutput:
-        return self.encode_layers(waveforms, [self.layer])[self.layer]
+        return self.stack(self.encode_layers(waveforms, self.layers))
+
+    def stack(self, outputs: dict[int, EncoderOutput]) -> EncoderOutput:
+        """This encoder's output from those of its layers (`encode_layers`)."""
+        frames = torch.cat([outputs[layer].frames for layer in self.layers], dim=-1)
+        return EncoderOutput(frames, outputs[self.layers[0]].lengths)
 
     def encode_layers(
         self, waveforms: Sequence[np.ndarray], layers: Sequence[int | str]
