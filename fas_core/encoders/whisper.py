@@ -163,7 +163,7 @@ class WhisperEncoder(Encoder):
         self.padding = padding
         is_loaded = isinstance(model, WhisperBackbone)
         self.backbone = model if is_loaded else WhisperBackbone(model, revision, device)
-        layers = [layer] if isinstance(layer, int | str) else list(layer)
+        layers = list(layer) if isinstance(layer, list | tuple) else [layer]
         if not layers or len({self._layer_number(each) for each in layers}) < len(layers):
             raise FASError(f"encoder option 'layer': {layer!r}, expected a layer or a list of different layers")
         self.layers = [self._layer_number(each) for each in layers]
