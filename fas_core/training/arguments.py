@@ -78,6 +78,9 @@ class TrainingArguments:
     pathway_dropout: float = option(0.0, "probability of dropping one whole pathway of a clip in training")
     patience: int = option(0, "stop after this many epochs without a better validation macro-F1; 0: never")
     keep: str = option("best", "weights kept: best (epoch of the best validation macro-F1) or last")
+    refit: bool = option(
+        False, "after the epoch and the temperatures are chosen on validation, train again on training and validation clips"
+    )
     save_every: int = option(1, "epochs between two resume states")
     mixed_precision: str = option("no", "no, bf16 or fp16")
     tracker: str = option("none", "none or tensorboard (pip install 'fas-alm[trackers]')")
