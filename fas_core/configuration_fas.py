@@ -8,6 +8,18 @@ from fas_core.labels import EMOTIONS
 FUSIONS = ("query", "concat", "gated")
 SELECTIONS = ("energy", "random", "all")
 SUMMARIES = ("none", "mean", "mean+deviation")
+STREAMS = ("acoustic", "semantic")
+COUNTS = (
+    "acoustic_dim",
+    "semantic_dim",
+    "hidden_size",
+    "num_queries",
+    "num_attention_heads",
+    "intermediate_size",
+    "k_acoustic",
+    "k_semantic",
+    "patch_size",
+)
 
 
 class FASConfig(PreTrainedConfig):
@@ -37,7 +49,7 @@ class FASConfig(PreTrainedConfig):
         temperature, acoustic_temperature, semantic_temperature: fitted on validation (Guo et al. 2017).
 
     Raises:
-        CheckpointError: for an unknown fusion, selection or summary.
+        CheckpointError: for a value that the model cannot have; the message names the field.
     """
 
     model_type = "fas"
@@ -70,13 +82,6 @@ class FASConfig(PreTrainedConfig):
         semantic_temperature: float = 1.0,
         **kwargs,
     ):
-        for name, value, valid in (
-            ("fusion", fusion, FUSIONS),
-            ("selection", selection, SELECTIONS),
-            ("summary", summary, SUMMARIES),
-        ):
-            if value not in valid:
-                raise CheckpointError(f"FASConfig.{name}: {value!r} is unknown, expected one of {', '.join(valid)}")
         self.acoustic_dim, self.semantic_dim = acoustic_dim, semantic_dim
         self.hidden_size, self.num_queries = hidden_size, num_queries
         self.num_attention_heads, self.intermediate_size = num_attention_heads, intermediate_size
@@ -90,7 +95,26 @@ class FASConfig(PreTrainedConfig):
         self.acoustic_temperature, self.semantic_temperature = acoustic_temperature, semantic_temperature
         kwargs.setdefault("id2label", dict(enumerate(EMOTIONS)))
         kwargs.setdefault("label2id", {name: i for i, name in enumerate(EMOTIONS)})
+        self._check()
         super().__init__(**kwargs)
+
+    def _check(self) -> None:
+        for name, valid in (("fusion", FUSIONS), ("selection", SELECTIONS), ("summary", SUMMARIES)):
+            self._expect(name, getattr(self, name) in valid, f"one of {', '.join(valid)}")
+        for name in COUNTS:
+            value = getattr(self, name)
+            self._expect(name, type(value) is int and value > 0, "a whole number of at least 1")
+        for name in ("dropout", "summary_dropout"):
+            self._expect(name, 0 <= getattr(self, name) < 1, "a probability, at least 0 and below 1")
+        known = set(self.summary_streams) <= set(STREAMS) and len(self.summary_streams) > 0
+        self._expect("summary_streams", known, f"some of {', '.join(STREAMS)}")
+        if self.fusion == "query" and self.learnable_queries:
+            fits = self.hidden_size % self.num_attention_heads == 0
+            self._expect("hidden_size", fits, f"a multiple of num_attention_heads, {self.num_attention_heads}")
+
+    def _expect(self, name: str, is_right: bool, expected: str) -> None:
+        if not is_right:
+            raise CheckpointError(f"FASConfig.{name}: {getattr(self, name)!r}, expected {expected}")
 
     @classmethod
     def paper(cls, **overrides) -> "FASConfig":

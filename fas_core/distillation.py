@@ -23,7 +23,9 @@ class KeptTokens:
     scores: Tensor
 
 
-def distil(tokens: Tensor, mask: Tensor, k: int, selection: str = "energy") -> KeptTokens:
+def distil(
+    tokens: Tensor, mask: Tensor, k: int, selection: str = "energy", training: bool = False
+) -> KeptTokens:
     """Keep k tokens of each clip, in order of time.
 
     Args:
@@ -31,16 +33,15 @@ def distil(tokens: Tensor, mask: Tensor, k: int, selection: str = "energy") -> K
         mask: (B, P) bool, True for real patches; padding is never kept.
         k: number of tokens to keep; ignored by "all".
         selection: "energy" (largest L2 norm), "random" or "all".
-
-    During evaluation "random" would make the answer depend on the batch, so the choice is a fixed pseudo-random
-    function of the patch index: the same clip always keeps the same patches.
+        training: "random" then draws anew each time. In evaluation that would make the answer depend on the batch, so
+            the choice is a fixed pseudo-random function of the patch index: a clip always keeps the same patches.
     """
     energy = tokens.norm(dim=-1)  # (B, P)  eq. 2
     if selection == "all":
         indices = torch.arange(tokens.shape[1], device=tokens.device).expand(mask.shape)
         kept = mask
     else:
-        score = energy.detach() if selection == "energy" else _random_scores(energy)
+        score = energy.detach() if selection == "energy" else _random_scores(energy, training)
         score = score.masked_fill(~mask, -torch.inf)
         k = min(k, tokens.shape[1])
         indices = score.topk(k, dim=1).indices.sort(dim=1).values  # (B, k)  eq. 3
@@ -54,9 +55,9 @@ def distil(tokens: Tensor, mask: Tensor, k: int, selection: str = "energy") -> K
     )
 
 
-def _random_scores(like: Tensor) -> Tensor:
-    """Random in training; a fixed hash of the patch index in evaluation (no randomness in inference mode)."""
-    if torch.is_grad_enabled():
+def _random_scores(like: Tensor, training: bool) -> Tensor:
+    """Random in training; a fixed hash of the patch index in evaluation."""
+    if training:
         return torch.rand_like(like)
     index = torch.arange(like.shape[1], device=like.device, dtype=torch.float64)
     return ((index * 12.9898).sin() * 43758.5453).frac().abs().to(like.dtype).expand(like.shape)

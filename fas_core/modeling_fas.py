@@ -8,11 +8,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from fas_core.configuration_fas import FASConfig
+from fas_core.configuration_fas import STREAMS, FASConfig
 from fas_core.distillation import KeptTokens, distil
 from fas_core.fusion import GatedFusion, QueryFusion, masked_mean, masked_statistics, mlp
-
-STREAMS = ("acoustic", "semantic")
 
 
 @dataclass
@@ -101,7 +99,8 @@ class FASModel(FASPreTrainedModel):
         # Whatever lies in the padding, NaN included, is replaced before any arithmetic.
         patches = {s: x.masked_fill(~masks[s][..., None], 0.0) for s, x in patches.items()}
         tokens = {s: self.standardise[s].project(x, self.projection[s]) for s, x in patches.items()}  # (B, P, d)  eq. 1
-        kept = {s: distil(tokens[s], masks[s], self.k[s], self.config.selection) for s in STREAMS}  # eq. 2, 3
+        selection = self.config.selection
+        kept = {s: distil(tokens[s], masks[s], self.k[s], selection, self.training) for s in STREAMS}  # eq. 2, 3
         statistics = {s: self._statistics(patches[s], masks[s], s) for s in STREAMS}
         fused = self._fuse(kept, patches, masks, self._summary(statistics, masks))
         return FASOutput(
@@ -109,39 +108,45 @@ class FASModel(FASPreTrainedModel):
         )
 
     def _statistics(self, patches: Tensor, mask: Tensor, stream: str) -> Tensor:
-        """(B, 2 D): mean and deviation over the real patches, each feature standardised over patches, then over clips."""
+        """(B, 2 D): mean and deviation over the real patches, each feature standardised over patches, then over clips.
+
+        A stream without patches (a dropped pathway) has none; it gives zeros, what the average clip has.
+        """
         mean, deviation = masked_statistics(patches, mask).chunk(2, -1)
         scale = self.standardise[stream].deviation
-        return self.standardise_statistics[stream](torch.cat([self.standardise[stream](mean), deviation / scale], -1))
+        statistics = torch.cat([self.standardise[stream](mean), deviation / scale], -1)
+        return self.standardise_statistics[stream](statistics) * mask.any(1, keepdim=True)
 
-    def _summary(self, statistics: dict, masks: dict) -> Tensor | None:
-        """(B, d): the projected statistics over all real patches, summed over the streams that give one."""
-        if not len(self.summary):
-            return None
-        parts = []
+    def _summary(self, statistics: dict, masks: dict) -> dict[str, Tensor]:
+        """stream -> (B, d): the projected statistics over all real patches, of the streams that give a summary."""
+        parts = {}
         for s, layer in self.summary.items():
             x = statistics[s] if self.config.summary == "mean+deviation" else statistics[s].chunk(2, -1)[0]
             # A stream without patches (a dropped pathway) says nothing.
-            parts.append(layer(self.summary_dropout(x)) * masks[s].any(1, keepdim=True))
-        return torch.stack(parts).sum(0)
+            parts[s] = layer(self.summary_dropout(x)) * masks[s].any(1, keepdim=True)
+        return parts
 
-    def _fuse(self, kept: dict, patches: dict, masks: dict, summary: Tensor | None) -> Tensor:
+    def _fuse(self, kept: dict, patches: dict, masks: dict, summary: dict[str, Tensor]) -> Tensor:
         config = self.config
         distilled = {s: self.token_norm[s](kept[s].tokens) for s in STREAMS}  # (B, k, d)
-        if config.fusion == "query":
-            context = torch.cat([distilled[s] for s in STREAMS], 1)  # (B, k_aco + k_sem, d)
-            mask = torch.cat([kept[s].mask for s in STREAMS], 1)
-            if config.learnable_queries:
-                return self.fusion(context, mask, summary)  # (B, N_q, d)  eq. 4
-            fused = masked_mean(context, mask)
-        else:
-            pooled = {s: masked_mean(distilled[s], kept[s].mask) for s in STREAMS}
-            if config.fusion == "concat":
-                fused = torch.cat([pooled[s] for s in STREAMS], -1)
-            else:
-                raw = {s: self.standardise[s](masked_mean(patches[s], masks[s])) for s in STREAMS}
-                fused = self.fusion(pooled["acoustic"], pooled["semantic"], raw["acoustic"], raw["semantic"])
-        return (fused if summary is None else fused + summary)[:, None]  # (B, 1, d')
+        if config.fusion != "query":
+            return self._fuse_pooled(distilled, kept, patches, masks, summary)
+        context = torch.cat([distilled[s] for s in STREAMS], 1)  # (B, k_aco + k_sem, d)
+        mask = torch.cat([kept[s].mask for s in STREAMS], 1)
+        if config.learnable_queries:
+            return self.fusion(context, mask, sum(summary.values()) if summary else None)  # (B, N_q, d)  eq. 4
+        return (masked_mean(context, mask) + sum(summary.values()))[:, None]  # (B, 1, d)
+
+    def _fuse_pooled(self, distilled: dict, kept: dict, patches: dict, masks: dict, summary: dict) -> Tensor:
+        """The paper's ablations "concat" and "gated": (B, 1, d') from one vector per stream."""
+        pooled = {s: masked_mean(distilled[s], kept[s].mask) for s in STREAMS}
+        if self.config.fusion == "concat":
+            return torch.cat([pooled[s] + summary.get(s, 0) for s in STREAMS], -1)[:, None]
+        # A stream without patches gives the gate zeros, not the distance of zero to the mean.
+        raw = {s: self.standardise[s](masked_mean(patches[s], masks[s])) for s in STREAMS}
+        raw = {s: x * masks[s].any(1, keepdim=True) for s, x in raw.items()}
+        fused = self.fusion(pooled["acoustic"], pooled["semantic"], raw["acoustic"], raw["semantic"])
+        return (fused + sum(summary.values()))[:, None]
 
 
 class PathwayHead(nn.Module):

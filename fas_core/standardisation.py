@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fas_core.errors import FeatureError
+
 MIN_DEVIATION = 1e-5
 
 
@@ -14,7 +16,8 @@ class FeatureStatistics:
 
     Attributes:
         patches: over all patches of all clips, (D,) and (D,).
-        clips: over the clips' own statistics (mean and deviation of the clip's standardised patches), (2 D,) and (2 D,).
+        clips: over the clips' own statistics (mean and deviation of the clip's standardised patches), (2 D,)
+            and (2 D,).
     """
 
     patches: tuple[np.ndarray, np.ndarray]
@@ -26,20 +29,30 @@ def feature_statistics(clips: Iterable[np.ndarray]) -> FeatureStatistics:
 
     Args:
         clips: patches (P, D) of each clip; read once, never held at the same time.
+
+    Raises:
+        FeatureError: there are no clips.
     """
     count, total, squares, rows = 0, 0.0, 0.0, []
     for clip in clips:
         x = np.asarray(clip, dtype=np.float64)
         count, total, squares = count + len(x), total + x.sum(0), squares + (x**2).sum(0)
         rows.append((x.mean(0), x.var(0)))
+    if not count:
+        raise FeatureError("no clip to take feature statistics of; see the list of failed files, and --corpora")
     mean = total / count
-    deviation = np.maximum(np.sqrt(np.maximum(squares / count - mean**2, 0)), MIN_DEVIATION)
+    deviation = _scale(np.sqrt(np.maximum(squares / count - mean**2, 0)))
     # Statistics of the standardised patches follow from those of the raw ones.
     means = (np.stack([m for m, _ in rows]) - mean) / deviation
     deviations = np.sqrt(np.stack([v for _, v in rows]) + 1e-6) / deviation
     pooled = np.concatenate([means, deviations], 1)
-    spread = np.maximum(pooled.std(0), MIN_DEVIATION)
+    spread = _scale(pooled.std(0))
     return FeatureStatistics(
         patches=(mean.astype(np.float32), deviation.astype(np.float32)),
         clips=(pooled.mean(0).astype(np.float32), spread.astype(np.float32)),
     )
+
+
+def _scale(deviation: np.ndarray) -> np.ndarray:
+    """What to divide by: 1 for a feature that never moved, or the first clip to move it would drown all others."""
+    return np.where(deviation < MIN_DEVIATION, 1.0, deviation)
