@@ -142,13 +142,22 @@ class Trainer:
         if not len(micro.indices):
             labels, words = torch.full_like(labels, UNKNOWN), torch.full_like(words, UNKNOWN)
         with self.accelerator.autocast():
-            output = self.model(**batch)
+            mixing = self._mixing(len(indices), micro.seed)
+            output = self.model(**batch, mixing=mixing)
             loss = classification_loss(
-                output, labels, words, self.class_weights.to(device), self.arguments.label_smoothing, totals
+                output, labels, words, self.class_weights.to(device), self.arguments.label_smoothing, totals, mixing
             )
         # DDP averages gradients over the processes; the loss is already a share of the global mean.
         self.accelerator.backward(loss * self.accelerator.num_processes)
         return loss.detach()
+
+    def _mixing(self, size: int, seed: int) -> tuple[torch.Tensor, float] | None:
+        """Partners and share of a micro-batch, where mixup is on."""
+        if not self.arguments.mixup:
+            return None
+        rng = np.random.default_rng([seed, 2])
+        share = float(rng.beta(self.arguments.mixup, self.arguments.mixup))
+        return torch.from_numpy(rng.permutation(size)).to(self.accelerator.device), share
 
     def _augmented(self, indices: np.ndarray, seed: int) -> dict[str, torch.Tensor]:
         """The batch, each clip in a variant drawn for it; a whole pathway is dropped now and then."""
