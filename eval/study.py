@@ -37,6 +37,7 @@ from fas_core.training.run import new_model
 
 TRAINING_CORPORA = ("ravdess", "tess")
 ZERO_SHOT = ("emodb", "urdu")
+COLUMNS = ("encoder", "acoustic_encoder", "padding", "layer", "system", "set")
 
 
 @dataclass
@@ -61,8 +62,9 @@ class Material:
 def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> Material:
     """Extract (once) and load the features of all corpora; only training corpora have variants."""
     data = DataArguments(
-        encoder=arguments.encoder, acoustic_layer=acoustic_layer, acoustic_encoder=arguments.acoustic_encoder
-    )
+        encoder=arguments.encoder, acoustic_layer=acoustic_layer, acoustic_encoder=arguments.acoustic_encoder,
+        padding=arguments.padding,
+    )  # fmt: skip
     streams = stream_config(data, ModelArguments())
     extractor = FeatureExtractor.from_config(streams)
     cache = FeatureCache(Path(arguments.cache).expanduser(), extractor.identity())
@@ -150,7 +152,7 @@ def run(arguments) -> None:
         layer = arguments.stack if system.acoustic == "stack" else arguments.layer
         key = dict(
             stage=arguments.stage, system=name, encoder=arguments.encoder, acoustic_encoder=arguments.acoustic_encoder,
-            layer=layer, fold=fold, seed=seed, C=arguments.C if system.pooled else None, set=json.loads(arguments.set),
+            padding=arguments.padding, layer=layer, fold=fold, seed=seed, C=arguments.C if system.pooled else None, set=json.loads(arguments.set),
         )  # fmt: skip
         if run_key(key) in done:
             continue
@@ -171,7 +173,7 @@ def run(arguments) -> None:
 
 def run_key(record: dict) -> str:
     """What makes a run one of its own."""
-    names = ("stage", "system", "encoder", "acoustic_encoder", "layer", "fold", "seed", "C", "set")
+    names = ("stage", "system", "encoder", "acoustic_encoder", "padding", "layer", "fold", "seed", "C", "set")
     return json.dumps([record.get(n) for n in names], sort_keys=True)
 
 
@@ -191,15 +193,15 @@ def tables(paths: list[Path], stage: str) -> str:
     """Markdown: per system and set the mean and the deviation over the runs."""
     runs: dict[tuple, list[dict]] = {}
     for record in (r for p in paths for r in read(p) if r["stage"] == stage):
-        name = (record["encoder"], record["acoustic_encoder"] or "", record["layer"], record["system"], json.dumps(record["set"]))
+        name = tuple(json.dumps(record[n]) if n == "set" else record[n] or "" for n in COLUMNS)
         runs.setdefault(name, []).append(record)
     sets = list(dict.fromkeys(n for rs in runs.values() for r in rs for n in r["scores"]))
     lines = ["| system | encoder, acoustic layer | runs | " + " | ".join(sets) + " | CPU s a run |"]
     lines.append("|---" * (len(sets) + 4) + "|")
-    for (encoder, acoustic, layer, system, changed), records in runs.items():
+    for (encoder, acoustic, padding, layer, system, changed), records in runs.items():
         cells = [_cell([r["scores"][n] for r in records if n in r["scores"]]) for n in sets]
         title = SYSTEMS[system].title + ("" if changed == "{}" else f" {changed}")
-        source = f"{encoder}, {Path(acoustic).stem or layer}"
+        source = f"{encoder}, {Path(acoustic).stem or layer}" + (" (30 s)" if padding == "30s" else "")
         seconds = np.mean([r["cpu_seconds"] for r in records])
         lines.append(f"| {title} | {source} | {len(records)} | " + " | ".join(cells) + f" | {seconds:.0f} |")
     return "\n".join(lines)
@@ -227,6 +229,7 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     work.add_argument("--seeds", nargs="+", type=int, default=[42], help="seeds")
     work.add_argument("--encoder", default="offline:base", help="Whisper of both streams")
     work.add_argument("--acoustic-encoder", help="other acoustic encoder, e.g. a SoundStream .tflite")
+    work.add_argument("--padding", default="clip", choices=("clip", "30s"), help="what Whisper encodes")
     work.add_argument("--layer", default="3", help="acoustic layer of systems with one")
     work.add_argument("--stack", default="1,2,3,4", help="acoustic layers of systems that stack them")
     work.add_argument("--C", type=float, default=0.003, help="inverse penalty of the pooled baselines")
