@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 # Chosen by `python -m eval.study choose` (validation speakers and URDU), the same grid for every system.
-TABLE3 = dict(learning_rate=2e-4, weight_decay=1e-4, warmup_ratio=0.05)
+TABLE3 = dict(learning_rate=2e-4, weight_decay=1e-4, warmup_ratio=0.05, mixed_precision="bf16")
 BATCH = dict(global_batch_size=64, per_device_batch_size=64)
 AUGMENTATION = ("speed:0.9", "speed:1.1", "noise:15")
 
@@ -11,7 +11,7 @@ RECOMMENDED_MODEL = dict(
     hidden_size=256, summary="mean+deviation", token_norm=True, standardise=True, selection="all", summary_dropout=0.2
 )
 RECOMMENDED_TRAINING = BATCH | dict(
-    learning_rate=5e-4, weight_decay=1e-2, class_weighting=True, label_smoothing=0.1, epochs=20
+    learning_rate=5e-4, weight_decay=1e-2, class_weighting=True, label_smoothing=0.1, mixup=0.4, epochs=12, mixed_precision="bf16",
 )
 
 

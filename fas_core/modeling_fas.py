@@ -206,6 +206,7 @@ class FASForEmotionClassification(FASPreTrainedModel):
         semantic_mask: Tensor,
         labels: Tensor | None = None,
         semantic_labels: Tensor | None = None,
+        mixing: tuple[Tensor, float] | None = None,
     ) -> FASOutput:
         """Classify a batch.
 
@@ -214,11 +215,17 @@ class FASForEmotionClassification(FASPreTrainedModel):
             acoustic_mask, semantic_mask: (B, P) bool, True for real patches.
             labels: (B,) emotion of the tone, -100 where unknown. Trains the fused answer and the acoustic head.
             semantic_labels: (B,) emotion of the words, -100 where unknown. Trains the semantic head only.
+            mixing: in training, (partners (B,), share): the fused tokens of each clip are mixed with its partner's
+                (manifold mixup, Verma et al. 2019), `share` of its own.
 
         Training with class weights, label smoothing or a split batch computes its loss with `classification_loss`.
         """
         output = self.fas(acoustic, semantic, acoustic_mask, semantic_mask)
-        output.logits = self.head(output.fused.mean(1))  # (B, 7)
+        fused = output.fused.mean(1)  # (B, d)
+        if mixing is not None:
+            partners, share = mixing
+            fused = share * fused + (1 - share) * fused[partners]
+        output.logits = self.head(fused)  # (B, 7)
         for stream, head in self.pathway.items():
             output[f"{stream}_logits"] = head(output.statistics[stream])
         if labels is not None:
@@ -233,6 +240,7 @@ def classification_loss(
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
     totals: tuple[float, float] | None = None,
+    mixing: tuple[Tensor, float] | None = None,
 ) -> Tensor:
     """Sum of the cross-entropies of the fused answer, the acoustic head and the semantic head.
 
@@ -241,9 +249,14 @@ def classification_loss(
         class_weights: (7,), for the emotion of the tone.
         totals: what the sums over this batch are divided by (tone, words), instead of this batch's own weight; so the
             mean over a global batch that is split into micro-batches and processes is exact.
+        mixing: as given to the model; the fused answer then owes both labels, in their shares.
     """
     tone, words = totals or (label_weight(labels, class_weights), label_weight(semantic_labels, None))
-    loss = _summed_cross_entropy(output.logits, labels, class_weights, label_smoothing) / max(tone, 1e-8)
+    partners, share = mixing or (slice(None), 1.0)
+    loss = share * _summed_cross_entropy(output.logits, labels, class_weights, label_smoothing)
+    if mixing is not None:
+        loss = loss + (1 - share) * _summed_cross_entropy(output.logits, labels[partners], class_weights, label_smoothing)
+    loss = loss / max(tone, 1e-8)
     if output.acoustic_logits is not None:
         loss = loss + _summed_cross_entropy(output.acoustic_logits, labels, class_weights) / max(tone, 1e-8)
     if output.semantic_logits is not None and semantic_labels is not None:

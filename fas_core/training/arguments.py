@@ -97,9 +97,13 @@ class TrainingArguments:
     seed: int = option(42, "seed of initialisation, order, dropout and augmentation")
     class_weighting: bool = option(False, "weight classes by the inverse of their frequency")
     label_smoothing: float = option(0.0, "label smoothing of the fused answer")
+    mixup: float = option(0.0, "Beta parameter of mixup between the fused tokens of two clips; 0: off")
     pathway_dropout: float = option(0.0, "probability of dropping one whole pathway of a clip in training")
     patience: int = option(0, "stop after this many epochs without a better validation macro-F1; 0: never")
     keep: str = option("best", "weights kept: best (epoch of the best validation macro-F1) or last")
+    refit: bool = option(
+        False, "after the epoch and the temperatures are chosen on validation, train again on training and validation clips"
+    )
     save_every: int = option(1, "epochs between two resume states")
     mixed_precision: str = option("no", "no, bf16 or fp16")
     tracker: str = option("none", "none or tensorboard (pip install 'fas-alm[trackers]')")

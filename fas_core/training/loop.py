@@ -35,18 +35,28 @@ class Trainer:
         arguments: optimisation settings.
         train, validation: the clips; without validation clips the last epoch is kept.
         accelerator: given by the caller, so that it is made once a process.
+        output: folder of the resume state; the arguments' own by default.
+        stop_after: epochs to train of the schedule, all by default.
 
     Raises:
         FASError: where there is nothing to train on.
     """
 
     def __init__(
-        self, model, arguments: TrainingArguments, train: Clips, validation: Clips | None, accelerator: Accelerator
+        self,
+        model,
+        arguments: TrainingArguments,
+        train: Clips,
+        validation: Clips | None,
+        accelerator: Accelerator,
+        output: Path | None = None,
+        stop_after: int | None = None,
     ):
         if not len(train):
             raise FeatureError("no training clip has features; see the list of failed files, and --corpora")
         self.arguments, self.train_clips, self.validation = arguments, train, validation
-        self.accelerator, self.output = accelerator, Path(arguments.output_dir)
+        self.accelerator, self.output = accelerator, Path(output or arguments.output_dir)
+        self.epochs = stop_after or arguments.epochs
         self.raw_model = model
         self.optimizer = torch.optim.AdamW(
             model.parameters(), arguments.learning_rate, weight_decay=arguments.weight_decay, foreach=True
@@ -64,10 +74,10 @@ class Trainer:
         """Train to the end; the model then holds the kept weights. Returns the history, a dict per epoch."""
         first = self._resume() if self.arguments.resume else self._start_anew()
         bar = tqdm(
-            total=self.arguments.epochs, initial=first, desc="training", unit="epoch",
+            total=self.epochs, initial=first, desc="training", unit="epoch",
             disable=not self.accelerator.is_main_process,
         )  # fmt: skip
-        for epoch in range(first, self.arguments.epochs):
+        for epoch in range(first, self.epochs):
             if self._out_of_patience(epoch):
                 break
             loss = self._train_epoch(epoch)
@@ -143,13 +153,22 @@ class Trainer:
         if not len(micro.indices):
             labels, words = torch.full_like(labels, UNKNOWN), torch.full_like(words, UNKNOWN)
         with self.accelerator.autocast():
-            output = self.model(**batch)
+            mixing = self._mixing(len(indices), micro.seed)
+            output = self.model(**batch, mixing=mixing)
             loss = classification_loss(
-                output, labels, words, self.class_weights.to(device), self.arguments.label_smoothing, totals
+                output, labels, words, self.class_weights.to(device), self.arguments.label_smoothing, totals, mixing
             )
         # DDP averages gradients over the processes; the loss is already a share of the global mean.
         self.accelerator.backward(loss * self.accelerator.num_processes)
         return loss.detach()
+
+    def _mixing(self, size: int, seed: int) -> tuple[torch.Tensor, float] | None:
+        """Partners and share of a micro-batch, where mixup is on."""
+        if not self.arguments.mixup:
+            return None
+        rng = np.random.default_rng([seed, 2])
+        share = float(rng.beta(self.arguments.mixup, self.arguments.mixup))
+        return torch.from_numpy(rng.permutation(size)).to(self.accelerator.device), share
 
     def _augmented(self, indices: np.ndarray, seed: int) -> dict[str, torch.Tensor]:
         """The batch, each clip in a variant drawn for it; a whole pathway is dropped now and then."""
@@ -192,7 +211,8 @@ class Trainer:
                 self.best = {k: v.detach().clone() for k, v in self.raw_model.state_dict().items()}
         self.history.append(row)
         self.accelerator.log(row, step=epoch)
-        if self.accelerator.is_main_process and (epoch + 1) % self.arguments.save_every == 0:
+        due = (epoch + 1) % self.arguments.save_every == 0 or epoch + 1 == self.epochs
+        if self.accelerator.is_main_process and due:
             self._save(epoch + 1)
 
     def _save(self, epoch: int) -> None:

@@ -24,7 +24,7 @@ from fas_core.inference import HEADS, predict_logits
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.provenance import provenance
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
-from fas_core.training.clips import UNKNOWN, Clips
+from fas_core.training.clips import UNKNOWN, Clips, concatenate
 from fas_core.training.data import load_clips
 from fas_core.training.loop import Trainer
 from fas_core.training.resume import write_json
@@ -86,8 +86,10 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
     model = new_model(config, clips, arguments.seed)
     trainer = Trainer(model, arguments, clips, validation, accelerator)
     history = trainer.fit()
-    model = model.to("cpu")
     summary = calibrate(model, validation) if validation is not None else {}
+    if arguments.refit and validation is not None:
+        model = refit(model.config, arguments, trainer, concatenate([clips, validation]), accelerator)
+    model = model.to("cpu")
     result = dict(
         best_epoch=trainer.best_epoch, validation=summary, history=history, data=account,
         arguments=dict(data=asdict(data), model=asdict(model_arguments), training=asdict(arguments)),
@@ -123,6 +125,16 @@ def new_model(config, clips: Clips, seed: int) -> FASForEmotionClassification:
     model = FASForEmotionClassification(config)
     if config.standardise:
         model.set_feature_statistics(clips.statistics())
+    return model
+
+
+def refit(config, arguments: TrainingArguments, chosen: Trainer, clips: Clips, accelerator):
+    """A new model trained on all clips for the epochs that were chosen; temperatures stay those of the first one."""
+    epochs = chosen.best_epoch + 1 if arguments.keep == "best" else len(chosen.history)
+    model = new_model(config, clips, arguments.seed)
+    again = Trainer(model, arguments, clips, None, accelerator, Path(arguments.output_dir) / "refit", epochs)
+    again.fit()
+    again.finish()
     return model
 
 

@@ -1,0 +1,258 @@
+"""The comparison of docs/results.md: every system on the six RAVDESS folds, zero-shot on EmoDB and URDU.
+
+`python -m eval.study run --data-root DIR --output DIR --encoder offline:base --stage choose|test`
+
+Stage "choose" trains on the training speakers and scores validation speakers and URDU (the development set of
+zero-shot choices); nothing else is read. Stage "test" trains on training and validation speakers, with the settings and
+the number of epochs that are then fixed, and scores the fold's test speakers, EmoDB and URDU. One line of JSON is
+appended for each run, so an interrupted study continues; `python -m eval.study table` prints the tables.
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from eval.baselines import PooledBaseline
+from eval.metrics import classification_report
+from eval.systems import SYSTEMS, System
+from fas_core.data import load_corpus
+from fas_core.encoders.extractor import FeatureExtractor
+from fas_core.errors import FASError
+from fas_core.features.cache import FeatureCache
+from fas_core.inference import predict_logits
+from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.provenance import git_state
+from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
+from fas_core.training.clips import Clips, concatenate, label_indices
+from fas_core.training.data import FeatureSource
+from fas_core.training.loop import Trainer
+from fas_core.training.run import new_model
+
+TRAINING_CORPORA = ("ravdess", "tess")
+ZERO_SHOT = ("emodb", "urdu")
+COLUMNS = ("encoder", "acoustic_encoder", "padding", "layer", "system", "set")
+
+
+@dataclass
+class Material:
+    """Features and labels of every corpus for one choice of encoders."""
+
+    extractor: FeatureExtractor
+    streams: dict
+    sources: dict[str, FeatureSource]
+    datasets: dict
+
+    def clips(self, corpus: str, splits: dict[str, str], wanted: set[str], variants: tuple[str, ...] = ()) -> Clips:
+        """Clips of a corpus whose split is wanted; `splits` maps ids to splits."""
+        dataset, source = self.datasets[corpus], self.sources[corpus]
+        ids = dataset["id"]
+        chosen = [i for i in source.usable if splits[ids[i]] in wanted]
+        labels = label_indices(dataset["emotion"])
+        words = label_indices(dataset["semantic_emotion"])
+        return source.clips(chosen, ids, labels, words, ["", *variants])
+
+
+def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> Material:
+    """Extract (once) and load the features of all corpora; only training corpora have variants."""
+    data = DataArguments(
+        encoder=arguments.encoder, acoustic_layer=acoustic_layer, acoustic_encoder=arguments.acoustic_encoder,
+        padding=arguments.padding,
+    )  # fmt: skip
+    streams = stream_config(data, ModelArguments())
+    extractor = FeatureExtractor.from_config(streams)
+    cache = FeatureCache(Path(arguments.cache).expanduser(), extractor.identity())
+    sources, datasets = {}, {}
+    corpora = TRAINING_CORPORA + (ZERO_SHOT if arguments.stage == "test" else ("urdu",))
+    for corpus in corpora:
+        datasets[corpus] = load_corpus(corpus, arguments.data_root / corpus)
+        own = list(variants) if corpus in TRAINING_CORPORA else []
+        sources[corpus] = FeatureSource(datasets[corpus], extractor, cache, ["", *own])
+    return Material(extractor, streams, sources, datasets)
+
+
+def sides(material: Material, data_root: Path, fold: int, stage: str, variants) -> tuple[Clips, dict[str, Clips]]:
+    """Training clips and the sets to score, by name."""
+    folds = load_corpus("ravdess", data_root / "ravdess", fold=fold)
+    split = dict(zip(folds["id"], folds["split"], strict=True))
+    learn = {"train"} if stage == "choose" else {"train", "validation"}
+    everything = {c: dict.fromkeys(material.datasets[c]["id"], "all") for c in material.datasets}
+    train = concatenate(
+        [material.clips("ravdess", split, learn, variants), material.clips("tess", everything["tess"], {"all"}, variants)]
+    )
+    scored = {"validation": {"validation"}} if stage == "choose" else {"ravdess": {"test"}}
+    tests = {name: material.clips("ravdess", split, wanted) for name, wanted in scored.items()}
+    tests |= {c: material.clips(c, everything[c], {"all"}) for c in ZERO_SHOT if c in material.datasets}
+    return train, tests
+
+
+def logits_of(model, clips: Clips, own_statistics: bool = False) -> np.ndarray:
+    """(N, 7) fused logits; with the clips' own unlabelled statistics in the transductive protocol."""
+    if own_statistics:
+        model, original = FASForEmotionClassification(model.config).eval(), model
+        model.load_state_dict(original.state_dict())
+        model.set_feature_statistics(clips.statistics())
+    lengths = [len(clips.features(i, "").acoustic) for i in range(len(clips))]
+    return predict_logits(model, lambda i: clips.features(i, ""), lengths).fused
+
+
+def run_fas(system: System, material: Material, train: Clips, tests: dict, seed: int, extra: dict) -> dict:
+    """Train FAS and score it; returns scores by set, and by "set, own statistics" where the model standardises."""
+    model_arguments = ModelArguments(**({"pathway_heads": False} | system.model | extra.get("model", {})))
+    arguments = TrainingArguments(
+        **(system.training | extra.get("training", {})), seed=seed, keep="last", save_every=10**9,
+        output_dir=extra["scratch"], cpu=not torch.cuda.is_available(),
+    )  # fmt: skip
+    config = fas_config(model_arguments, material.extractor.dimensions, material.streams, material.extractor.digest)
+    model = new_model(config, train, seed)
+    trainer = Trainer(model, arguments, train, tests.get("validation"), Accelerator(cpu=arguments.cpu))
+    history = trainer.fit()
+    scores = {name: score(clips, logits_of(model, clips)) for name, clips in tests.items()}
+    if config.standardise:
+        zero_shot = [n for n in tests if n in ZERO_SHOT]
+        scores |= {f"{n}, own statistics": score(tests[n], logits_of(model, tests[n], True)) for n in zero_shot}
+    curve = [round(h["macro_f1"], 4) for h in history if "macro_f1" in h]
+    return dict(scores=scores, curve=curve, parameters=model.num_parameters())
+
+
+def run_pooled(system: System, train: Clips, tests: dict, seed: int, C: float) -> dict:
+    """Logistic regression on pooled streams, probabilities averaged."""
+    rows = [(i, v) for v in train.variants for i in range(len(train))]
+    labels = train.labels[[i for i, _ in rows]]
+    log_probabilities = {name: 0.0 for name in tests}
+    for stream, statistics in system.pooled:
+        model = PooledBaseline(statistics, C=C, seed=seed)
+        model.fit([getattr(train.features(i, v), stream) for i, v in rows], labels)
+        for name, clips in tests.items():
+            features = [getattr(clips.features(i, ""), stream) for i in range(len(clips))]
+            log_probabilities[name] = log_probabilities[name] + model.predict_proba(features) / len(system.pooled)
+    return dict(scores={n: score(tests[n], np.log(p + 1e-12)) for n, p in log_probabilities.items()}, curve=[])
+
+
+def score(clips: Clips, logits: np.ndarray) -> dict:
+    """Accuracy, UA and macro-F1 in per cent."""
+    report = classification_report(clips.labels, logits, resamples=1).to_dict()
+    return {name: round(100 * report[name], 2) for name in ("accuracy", "ua", "macro_f1")}
+
+
+def run(arguments) -> None:
+    """All runs that the output does not hold yet."""
+    done = {run_key(r) for r in read(arguments.output)}
+    jobs = [(s, f, seed) for s in arguments.systems for f in arguments.folds for seed in arguments.seeds]
+    extra = json.loads(arguments.set) | {"scratch": str(arguments.output) + ".scratch"}
+    material: dict[str, Material] = {}
+    for name, fold, seed in jobs:
+        system = SYSTEMS[name]
+        layer = arguments.stack if system.acoustic == "stack" else arguments.layer
+        key = dict(
+            stage=arguments.stage, system=name, encoder=arguments.encoder, acoustic_encoder=arguments.acoustic_encoder,
+            padding=arguments.padding, layer=layer, fold=fold, seed=seed, C=arguments.C if system.pooled else None, set=json.loads(arguments.set),
+        )  # fmt: skip
+        if run_key(key) in done:
+            continue
+        wanted = f"{layer}, {len(system.augmentation) > 0}"
+        if wanted not in material:
+            material.clear()  # one at a time: features of one choice of encoders fill memory enough
+            material[wanted] = load_material(arguments, layer, system.augmentation)
+        start = time.process_time()
+        train, tests = sides(material[wanted], arguments.data_root, fold, arguments.stage, system.augmentation)
+        if system.pooled:
+            result = run_pooled(system, train, tests, seed, arguments.C)
+        else:
+            result = run_fas(system, material[wanted], train, tests, seed, extra)
+        record = key | result | dict(cpu_seconds=round(time.process_time() - start, 1), **git_state())
+        append(arguments.output, record)
+        print(name, fold, seed, {n: s["ua"] for n, s in result["scores"].items()}, f"{record['cpu_seconds']} s", flush=True)
+
+
+def run_key(record: dict) -> str:
+    """What makes a run one of its own."""
+    names = ("stage", "system", "encoder", "acoustic_encoder", "padding", "layer", "fold", "seed", "C", "set")
+    return json.dumps([record.get(n) for n in names], sort_keys=True)
+
+
+def read(path: Path) -> list[dict]:
+    """Finished runs."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def append(path: Path, record: dict) -> None:
+    """One line; written at once, so that a killed study loses nothing that was finished."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def tables(paths: list[Path], stage: str) -> str:
+    """Markdown: per system and set the mean and the deviation over the runs."""
+    runs: dict[tuple, list[dict]] = {}
+    for record in (r for p in paths for r in read(p) if r["stage"] == stage):
+        name = tuple(json.dumps(record[n]) if n == "set" else record[n] or "" for n in COLUMNS)
+        runs.setdefault(name, []).append(record)
+    sets = list(dict.fromkeys(n for rs in runs.values() for r in rs for n in r["scores"]))
+    lines = ["| system | encoder, acoustic layer | runs | " + " | ".join(sets) + " | CPU s a run |"]
+    lines.append("|---" * (len(sets) + 4) + "|")
+    for (encoder, acoustic, padding, layer, system, changed), records in runs.items():
+        cells = [_cell([r["scores"][n] for r in records if n in r["scores"]]) for n in sets]
+        title = SYSTEMS[system].title + ("" if changed == "{}" else f" {changed}")
+        source = f"{encoder}, {Path(acoustic).stem or layer}" + (" (30 s)" if padding == "30s" else "")
+        seconds = np.mean([r["cpu_seconds"] for r in records])
+        lines.append(f"| {title} | {source} | {len(records)} | " + " | ".join(cells) + f" | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def _cell(scores: list[dict]) -> str:
+    """ACC / UA / macro-F1, mean and deviation."""
+    if not scores:
+        return "-"
+    return " / ".join(
+        f"{np.mean([s[n] for s in scores]):.1f} ± {np.std([s[n] for s in scores]):.1f}" for n in ("accuracy", "ua", "macro_f1")
+    )
+
+
+def parse_arguments(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m eval.study", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    work = commands.add_parser("run", help="train and score systems; finished runs are skipped")
+    work.add_argument("--data-root", type=Path, required=True, help="folder with ravdess, tess, emodb, urdu")
+    work.add_argument("--output", type=Path, required=True, help="file of results, a line of JSON a run")
+    work.add_argument("--stage", choices=("choose", "test"), default="choose", help="what is trained on and scored")
+    work.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS), metavar="NAME",
+                      help=", ".join(SYSTEMS))  # fmt: skip
+    work.add_argument("--folds", nargs="+", type=int, default=[1, 2, 3, 4, 5, 6], help="RAVDESS folds")
+    work.add_argument("--seeds", nargs="+", type=int, default=[42], help="seeds")
+    work.add_argument("--encoder", default="offline:base", help="Whisper of both streams")
+    work.add_argument("--acoustic-encoder", help="other acoustic encoder, e.g. a SoundStream .tflite")
+    work.add_argument("--padding", default="clip", choices=("clip", "30s"), help="what Whisper encodes")
+    work.add_argument("--layer", default="3", help="acoustic layer of systems with one")
+    work.add_argument("--stack", default="1,2,3,4", help="acoustic layers of systems that stack them")
+    work.add_argument("--C", type=float, default=0.003, help="inverse penalty of the pooled baselines")
+    work.add_argument("--set", default="{}", help='JSON of changed settings: {"model": {...}, "training": {...}}')
+    work.add_argument("--cache", default="~/.cache/fas_alm/features", help="feature cache")
+    show = commands.add_parser("table", help="print the table of result files")
+    show.add_argument("results", nargs="+", type=Path)
+    show.add_argument("--stage", choices=("choose", "test"), default="test")
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    arguments = parse_arguments(argv)
+    try:
+        if arguments.command == "run":
+            run(arguments)
+        else:
+            print(tables(arguments.results, arguments.stage))
+    except FASError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
