@@ -118,7 +118,7 @@ class TrainingArguments:
             if getattr(self, name) < 1:
                 raise FASError(f"--{name} {getattr(self, name)}: expected at least 1")
         _expect_between(self, ("warmup_ratio", "label_smoothing", "pathway_dropout"), 0, 1)
-        _expect_between(self, ("learning_rate", "weight_decay", "patience", "seed"), 0, math.inf)
+        _expect_between(self, ("learning_rate", "weight_decay", "mixup", "patience", "seed"), 0, math.inf)
 
 
 def _expect_between(arguments, names: tuple[str, ...], low: float, high: float) -> None:

@@ -97,11 +97,11 @@ def load_clips(
     cache = FeatureCache(Path(data.cache_dir).expanduser(), extractor.identity())
     parts: dict[str, list[Clips]] = {"train": [], "validation": []}
     account = []
+    variants = ["", *data.augmentation]  # of validation clips too: a refit trains on them
     for name, dataset, tone in _read(data, seed):
         entry = dict(corpus=name, learns="tone and words" if tone else "words", failed=[])
         for split, clips in parts.items():
             rows = dataset.select([i for i, s in enumerate(dataset["split"]) if s == split])
-            variants = ["", *data.augmentation] if split == "train" else [""]
             source = FeatureSource(rows, extractor, cache, variants, process, wait)
             labels = label_indices(rows["emotion"] if tone else [None] * len(rows))
             words = label_indices(rows["semantic_emotion"])

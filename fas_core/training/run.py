@@ -172,7 +172,7 @@ def head_metrics(logits: np.ndarray, labels: np.ndarray, temperature: float) -> 
 def save_checkpoint(model, extractor, output: Path, result: dict) -> None:
     """The model, what its features are, and how it was trained.
 
-    Files appear whole, and `config.json`, without which nothing loads, goes first and comes last: a new model never
+    Files appear whole, and `config.json`, without which the pipeline refuses, goes first and comes last: a new model never
     meets the settings of an older one.
     """
     temporary = output / ".checkpoint-tmp"
