@@ -1,10 +1,18 @@
 """What `train/fas.py` can be told, by flags or YAML; the defaults are the paper's Table 3."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fas_core.configuration_fas import FASConfig
-from fas_core.errors import FASError
+from fas_core.errors import CheckpointError, FASError
+from fas_core.features.augment import parse_variant
+
+CHOICES = {
+    "keep": ("best", "last"),
+    "mixed_precision": ("no", "bf16", "fp16"),
+    "tracker": ("none", "tensorboard"),
+}
 
 
 def option(default, text: str):
@@ -37,7 +45,15 @@ class DataArguments:
     trim: bool = option(True, "trim silence at both ends before encoding")
     level: bool = option(True, "bring the active speech to one level before encoding")
     augmentation: list[str] = option([], "variants of each training clip, one is drawn per epoch: speed:0.9 noise:15 ...")
-    validation_fraction: float = option(0.15, "share of speakers kept for validation when no corpus has such a split")
+    validation_fraction: float = option(
+        0.15, "share of speakers kept for validation when no corpus has such a split; 0: train without validation"
+    )
+
+    def __post_init__(self):
+        _expect_between(self, ("validation_fraction",), 0, 1)
+        for variant in self.augmentation:
+            parse_variant(variant)
+        parse_layer(self.acoustic_layer)
 
 
 @dataclass
@@ -59,6 +75,12 @@ class ModelArguments:
     token_norm: bool = option(False, "LayerNorm after the projections")
     standardise: bool = option(False, "standardise features by training statistics, kept in the checkpoint")
     pathway_heads: bool = option(True, "a light head per pathway; conflict needs both")
+
+    def __post_init__(self):
+        try:
+            FASConfig(**asdict(self))
+        except CheckpointError as error:
+            raise FASError(str(error).replace("FASConfig.", "--")) from None
 
 
 @dataclass
@@ -89,12 +111,21 @@ class TrainingArguments:
     cpu: bool = option(False, "train on the CPU even where there is a GPU")
 
     def __post_init__(self):
-        for name, valid in (("keep", ("best", "last")), ("mixed_precision", ("no", "bf16", "fp16"))):
+        for name, valid in CHOICES.items():
             if getattr(self, name) not in valid:
                 raise FASError(f"--{name} {getattr(self, name)!r} is unknown, expected one of {', '.join(valid)}")
         for name in ("epochs", "global_batch_size", "per_device_batch_size", "save_every"):
             if getattr(self, name) < 1:
-                raise FASError(f"--{name} must be at least 1, got {getattr(self, name)}")
+                raise FASError(f"--{name} {getattr(self, name)}: expected at least 1")
+        _expect_between(self, ("warmup_ratio", "label_smoothing", "pathway_dropout"), 0, 1)
+        _expect_between(self, ("learning_rate", "weight_decay", "patience", "seed"), 0, math.inf)
+
+
+def _expect_between(arguments, names: tuple[str, ...], low: float, high: float) -> None:
+    """`low` is allowed, `high` is not, nor is NaN."""
+    for name in names:
+        if not low <= (value := getattr(arguments, name)) < high:
+            raise FASError(f"--{name} {value}: expected at least {low} and below {high}")
 
 
 def parse_pairs(pairs: list[str], option_name: str) -> list[tuple[str, Path]]:

@@ -1,6 +1,6 @@
 """The clips of a training run: labels and features side by side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,7 +49,7 @@ class Clips:
         }
 
 
-def label_indices(names: list[str | None]) -> np.ndarray:
+def label_indices(names: Iterable[str | None]) -> np.ndarray:
     """Emotion names to indices, None to -100."""
     return np.array([UNKNOWN if name is None else EMOTIONS.index(name) for name in names], dtype=np.int64)
 

@@ -1,10 +1,12 @@
 """From corpora to clips with features: reading, extraction, splits, what failed."""
 
-import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from accelerate.utils import gather_object
+from datasets import Dataset
 
 from fas_core.audio import audio_digest
 from fas_core.data import assign_speaker_splits, load_corpus
@@ -16,8 +18,6 @@ from fas_core.features.extract import extract_features
 from fas_core.training.arguments import DataArguments, parse_pairs
 from fas_core.training.clips import UNKNOWN, Clips, concatenate, label_indices
 
-log = logging.getLogger(__name__)
-
 
 class FeatureSource:
     """Features of a data set's clips: extracted where they are missing, then kept in memory in fp16.
@@ -27,9 +27,11 @@ class FeatureSource:
         extractor, cache: of one identity.
         variants: "" and names of augmentation variants.
         process: (index, number) of this process.
+        wait: returns once every process has called it.
 
     Attributes:
-        failed: {"file", "error"} of clips without features.
+        failed: {"file", "error"} of clips without features, whichever process met them.
+        usable: indices of the rows that have all variants.
     """
 
     def __init__(
@@ -42,21 +44,21 @@ class FeatureSource:
         wait=lambda: None,
     ):
         rows = list(rows)
-        self.cache, self.failed = cache, []
+        self.cache, self.variants, self.failed = cache, variants, []
         for variant in variants:
             report = extract_features(
                 rows, extractor, cache, augmentation=variant or None, process_index=process[0], num_processes=process[1]
             )
-            self.failed += [f for f in report.failed if f not in self.failed]
+            self.failed += [f for f in gather_object(report.failed) if f not in self.failed]
         wait()
         cache.refresh()
         self.digests = [_digest(row["audio"]) for row in rows]
         self.held: dict[tuple[str, str], ClipFeatures] = {}
-        self.usable = [i for i, d in enumerate(self.digests) if d and self._has_all(d, variants)]
+        self.usable = [i for i, d in enumerate(self.digests) if d and self._has_all(d)]
 
-    def _has_all(self, digest: str, variants: list[str]) -> bool:
+    def _has_all(self, digest: str) -> bool:
         try:
-            return all(self.get(digest, v) is not None for v in variants)
+            return all(self.get(digest, v) is not None for v in self.variants)
         except FASError:
             return False
 
@@ -64,7 +66,10 @@ class FeatureSource:
         """Features by content."""
         key = (digest, variant)
         if key not in self.held:
-            self.held[key] = self.cache.get(digest, variant or None)
+            clip = self.cache.get(digest, variant or None)
+            # fp16 on disk already: nothing is lost
+            halves = {s: getattr(clip, s).astype(np.float16) for s in ("acoustic", "semantic")}
+            self.held[key] = replace(clip, **halves)
         return self.held[key]
 
     def clips(self, chosen: list[int], ids: list[str], labels, words, variants: list[str]) -> Clips:
@@ -85,60 +90,71 @@ def load_clips(
     """Training and validation clips of the corpora, and a JSON-ready account of what was used.
 
     Raises:
-        FASError: no corpus given, or a folder without the corpus's layout.
+        FASError: no corpus given, a folder without the corpus's layout, or no speakers for validation.
     """
     if not data.corpora:
         raise FASError("--corpora is empty: give training corpora as NAME=FOLDER, e.g. ravdess=data/ravdess")
     cache = FeatureCache(Path(data.cache_dir).expanduser(), extractor.identity())
-    train, validation, account = [], [], []
-    named = [(n, p, True) for n, p in parse_pairs(data.corpora, "--corpora")]
-    named += [(n, p, False) for n, p in parse_pairs(data.words_corpora, "--words_corpora")]
-    for name, folder, tone in named:
-        dataset = _load(name, folder, data)
-        source = FeatureSource(dataset, extractor, cache, ["", *data.augmentation], process, wait)
-        parts = _split(dataset, source, tone, data.augmentation)
-        train.append(parts["train"])
-        validation.append(parts["validation"])
-        account.append(
-            dict(corpus=name, learns="tone and words" if tone else "words", failed=source.failed)
-            | {split: len(clips) for split, clips in parts.items()}
-        )
-    train_clips, validation_clips = concatenate(train), concatenate(validation)
-    if not (validation_clips.labels != UNKNOWN).any():
-        validation_clips = None
-    return train_clips, validation_clips, {"corpora": account, "identity": extractor.digest}
+    parts: dict[str, list[Clips]] = {"train": [], "validation": []}
+    account = []
+    for name, dataset, tone in _read(data, seed):
+        entry = dict(corpus=name, learns="tone and words" if tone else "words", failed=[])
+        for split, clips in parts.items():
+            rows = dataset.select([i for i, s in enumerate(dataset["split"]) if s == split])
+            variants = ["", *data.augmentation] if split == "train" else [""]
+            source = FeatureSource(rows, extractor, cache, variants, process, wait)
+            labels = label_indices(rows["emotion"] if tone else [None] * len(rows))
+            words = label_indices(rows["semantic_emotion"])
+            clips.append(source.clips(source.usable, list(rows["id"]), labels, words, variants))
+            entry["failed"] += source.failed
+            entry[split] = len(clips[-1])
+        account.append(entry)
+    train, validation = concatenate(parts["train"]), concatenate(parts["validation"])
+    has_validation = (validation.labels != UNKNOWN).any()
+    return train, validation if has_validation else None, {"corpora": account, "identity": extractor.digest}
 
 
-def _load(name: str, folder: Path, data: DataArguments):
-    """One corpus; where no split says "validation", speakers are put aside for it."""
+def _read(data: DataArguments, seed: int) -> list[tuple[str, Dataset, bool]]:
+    """(name, clips, whether they teach the tone) of every corpus, before anything is extracted."""
+    corpora = [(n, _load(n, p, data), True) for n, p in parse_pairs(data.corpora, "--corpora")]
+    words = [(n, _load(n, p, data), False) for n, p in parse_pairs(data.words_corpora, "--words_corpora")]
+    return _with_validation(corpora, data.validation_fraction, seed) + words
+
+
+def _load(name: str, folder: Path, data: DataArguments) -> Dataset:
     fold = data.fold if name in ("ravdess", "iemocap") else None
     return load_corpus(name, folder, fold=fold, exclude=data.exclude)
 
 
-def with_validation_speakers(dataset, fraction: float, seed: int):
-    """Move whole speakers from train to validation.
+def _with_validation(corpora: list[tuple[str, Dataset, bool]], fraction: float, seed: int) -> list:
+    """Where no corpus has a validation split, speakers of each are put aside for it.
 
     Raises:
-        FASError: with fewer than two training speakers.
+        FASError: none of them has two training speakers.
     """
-    rows = [r for r in dataset if r["split"] == "train"]
-    speakers = sorted({r["speaker"] for r in rows})
+    if fraction == 0 or _have_validation(corpora):
+        return corpora
+    divided = [(name, with_validation_speakers(rows, fraction, seed), tone) for name, rows, tone in corpora]
+    if not _have_validation(divided):
+        raise FASError(
+            "--corpora: none has a validation split, or two training speakers to make one; add one that has, or "
+            "give --validation_fraction 0 to train without validation"
+        )
+    return divided
+
+
+def _have_validation(corpora: list[tuple[str, Dataset, bool]]) -> bool:
+    return any("validation" in rows.unique("split") for _, rows, _ in corpora)
+
+
+def with_validation_speakers(dataset: Dataset, fraction: float, seed: int) -> Dataset:
+    """Move whole speakers from train to validation; nothing where there are fewer than two."""
+    speakers = {r["speaker"] for r in dataset if r["split"] == "train"} - {None}
     if len(speakers) < 2:
-        raise FASError("validation needs at least two training speakers; give a corpus with a validation split")
+        return dataset
     sides = assign_speaker_splits(speakers, (1 - fraction, fraction, 0.0), seed)
-    split = [sides[r["speaker"]] if r["split"] == "train" else r["split"] for r in dataset]
+    split = [sides.get(r["speaker"], "train") if r["split"] == "train" else r["split"] for r in dataset]
     return dataset.remove_columns("split").add_column("split", split)
-
-
-def _split(dataset, source: FeatureSource, tone: bool, augmentation: list[str]) -> dict[str, Clips]:
-    labels = label_indices(dataset["emotion"]) if tone else np.full(len(dataset), UNKNOWN)
-    words = label_indices(dataset["semantic_emotion"])
-    splits, ids = dataset["split"], dataset["id"]
-    parts = {}
-    for split in ("train", "validation"):
-        chosen = [i for i in source.usable if splits[i] == split]
-        parts[split] = source.clips(chosen, ids, labels, words, ["", *augmentation])
-    return parts
 
 
 def _digest(path: str) -> str | None:

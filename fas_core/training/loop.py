@@ -1,6 +1,8 @@
 """The training loop: the same numbers from one process or several, interrupted or not."""
 
+import contextlib
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,13 +13,18 @@ from sklearn.metrics import f1_score
 from tqdm.auto import tqdm
 
 from fas_core.batching import collate
-from fas_core.errors import CheckpointError, FeatureError
+from fas_core.errors import CheckpointError, FASError, FeatureError
 from fas_core.inference import Logits, predict_logits
 from fas_core.modeling_fas import classification_loss, label_weight
 from fas_core.training import schedule
 from fas_core.training.arguments import TrainingArguments
 from fas_core.training.clips import UNKNOWN, Clips
-from fas_core.training.resume import clear_resume_state, load_resume_state, save_resume_state, write_json
+from fas_core.training.resume import clear_resume_state, clips_digest, load_resume_state, save_resume_state
+
+log = logging.getLogger(__name__)
+FREE_ARGUMENTS = ("output_dir", "resume", "save_every", "tracker", "cpu", "patience")
+# What a model's configuration holds besides the model: where its encoders lie, what is fitted afterwards.
+FREE_CONFIG = ("streams", "temperature", "acoustic_temperature", "semantic_temperature", "transformers_version")
 
 
 class Trainer:
@@ -115,12 +122,16 @@ class Trainer:
                 loss += self._backward(batch, totals)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return float(self.accelerator.reduce(loss, "sum"))
+        return self._checked(float(self.accelerator.reduce(loss, "sum")), epoch)
+
+    @staticmethod
+    def _checked(loss: float, epoch: int) -> float:
+        if not np.isfinite(loss):
+            raise FASError(f"the loss is {loss} in epoch {epoch + 1}: try a lower --learning_rate, --standardise true")
+        return loss
 
     def _no_sync(self, wanted: bool):
         """Gradients travel between processes once a step."""
-        import contextlib
-
         return self.accelerator.no_sync(self.model) if wanted else contextlib.nullcontext()
 
     def _label_totals(self, clips: np.ndarray) -> tuple[float, float]:
@@ -207,15 +218,17 @@ class Trainer:
     def _save(self, epoch: int) -> None:
         info = dict(
             epoch=epoch, history=self.history, best_score=self.best_score, best_epoch=self.best_epoch,
-            arguments=self._fingerprint(), clips=len(self.train_clips),
+            fingerprint=self._fingerprint(),
         )  # fmt: skip
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         save_resume_state(self.output, epoch, self.raw_model.state_dict(), self.best, optimizer, info)
 
     def _fingerprint(self) -> dict:
-        """Arguments that a resumed run must share."""
-        free = ("output_dir", "resume", "save_every", "tracker", "cpu", "patience")
-        return {k: v for k, v in asdict(self.arguments).items() if k not in free}
+        """What a resumed run must share: arguments, model, clips. JSON-ready."""
+        arguments = {k: v for k, v in asdict(self.arguments).items() if k not in FREE_ARGUMENTS}
+        model = {k: v for k, v in self.raw_model.config.to_dict().items() if k not in FREE_CONFIG}
+        clips = {"training clips": clips_digest(self.train_clips), "validation clips": clips_digest(self.validation)}
+        return json.loads(json.dumps(arguments | model | clips))
 
     def _start_anew(self) -> int:
         if self.accelerator.is_main_process:
@@ -233,12 +246,11 @@ class Trainer:
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         state = load_resume_state(self.output, optimizer)
         if state is None:
+            log.warning("%s: no interrupted run to resume; training starts from the beginning", self.output)
             return 0
         weights, self.best, info = state
-        ours = json.loads(json.dumps(self._fingerprint()))
-        changed = [k for k, v in ours.items() if info["arguments"].get(k) != v]
-        if info["clips"] != len(self.train_clips):
-            changed.append("training clips")
+        theirs = info["fingerprint"]
+        changed = [k for k, v in self._fingerprint().items() if k not in theirs or theirs[k] != v]
         if changed:
             raise CheckpointError(
                 f"{self.output}: --resume needs the run's own settings, but these differ: {', '.join(changed)}; "
@@ -254,6 +266,3 @@ class Trainer:
 
     def _latest(self, name: str) -> dict:
         return {name: f"{self.history[-1][name]:.3f}"} if name in self.history[-1] else {}
-
-
-__all__ = ["Trainer", "write_json"]

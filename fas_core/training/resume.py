@@ -1,5 +1,6 @@
 """The resume state: written atomically, read back exactly. Safetensors and JSON, no pickle."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,7 +9,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from fas_core.atomic import write_text
 from fas_core.errors import CheckpointError
+from fas_core.training.clips import Clips
 
 POINTER = "resume.json"
 
@@ -74,6 +77,12 @@ def clear_resume_state(root: Path) -> None:
 
 def write_json(path: Path, content: dict) -> None:
     """Write JSON atomically."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def clips_digest(clips: Clips | None) -> str | None:
+    """sha256 (hex) of the clips' names, labels and variants: the same clips in the same order."""
+    if clips is None:
+        return None
+    content = [clips.ids, clips.labels.tolist(), clips.semantic_labels.tolist(), clips.variants]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -1,5 +1,7 @@
 """The training command: arguments, clips, model, loop, calibration, checkpoint, table."""
 
+import os
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -8,15 +10,16 @@ import numpy as np
 import torch
 import yaml
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import is_tensorboard_available, set_seed
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from transformers import HfArgumentParser
 
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
 from fas_core.encoders.extractor import FeatureExtractor
-from fas_core.errors import FASError
+from fas_core.errors import FASError, MissingDependencyError
 from fas_core.inference import HEADS, predict_logits
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.provenance import provenance
@@ -33,34 +36,46 @@ def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, TrainingArgum
     """YAML file first (optional), then flags.
 
     Raises:
-        FASError: for a YAML file that is missing or has unknown keys.
+        FASError: for a YAML file that is missing or has unknown keys, an unknown flag, a value out of range.
+        SystemExit: for a flag whose value is of another type (2), and after --help (0).
     """
     parser = HfArgumentParser((DataArguments, ModelArguments, TrainingArguments), description=__doc__)
     if argv and argv[0].endswith((".yaml", ".yml")):
-        parser.set_defaults(**_read_yaml(Path(argv[0]), {a.dest for a in parser._actions}))
-        argv = argv[1:]
-    return parser.parse_args_into_dataclasses(args=argv)
+        known = {a.dest for a in parser._actions} - {"help"}
+        argv = _flags(_read_yaml(Path(argv[0]), known)) + argv[1:]
+    *parsed, rest = parser.parse_args_into_dataclasses(args=argv, return_remaining_strings=True)
+    if rest:
+        raise FASError(f"{' '.join(rest)}: not understood; `python train/fas.py --help` lists all flags")
+    return tuple(parsed)
 
 
 def _read_yaml(path: Path, known: set[str]) -> dict:
     if not path.is_file():
         raise FASError(f"{path}: no such configuration file; see train/configs")
-    values = yaml.safe_load(path.read_text()) or {}
-    unknown = sorted(set(values) - known)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FASError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise FASError(f"{path}: expected keys with values, such as epochs: 20")
+    unknown = sorted(str(key) for key in set(values) - known)
     if unknown:
         raise FASError(f"{path}: unknown keys {', '.join(unknown)}; `python train/fas.py --help` lists all")
     return values
 
 
+def _flags(values: dict) -> list[str]:
+    """YAML values as flags, so that one parser checks both; null and an empty list leave the default."""
+    flags = []
+    for key, value in values.items():
+        items = value if isinstance(value, list) else [] if value is None else [value]
+        flags += [f"--{key}", *map(str, items)] if items else []
+    return flags
+
+
 def train(data: DataArguments, model_arguments: ModelArguments, arguments: TrainingArguments) -> dict:
     """Run a whole training; returns the summary that is also written to `training.json`."""
-    # accelerate sees one process on a machine without a GPU unless it is told that this is meant.
-    accelerator = Accelerator(
-        cpu=arguments.cpu or not torch.cuda.is_available(),
-        mixed_precision=arguments.mixed_precision,
-        log_with=None if arguments.tracker == "none" else arguments.tracker,
-        project_dir=arguments.output_dir,
-    )
+    accelerator = _accelerator(arguments)
     set_seed(arguments.seed)
     accelerator.init_trackers("fas", config=_flat(asdict(arguments)))
     streams = stream_config(data, model_arguments)
@@ -87,6 +102,21 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return result
+
+
+def _accelerator(arguments: TrainingArguments) -> Accelerator:
+    if arguments.tracker == "tensorboard" and not is_tensorboard_available():
+        raise MissingDependencyError("--tracker tensorboard needs a package: pip install 'fas-alm[trackers]'")
+    # accelerate sees one process on a machine without a GPU unless it is told that this is meant.
+    cpu = arguments.cpu or not torch.cuda.is_available()
+    if cpu and arguments.mixed_precision == "fp16":
+        raise FASError("--mixed_precision fp16 needs a GPU; on the CPU no or bf16")
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision=arguments.mixed_precision,
+        log_with=None if arguments.tracker == "none" else arguments.tracker,
+        project_dir=arguments.output_dir,
+    )
 
 
 def new_model(config, clips: Clips, seed: int) -> FASForEmotionClassification:
@@ -140,14 +170,26 @@ def head_metrics(logits: np.ndarray, labels: np.ndarray, temperature: float) -> 
 
 
 def save_checkpoint(model, extractor, output: Path, result: dict) -> None:
-    """The model, what its features are, and how it was trained."""
-    model.save_pretrained(output)
-    write_json(output / "streams.json", extractor.identity())
-    write_json(output / "training.json", result)
+    """The model, what its features are, and how it was trained.
+
+    Files appear whole, and `config.json`, without which nothing loads, goes first and comes last: a new model never
+    meets the settings of an older one.
+    """
+    temporary = output / ".checkpoint-tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(temporary)
+    write_json(temporary / "streams.json", extractor.identity())
+    write_json(temporary / "training.json", result)
+    (output / "config.json").unlink(missing_ok=True)
+    for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
+        os.replace(file, output / file.name)
+    temporary.rmdir()
 
 
 def _print_table(result: dict) -> None:
-    table = Table(title=f"validation, epoch {result['best_epoch'] + 1} (UA, macro-F1 in %)")
+    kept_best = result["arguments"]["training"]["keep"] == "best" and result["best_epoch"] >= 0
+    epoch = result["best_epoch"] + 1 if kept_best else len(result["history"])
+    table = Table(title=f"validation, epoch {epoch} (WA, UA, macro-F1, ECE in %)")
     for column in ("head", "clips", "WA", "UA", "macro-F1", "ECE before", "ECE", "temperature"):
         table.add_column(column, justify="left" if column == "head" else "right")
     for head, m in result["validation"].items():
@@ -156,7 +198,7 @@ def _print_table(result: dict) -> None:
     console.print(table)
     for corpus in result["data"]["corpora"]:
         for failure in corpus["failed"]:
-            console.print(f"[yellow]left out[/] {failure['error']}")
+            console.print(f"[yellow]left out[/] {escape(failure['error'])}")
 
 
 def _flat(values: dict) -> dict:
@@ -168,6 +210,6 @@ def main(argv: list[str] | None = None) -> int:
     try:
         train(*parse(sys.argv[1:] if argv is None else argv))
     except FASError as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", markup=True, highlight=False)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
