@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 
 test: env
 	$(BIN)/ruff check .
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 lint: env
 	$(BIN)/ruff check .

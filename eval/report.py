@@ -6,9 +6,9 @@ import os
 import re
 from pathlib import Path
 
-from fas_core.atomic import atomic_path, write_text
 from eval.metrics import METRICS
 from eval.plots import plot_confusion, plot_recall, plot_reliability
+from fas_core.atomic import atomic_path, write_text
 
 NAMES = {"accuracy": "WA", "ua": "UA", "macro_f1": "macro-F1"}
 MAIN_FAS = ("fas2026", "Table 2", "FAS")  # source, table, system

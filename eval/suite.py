@@ -20,12 +20,12 @@ from tqdm import tqdm
 from eval.benchmarks import BENCHMARKS, DataLocations, LoadedBenchmark, data_digest, load_benchmark
 from eval.conflicts import conflict_report, conflict_scores
 from eval.metrics import classification_report
-from fas_core.provenance import provenance
 from eval.published import published_results
 from eval.report import write_results
 from fas_core.calibration import apply_temperature, reliability_bins
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
+from fas_core.provenance import provenance
 
 STANDARDISE = {"inductive": "training", "transductive": "corpus"}
 

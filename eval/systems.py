@@ -37,11 +37,11 @@ class System:
 
 
 def _ablation(title: str, **model) -> System:
-    return System(title, dict(standardise=True, pathway_heads=False) | model, TABLE3 | BATCH | dict(epochs=20))
+    return System(title, dict(standardise=True, pathway_heads=False) | model, TABLE3 | BATCH | dict(epochs=12))
 
 
 SYSTEMS = {
-    "paper": System("FAS, exactly as the paper (batch 64)", dict(pathway_heads=False), TABLE3 | BATCH | dict(epochs=30)),
+    "paper": System("FAS, exactly as the paper (batch 64)", dict(pathway_heads=False), TABLE3 | BATCH | dict(epochs=12)),
     "fas": _ablation("FAS of the paper, standardised features"),
     "concat": _ablation("concat", fusion="concat"),
     "gated": _ablation("gated", fusion="gated"),
@@ -57,7 +57,7 @@ SYSTEMS = {
     "acoustic": System("acoustic only (mean and deviation)", pooled=(("acoustic", "mean+deviation"),)),
     "stack": System(
         "acoustic only, shallow layers stacked (mean and deviation)",
-        pooled=(("acoustic", "mean+deviation"),), acoustic="stack", augmentation=AUGMENTATION,
+        pooled=(("acoustic", "mean+deviation"),), acoustic="stack",
     ),  # fmt: skip
     "late": System(
         "late average (semantic mean, acoustic mean and deviation)",

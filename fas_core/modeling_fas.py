@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from fas_core.configuration_fas import STREAMS, FASConfig
@@ -274,3 +274,8 @@ def label_weight(labels: Tensor | None, class_weights: Tensor | None) -> float:
 
 def _summed_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None, smoothing: float = 0.0) -> Tensor:
     return F.cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing, reduction="sum", ignore_index=-100)
+
+
+AutoConfig.register(FASConfig.model_type, FASConfig, exist_ok=True)
+AutoModel.register(FASConfig, FASModel, exist_ok=True)
+AutoModelForAudioClassification.register(FASConfig, FASForEmotionClassification, exist_ok=True)

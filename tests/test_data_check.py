@@ -5,12 +5,12 @@ import os
 import shutil
 from pathlib import Path
 
-import fas_core.audio
 import numpy as np
 import pytest
 import soundfile
 from typer.testing import CliRunner
 
+import fas_core.audio
 from fas_core.data import load_corpus
 from fas_core.data.__main__ import app
 from fas_core.data.check import check_corpus

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from eval import suite
-from fas_core.atomic import write_text
 from eval.benchmarks import BENCHMARKS, DataLocations, data_digest, load_benchmark
-from fas_core.provenance import git_state, provenance
+from fas_core.atomic import write_text
 from fas_core.errors import CorpusError, FASError
 from fas_core.labels import EMOTIONS
+from fas_core.provenance import git_state, provenance
 
 LETTERS = {"W": "angry", "E": "disgust", "A": "fear", "F": "happy", "T": "sad", "N": "neutral"}
 

@@ -55,13 +55,18 @@ def label_indices(names: Iterable[str | None]) -> np.ndarray:
 
 
 def concatenate(parts: list[Clips]) -> Clips:
-    """One set out of several with the same variants."""
+    """One set out of several; a clip without a variant stands for itself where that variant is asked for."""
     owner = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
     start = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
+
+    def features(i: int, variant: str):
+        part = parts[owner[i]]
+        return part.features(i - start[owner[i]], variant if variant in part.variants else "")
+
     return Clips(
         ids=[i for p in parts for i in p.ids],
         labels=np.concatenate([p.labels for p in parts]),
         semantic_labels=np.concatenate([p.semantic_labels for p in parts]),
-        features=lambda i, variant: parts[owner[i]].features(i - start[owner[i]], variant),
-        variants=parts[0].variants,
+        features=features,
+        variants=list(dict.fromkeys(v for p in parts for v in p.variants)),
     )

@@ -85,9 +85,19 @@ class FeatureSource:
 
 
 def load_clips(
-    data: DataArguments, seed: int, extractor: FeatureExtractor, process: tuple[int, int] = (0, 1), wait=lambda: None
+    data: DataArguments,
+    seed: int,
+    extractor: FeatureExtractor,
+    process: tuple[int, int] = (0, 1),
+    wait=lambda: None,
+    augment_validation: bool = False,
 ) -> tuple[Clips, Clips | None, dict]:
     """Training and validation clips of the corpora, and a JSON-ready account of what was used.
+
+    Corpora that teach only words are not augmented: augmentation is there for the tone.
+
+    Args:
+        augment_validation: extract the variants of validation clips too, because they are to be trained on later.
 
     Raises:
         FASError: no corpus given, a folder without the corpus's layout, or no speakers for validation.
@@ -97,11 +107,12 @@ def load_clips(
     cache = FeatureCache(Path(data.cache_dir).expanduser(), extractor.identity())
     parts: dict[str, list[Clips]] = {"train": [], "validation": []}
     account = []
-    variants = ["", *data.augmentation]  # of validation clips too: a refit trains on them
     for name, dataset, tone in _read(data, seed):
         entry = dict(corpus=name, learns="tone and words" if tone else "words", failed=[])
         for split, clips in parts.items():
             rows = dataset.select([i for i, s in enumerate(dataset["split"]) if s == split])
+            augmented = tone and (split == "train" or augment_validation)
+            variants = ["", *data.augmentation] if augmented else [""]
             source = FeatureSource(rows, extractor, cache, variants, process, wait)
             labels = label_indices(rows["emotion"] if tone else [None] * len(rows))
             words = label_indices(rows["semantic_emotion"])

@@ -23,6 +23,7 @@ from fas_core.errors import FASError, MissingDependencyError
 from fas_core.inference import HEADS, predict_logits
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.provenance import provenance
+from fas_core.training.card import model_card
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
 from fas_core.training.clips import UNKNOWN, Clips, concatenate
 from fas_core.training.data import load_clips
@@ -81,7 +82,9 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
     streams = stream_config(data, model_arguments)
     extractor = FeatureExtractor.from_config(streams, device=accelerator.device)
     process = (accelerator.process_index, accelerator.num_processes)
-    clips, validation, account = load_clips(data, arguments.seed, extractor, process, accelerator.wait_for_everyone)
+    clips, validation, account = load_clips(
+        data, arguments.seed, extractor, process, accelerator.wait_for_everyone, augment_validation=arguments.refit
+    )
     config = fas_config(model_arguments, extractor.dimensions, streams, extractor.digest)
     model = new_model(config, clips, arguments.seed)
     trainer = Trainer(model, arguments, clips, validation, accelerator)
@@ -93,7 +96,7 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
     result = dict(
         best_epoch=trainer.best_epoch, validation=summary, history=history, data=account,
         arguments=dict(data=asdict(data), model=asdict(model_arguments), training=asdict(arguments)),
-        parameters=model.num_parameters(), provenance=provenance(),
+        parameters=model.num_parameters(), streams=extractor.identity(), provenance=provenance(),
     )  # fmt: skip
     if accelerator.is_main_process:
         save_checkpoint(model, extractor, Path(arguments.output_dir), result)
@@ -180,6 +183,7 @@ def save_checkpoint(model, extractor, output: Path, result: dict) -> None:
     model.save_pretrained(temporary)
     write_json(temporary / "streams.json", extractor.identity())
     write_json(temporary / "training.json", result)
+    (temporary / "README.md").write_text(model_card(result), encoding="utf-8")
     (output / "config.json").unlink(missing_ok=True)
     for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
         os.replace(file, output / file.name)

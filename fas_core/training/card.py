@@ -1,0 +1,61 @@
+"""The model card that a checkpoint carries."""
+
+# Licences that bind what is trained on a corpus; others are for the user to look up.
+LICENCES = {
+    "ravdess": "CC BY-NC-SA 4.0",
+    "tess": "CC BY-NC-ND 4.0",
+    "emodb": "free for research",
+    "urdu": "research use",
+}
+
+TEMPLATE = """---
+library_name: fas-alm
+tags: [speech-emotion-recognition, fas]
+license: other
+---
+# FAS: speech emotion recognition with separate acoustic and semantic pathways
+
+Seven emotions (angry, disgust, fear, happy, neutral, sad, surprise), what each pathway alone hears, and their conflict.
+
+```python
+from fas_core import EmotionPipeline
+EmotionPipeline.from_pretrained("DIR")("clip.wav")
+```
+
+**Use**: research. The licences of the training data bind this checkpoint: {licences}.
+
+**Not for** judging people: it tells which acted or annotated emotion a voice resembles, not what someone feels. Do not
+use it for hiring, policing, credit, diagnosis or surveillance. It was trained on few voices and languages; expect less
+on others, and see the results by corpus before you rely on it.
+
+## Training
+{corpora}
+
+{parameters:,} parameters; encoders: {encoders}. Commit {commit}. Details in `training.json`, features in `streams.json`.
+
+## Validation (temperatures were fitted on the same clips)
+| head | clips | WA | UA | macro-F1 | ECE before | ECE |
+|---|---|---|---|---|---|---|
+{metrics}
+"""
+
+
+def model_card(result: dict) -> str:
+    """Markdown from what `training.json` holds."""
+    corpora = result["data"]["corpora"]
+    streams = result["streams"]
+    heads = result["validation"].items()
+    keys = ("accuracy", "ua", "macro_f1", "ece_before", "ece")
+    return TEMPLATE.format(
+        licences="; ".join(f"{c['corpus']}: {LICENCES.get(c['corpus'], 'see its source')}" for c in corpora),
+        corpora="\n".join(
+            f"- {c['corpus']}: {c['train']} training and {c['validation']} validation clips, learns {c['learns']}"
+            for c in corpora
+        ),
+        parameters=result["parameters"],
+        encoders="; ".join(f"{s}: {streams[s]['model']} layer {streams[s].get('layer', '-')}" for s in ("acoustic", "semantic")),
+        commit=result["provenance"]["commit"],
+        metrics="\n".join(
+            f"| {head} | {m['clips']} | " + " | ".join(f"{100 * m[k]:.1f}" for k in keys) + " |" for head, m in heads
+        ),
+    )
