@@ -18,7 +18,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eval.study import load_material, sides
+from eval.study import clip_vector, load_material, sides
 from eval.systems import SYSTEMS
 from fas_core.atomic import write_text
 from fas_core.audio import load_audio
@@ -79,7 +79,7 @@ def pooled(clips, kept: list[np.ndarray], what: str) -> np.ndarray:
         parts = {"kept": x[chosen], "left out": x[rest] if len(rest) else x, "all, mean": x}
         parts["random"] = x[rng.permutation(len(x))[: len(chosen)]]
         if what == "all, mean and deviation":
-            rows.append(np.concatenate([x.mean(0), x.std(0)]))
+            rows.append(clip_vector(clips.features(i, ""), "acoustic", "mean+deviation")[0])
         else:
             rows.append(parts[what].mean(0))
     return np.stack(rows)

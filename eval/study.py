@@ -127,12 +127,19 @@ def run_pooled(system: System, train: Clips, tests: dict, seed: int, C: float) -
     labels = train.labels[[i for i, _ in rows]]
     log_probabilities = {name: 0.0 for name in tests}
     for stream, statistics in system.pooled:
-        model = PooledBaseline(statistics, C=C, seed=seed)
-        model.fit([getattr(train.features(i, v), stream) for i, v in rows], labels)
+        model = PooledBaseline("mean", C=C, seed=seed)
+        model.fit([clip_vector(train.features(i, v), stream, statistics) for i, v in rows], labels)
         for name, clips in tests.items():
-            features = [getattr(clips.features(i, ""), stream) for i in range(len(clips))]
+            features = [clip_vector(clips.features(i, ""), stream, statistics) for i in range(len(clips))]
             log_probabilities[name] = log_probabilities[name] + model.predict_proba(features) / len(system.pooled)
     return dict(scores={n: score(tests[n], np.log(p + 1e-12)) for n, p in log_probabilities.items()}, curve=[])
+
+
+def clip_vector(features, stream: str, statistics: str) -> np.ndarray:
+    """Mean over the patches and, where asked for, deviation over the frames, as one row: (1, D) or (1, 2 D)."""
+    mean = np.asarray(getattr(features, stream), dtype=np.float64).mean(0)
+    parts = [mean] + ([getattr(features, f"{stream}_deviation")] if statistics == "mean+deviation" else [])
+    return np.concatenate(parts)[None]
 
 
 def score(clips: Clips, logits: np.ndarray) -> dict:

@@ -22,7 +22,12 @@ def collate(clips: Sequence) -> dict[str, Tensor]:
     """`ClipFeatures` -> the arguments of `FASModel.forward`."""
     acoustic, acoustic_mask = pad_stream([c.acoustic for c in clips])
     semantic, semantic_mask = pad_stream([c.semantic for c in clips])
-    return dict(acoustic=acoustic, semantic=semantic, acoustic_mask=acoustic_mask, semantic_mask=semantic_mask)
+    deviations = {
+        name: torch.from_numpy(np.stack([np.asarray(getattr(c, name), dtype=np.float32) for c in clips]))
+        for name in ("acoustic_deviation", "semantic_deviation")
+    }
+    masks = dict(acoustic_mask=acoustic_mask, semantic_mask=semantic_mask)
+    return dict(acoustic=acoustic, semantic=semantic) | masks | deviations
 
 
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

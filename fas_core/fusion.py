@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean over the real positions: x (B, P, D), mask (B, P) -> (B, D). A clip without any gives zeros."""
-    weight = mask[..., None].to(x.dtype)
-    return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
+    weight = mask.to(x.dtype) / mask.sum(1, keepdim=True).clamp(min=1)
+    return torch.bmm(weight[:, None], x)[:, 0]
 
 
 def masked_statistics(x: Tensor, mask: Tensor) -> Tensor:

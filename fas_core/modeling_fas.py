@@ -92,8 +92,20 @@ class FASModel(FASPreTrainedModel):
         """Width of the vector that the head reads."""
         return self.config.hidden_size * (2 if self.config.fusion == "concat" else 1)
 
-    def forward(self, acoustic: Tensor, semantic: Tensor, acoustic_mask: Tensor, semantic_mask: Tensor) -> FASOutput:
-        """Patches (B, P_a, D_a), (B, P_s, D_s) and their masks (True: real) -> fused tokens and kept tokens."""
+    def forward(
+        self,
+        acoustic: Tensor,
+        semantic: Tensor,
+        acoustic_mask: Tensor,
+        semantic_mask: Tensor,
+        acoustic_deviation: Tensor | None = None,
+        semantic_deviation: Tensor | None = None,
+    ) -> FASOutput:
+        """Patches (B, P_a, D_a), (B, P_s, D_s) and their masks (True: real) -> fused tokens and kept tokens.
+
+        The deviations (B, D_a), (B, D_s) are those over frames; over patches where not given.
+        """
+        deviations = {"acoustic": acoustic_deviation, "semantic": semantic_deviation}
         masks = {"acoustic": acoustic_mask.bool(), "semantic": semantic_mask.bool()}
         patches = {"acoustic": acoustic, "semantic": semantic}
         # Whatever lies in the padding, NaN included, is replaced before any arithmetic.
@@ -101,18 +113,21 @@ class FASModel(FASPreTrainedModel):
         tokens = {s: self.standardise[s].project(x, self.projection[s]) for s, x in patches.items()}  # (B, P, d)  eq. 1
         selection = self.config.selection
         kept = {s: distil(tokens[s], masks[s], self.k[s], selection, self.training) for s in STREAMS}  # eq. 2, 3
-        statistics = {s: self._statistics(patches[s], masks[s], s) for s in STREAMS}
+        statistics = {s: self._statistics(patches[s], masks[s], deviations[s], s) for s in STREAMS}
         fused = self._fuse(kept, patches, masks, self._summary(statistics, masks))
         return FASOutput(
             fused=fused, acoustic_kept=kept["acoustic"], semantic_kept=kept["semantic"], statistics=statistics
         )
 
-    def _statistics(self, patches: Tensor, mask: Tensor, stream: str) -> Tensor:
-        """(B, 2 D): mean and deviation over the real patches, each feature standardised over patches, then over clips.
+    def _statistics(self, patches: Tensor, mask: Tensor, deviation: Tensor | None, stream: str) -> Tensor:
+        """(B, 2 D): mean over the real patches and deviation, each feature standardised over patches, then over clips.
 
         A stream without patches (a dropped pathway) has none; it gives zeros, what the average clip has.
         """
-        mean, deviation = masked_statistics(patches, mask).chunk(2, -1)
+        if deviation is None:
+            mean, deviation = masked_statistics(patches, mask).chunk(2, -1)
+        else:
+            mean = masked_mean(patches, mask)
         scale = self.standardise[stream].deviation
         statistics = torch.cat([self.standardise[stream](mean), deviation / scale], -1)
         return self.standardise_statistics[stream](statistics) * mask.any(1, keepdim=True)
@@ -204,6 +219,8 @@ class FASForEmotionClassification(FASPreTrainedModel):
         semantic: Tensor,
         acoustic_mask: Tensor,
         semantic_mask: Tensor,
+        acoustic_deviation: Tensor | None = None,
+        semantic_deviation: Tensor | None = None,
         labels: Tensor | None = None,
         semantic_labels: Tensor | None = None,
         mixing: tuple[Tensor, float] | None = None,
@@ -213,6 +230,7 @@ class FASForEmotionClassification(FASPreTrainedModel):
         Args:
             acoustic: (B, P_a, D_a) patches; semantic: (B, P_s, D_s).
             acoustic_mask, semantic_mask: (B, P) bool, True for real patches.
+            acoustic_deviation, semantic_deviation: (B, D) deviation over frames; over patches where not given.
             labels: (B,) emotion of the tone, -100 where unknown. Trains the fused answer and the acoustic head.
             semantic_labels: (B,) emotion of the words, -100 where unknown. Trains the semantic head only.
             mixing: in training, (partners (B,), share): the fused tokens of each clip are mixed with its partner's
@@ -220,7 +238,7 @@ class FASForEmotionClassification(FASPreTrainedModel):
 
         Training with class weights, label smoothing or a split batch computes its loss with `classification_loss`.
         """
-        output = self.fas(acoustic, semantic, acoustic_mask, semantic_mask)
+        output = self.fas(acoustic, semantic, acoustic_mask, semantic_mask, acoustic_deviation, semantic_deviation)
         fused = output.fused.mean(1)  # (B, d)
         if mixing is not None:
             partners, share = mixing

@@ -255,7 +255,11 @@ class EmotionPipeline:
             model = FASForEmotionClassification(model.config).eval()
             model.load_state_dict(self.model.state_dict())
             streams = ("acoustic", "semantic")
-            model.set_feature_statistics({s: feature_statistics(getattr(f, s) for f in features) for s in streams})
+            statistics = {
+                s: feature_statistics((getattr(f, s) for f in features), (getattr(f, f"{s}_deviation") for f in features))
+                for s in streams
+            }
+            model.set_feature_statistics(statistics)
         return predict_logits(model, features.__getitem__, [len(f.acoustic) for f in features])
 
 

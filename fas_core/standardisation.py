@@ -24,11 +24,14 @@ class FeatureStatistics:
     clips: tuple[np.ndarray, np.ndarray]
 
 
-def feature_statistics(clips: Iterable[np.ndarray]) -> FeatureStatistics:
+def feature_statistics(
+    clips: Iterable[np.ndarray], deviations: Iterable[np.ndarray] | None = None
+) -> FeatureStatistics:
     """Statistics of one stream.
 
     Args:
         clips: patches (P, D) of each clip; read once, never held at the same time.
+        deviations: (D,) deviation over frames of each clip; that over patches where None.
 
     Raises:
         FeatureError: there are no clips.
@@ -37,15 +40,15 @@ def feature_statistics(clips: Iterable[np.ndarray]) -> FeatureStatistics:
     for clip in clips:
         x = np.asarray(clip, dtype=np.float64)
         count, total, squares = count + len(x), total + x.sum(0), squares + (x**2).sum(0)
-        rows.append((x.mean(0), x.var(0)))
+        rows.append((x.mean(0), np.sqrt(x.var(0) + 1e-6)))
     if not count:
         raise FeatureError("no clip to take feature statistics of; see the list of failed files, and --corpora")
     mean = total / count
     deviation = _scale(np.sqrt(np.maximum(squares / count - mean**2, 0)))
     # Statistics of the standardised patches follow from those of the raw ones.
     means = (np.stack([m for m, _ in rows]) - mean) / deviation
-    deviations = np.sqrt(np.stack([v for _, v in rows]) + 1e-6) / deviation
-    pooled = np.concatenate([means, deviations], 1)
+    spreads = np.stack([s for _, s in rows] if deviations is None else list(deviations)) / deviation
+    pooled = np.concatenate([means, spreads], 1)
     spread = _scale(pooled.std(0))
     return FeatureStatistics(
         patches=(mean.astype(np.float32), deviation.astype(np.float32)),

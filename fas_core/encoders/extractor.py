@@ -23,7 +23,7 @@ from fas_core.errors import FASError
 from fas_core.features.patches import patchify
 from fas_core.frontend import FrontEnd, FrontEndConfig, FrontEndResult
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 BATCH_FRAMES = 60 * 50  # a batch of clips: one minute of audio, padding included
 ENCODER_OPTIONS = {
     "whisper": ("model", "revision", "layer", "padding"),
@@ -161,6 +161,8 @@ class FeatureExtractor:
             ClipFeatures(
                 acoustic=patchify(acoustic.clip(index), self.patch_size).cpu().numpy(),
                 semantic=patchify(semantic.clip(index), self.patch_size).cpu().numpy(),
+                acoustic_deviation=acoustic.clip(index).std(0, correction=0).cpu().numpy(),
+                semantic_deviation=semantic.clip(index).std(0, correction=0).cpu().numpy(),
                 acoustic_frames=int(acoustic.lengths[index]),
                 semantic_frames=int(semantic.lengths[index]),
                 offset=clip.start / SAMPLE_RATE,

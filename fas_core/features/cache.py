@@ -3,7 +3,7 @@
     <root>/<identity digest[:16]>/identity.json
     <root>/<identity digest[:16]>/<plan[:16]>-<sha256[:16]>.safetensors
 
-A shard is one safetensors file: the fp16 patches of its clips one after the other, and in the header an index
+A shard is one safetensors file: the fp16 patches of its clips one after the other, their deviations over frames, and in the header an index
 of the clips. Its name says which clips were planned for it (`plan`) and what its content is (`sha256`), so
 that a shard is complete with one rename and damage shows without a second file.
 """
@@ -28,6 +28,7 @@ from fas_core.errors import FeatureError, IdentityMismatchError
 from fas_core.features.augment import variant_key
 
 STREAMS = ("acoustic", "semantic")
+DEVIATIONS = ("acoustic_deviation", "semantic_deviation")
 LEFTOVER_SECONDS = 600  # a temporary file this old belongs to a process that was killed
 
 
@@ -79,6 +80,9 @@ class Shard:
         for stream in STREAMS:
             start, end = clip.pop(f"{stream}_patches")
             clip[stream] = self.handle.get_slice(stream)[start:end].astype(np.float32)
+        row = clip.pop("row")
+        for name in DEVIATIONS:
+            clip[name] = self.handle.get_slice(name)[row : row + 1][0].astype(np.float32)
         return ClipFeatures(**clip)
 
 
@@ -244,10 +248,14 @@ def _serialize(clips: Mapping[str, ClipFeatures], failed: Iterable[str]) -> byte
         for key, start, end in zip(keys, bounds[:-1], bounds[1:], strict=True):
             index[key][f"{stream}_patches"] = [start, end]
         tensors[stream] = np.concatenate(parts)
+    for row, key in enumerate(keys):
+        index[key]["row"] = row
+    for name in DEVIATIONS:
+        tensors[name] = np.stack([getattr(clips[key], name).astype(np.float16) for key in keys])
     # one entry only: safetensors writes several in no fixed order
     text = json.dumps({"clips": index, "failed": sorted(failed)}, sort_keys=True, separators=(",", ":"))
     return save(tensors, metadata={"index": text})
 
 
 def _index_entry(clip: ClipFeatures) -> dict:
-    return {item.name: getattr(clip, item.name) for item in fields(clip) if item.name not in STREAMS}
+    return {item.name: getattr(clip, item.name) for item in fields(clip) if item.name not in STREAMS + DEVIATIONS}

@@ -44,7 +44,10 @@ class Clips:
         """`FeatureStatistics` of each stream over the clips as they are, those with a tone label unless told otherwise."""
         chosen = [i for i in range(len(self)) if self.labels[i] >= 0 or not only_labelled]
         return {
-            stream: feature_statistics(getattr(self.features(i, ""), stream) for i in chosen)
+            stream: feature_statistics(
+                (getattr(self.features(i, ""), stream) for i in chosen),
+                (getattr(self.features(i, ""), f"{stream}_deviation") for i in chosen),
+            )
             for stream in ("acoustic", "semantic")
         }
 
