@@ -1,14 +1,18 @@
 """What a prediction says, and how it is told: JSON, CSV, a table."""
 
-from dataclasses import asdict, dataclass, field
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fas_core.audio import Audio
-from fas_core.conflict import conflict
-from fas_core.distillation import KeptTokens
-from fas_core.encoders.base import ClipFeatures
 from fas_core.labels import EMOTIONS
+
+if TYPE_CHECKING:  # `fas --help` does not wait for torch
+    from fas_core.distillation import KeptTokens
+    from fas_core.encoders.base import ClipFeatures
 
 
 @dataclass
@@ -22,7 +26,7 @@ class Answer:
         acoustic, semantic: the same of each pathway alone; the acoustic head says the emotion of the tone, the semantic
             head that of the words. None without that head.
         conflict: divergence of the two, 0 to 1.
-        kept_tokens: stream -> list of {start, end (seconds in the file), score} that the model listened to.
+        kept_tokens: stream -> list of {start, end (seconds in the file), score} that the model listened to, in time.
         audio: what was done to the audio.
         start, end: seconds, in a timeline.
         error: what was wrong with the file.
@@ -43,7 +47,8 @@ class Answer:
 
     def to_dict(self, tokens: bool = True) -> dict:
         """JSON-ready; what is None or empty is left out, as are the kept tokens unless `tokens`."""
-        values = {k: v for k, v in asdict(self).items() if k != "exception" and v not in (None, {})}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "exception"}
+        values = {k: v for k, v in values.items() if v not in (None, {})}
         if not tokens:
             values.pop("kept_tokens", None)
         return values
@@ -62,6 +67,8 @@ def answer(
     audio: Audio, heads: dict[str, np.ndarray], kept: dict, features: ClipFeatures | None, windows: int | None = None
 ) -> Answer:
     """Put one clip's answer together from the calibrated probabilities (7,) of each head."""
+    from fas_core.conflict import conflict  # here for the same reason
+
     named = {h: {e: float(p) for e, p in zip(EMOTIONS, x, strict=True)} for h, x in heads.items()}
     both = "acoustic" in heads and "semantic" in heads
     info = audio.info()

@@ -10,11 +10,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fas_core.answers import Answer
 from fas_core.audio import AudioLimits, find_audio_files
 from fas_core.errors import FASError
+from fas_core.windows import check_windows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -73,8 +75,8 @@ def _answers(files, checkpoint, device, limits, timeline, window, hop) -> Iterat
 
     from fas_core.pipeline import SHIPPED, EmotionPipeline  # here, so that --help does not load torch
 
-    if not 0 < hop <= window:
-        raise FASError(f"--hop {hop}: expected more than 0 and at most --window {window}")
+    if timeline:
+        check_windows(window, hop)
     if not files:
         raise FASError("no audio file found; expected files, or folders that hold wav, flac, ogg, opus, mp3, aiff, m4a ...")
     pipeline = EmotionPipeline.from_pretrained(checkpoint or SHIPPED, device=device)
@@ -97,8 +99,11 @@ def _write(answers: Iterable[Answer], format: Format, output: Path | None, token
     else:
         from fas_core.atomic import atomic_path
 
-        with atomic_path(output) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-            _print(answers, file, format, tokens, timed)
+        try:
+            with atomic_path(output) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+                _print(answers, file, format, tokens, timed)
+        except OSError as error:
+            raise FASError(f"--output {output}: cannot be written: {error.strerror or error}") from None
     return [a for a in answers if a.error]
 
 
@@ -107,10 +112,9 @@ def _print(answers: list[Answer], file, format: Format, tokens: bool, timed: boo
         json.dump([a.to_dict(tokens=tokens) for a in answers], file, indent=2, ensure_ascii=False)
         file.write("\n")
     elif format is Format.csv:
-        rows = [a.to_row() for a in answers]
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(file, fieldnames=list(Answer("").to_row()))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(a.to_row() for a in answers)
     else:
         Console(file=file, width=None if file.isatty() else 120).print(_table(answers, timed))
 
@@ -122,7 +126,7 @@ def _table(answers: list[Answer], timed: bool) -> Table:
         table.add_column(column, overflow="fold")
     for a in answers:
         seconds = (f"{a.start or 0:.1f}-{a.end or 0:.1f}",) if timed else ()
-        table.add_row(Path(a.file).name, *seconds, *_cells(a))
+        table.add_row(*map(escape, (Path(a.file).name, *seconds, *_cells(a))))  # [names] are no markup
     return table
 
 

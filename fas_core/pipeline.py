@@ -10,24 +10,18 @@ import numpy as np
 import torch
 
 from fas_core.answers import Answer, answer, kept_token_times
-from fas_core.audio import (
-    SAMPLE_RATE,
-    Audio,
-    AudioLimits,
-    audio_digest,
-    is_silent,
-    load_audio,
-    stream_audio,
-)
+from fas_core.audio import Audio, AudioLimits, audio_digest, load_audio, stream_audio
 from fas_core.calibration import apply_temperature
+from fas_core.checkpoint import find_device, load_model
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
-from fas_core.errors import AudioError, CheckpointError, FeatureError, IdentityMismatchError
+from fas_core.errors import AudioError, FASError, FeatureError, IdentityMismatchError
 from fas_core.features.cache import FeatureCache
 from fas_core.features.extract import extract_features
 from fas_core.inference import HEADS, Logits, predict_logits
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.standardisation import feature_statistics
+from fas_core.windows import check_windows, cut
 
 LONG_SECONDS = 60.0  # longer clips are answered window by window and averaged, so that memory stays bounded
 WINDOW_SECONDS = 30.0
@@ -82,19 +76,12 @@ class EmotionPipeline:
         """Load a checkpoint directory (or hub id) and the encoders that it names; by default the shipped one.
 
         Raises:
-            CheckpointError: when there is no FAS checkpoint.
+            CheckpointError: when there is no FAS checkpoint, or weights of it are missing.
+            FASError: a device that is not there.
             IdentityMismatchError: when the encoders' weights differ from those of the training.
         """
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            model = FASForEmotionClassification.from_pretrained(checkpoint, revision=revision, use_safetensors=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{checkpoint}: not a FAS checkpoint ({str(error).splitlines()[0]}); expected config.json and "
-                "model.safetensors as `train/fas.py` writes them"
-            ) from None
-        if model.config.streams is None:
-            raise CheckpointError(f"{checkpoint}: config.json does not name the encoders (streams)")
+        device = find_device(device)
+        model = load_model(checkpoint, revision)
         extractor = FeatureExtractor.from_config(model.config.streams, device=device)
         pipeline = cls(model.to(device), extractor, name=Path(checkpoint).name)
         record = Path(checkpoint) / "training.json"
@@ -155,7 +142,7 @@ class EmotionPipeline:
             audio = load_audio(source, sampling_rate=sampling_rate, limits=limits)
             if audio.duration <= LONG_SECONDS:
                 return audio
-            windows = [w for _, _, w in _cut([audio], WINDOW_SECONDS, WINDOW_SECONDS)]
+            windows = [w for _, _, w in cut([audio], WINDOW_SECONDS, WINDOW_SECONDS)]
             groups = [windows[i : i + WINDOWS_AT_ONCE] for i in range(0, len(windows), WINDOWS_AT_ONCE)]
             return _average(audio, [a for group in groups for a in self._answer(group)])
         except AudioError as error:
@@ -204,11 +191,19 @@ class EmotionPipeline:
         """Answers to windows of long audio, with `start` and `end` in seconds; the file is never held whole.
 
         Args:
-            window, hop: seconds.
+            window, hop: seconds; the last window holds what is left.
+
+        Raises:
+            FASError: windows that leave audio out, or are shorter than 25 ms.
+            AudioError: as `load_audio`, when iterated.
         """
+        check_windows(window, hop)
+        return self._timeline(source, window, hop, sampling_rate, limits, batch)
+
+    def _timeline(self, source, window, hop, sampling_rate, limits, batch) -> Iterator[Answer]:
         held: list[tuple[float, float, Audio]] = []
         blocks = stream_audio(source, sampling_rate=sampling_rate, limits=limits)
-        for item in _cut(blocks, window, hop):
+        for item in cut(blocks, window, hop):
             held.append(item)
             if len(held) == batch:
                 yield from self._timed(held)
@@ -218,6 +213,8 @@ class EmotionPipeline:
     def _timed(self, held: list[tuple[float, float, Audio]]) -> Iterator[Answer]:
         for (start, end, _), result in zip(held, self._answer([a for _, _, a in held]), strict=True):
             result.start, result.end = start, end
+            for token in (token for tokens in result.kept_tokens.values() for token in tokens):
+                token.update({key: round(token[key] + start, 3) for key in ("start", "end")})
             yield result
 
     def logits_for_dataset(
@@ -230,8 +227,13 @@ class EmotionPipeline:
                 the transductive protocol.
 
         Raises:
+            FASError: another word for `standardise`.
             FeatureError: "corpus" with a checkpoint that does not standardise.
         """
+        if standardise not in ("training", "corpus"):
+            raise FASError(f"standardise {standardise!r}: expected 'training' or 'corpus'")
+        if standardise == "corpus" and not self.model.config.standardise:
+            raise FeatureError(f"{self.name} does not standardise features: there is no transductive protocol for it")
         with tempfile.TemporaryDirectory() as temporary:
             cache = FeatureCache(Path(cache_dir or temporary).expanduser(), self.extractor.identity())
             report = extract_features(dataset, self.extractor, cache, progress=progress)
@@ -250,9 +252,7 @@ class EmotionPipeline:
     def _logits(self, features: list[ClipFeatures], standardise: str) -> Logits:
         model = self.model
         if standardise == "corpus":
-            if not model.config.standardise:
-                raise FeatureError(f"{self.name} does not standardise features: there is no transductive protocol for it")
-            model = FASForEmotionClassification(model.config).eval()
+            model = FASForEmotionClassification(model.config).eval().to(self.model.device)
             model.load_state_dict(self.model.state_dict())
             streams = ("acoustic", "semantic")
             statistics = {
@@ -263,37 +263,12 @@ class EmotionPipeline:
         return predict_logits(model, features.__getitem__, [len(f.acoustic) for f in features])
 
 
-def _cut(blocks, window: float, hop: float) -> Iterator[tuple[float, float, Audio]]:
-    """Windows (start, end, audio) over consecutive blocks; the last one may be shorter, but not under half a window."""
-    size, step = int(window * SAMPLE_RATE), int(hop * SAMPLE_RATE)
-    rest, position, first = np.zeros(0, dtype=np.float32), 0, None
-    for block in blocks:
-        first = first or block
-        rest = np.concatenate([rest, block.samples])
-        while len(rest) >= size:
-            yield _window(first, rest[:size], position)
-            rest, position = rest[step:], position + step
-    # What is left is new only past the overlap with the window before.
-    unseen = len(rest) - (size - step if position else 0)
-    if first is not None and unseen > 0 and len(rest) >= 400:
-        yield _window(first, rest, position)
-
-
-def _window(audio: Audio, samples: np.ndarray, position: int) -> tuple[float, float, Audio]:
-    duration = len(samples) / SAMPLE_RATE
-    part = Audio(
-        samples=samples, source=audio.source, original_rate=audio.original_rate,
-        original_channels=audio.original_channels, duration=duration, is_silent=is_silent(samples),
-    )  # fmt: skip
-    start = position / SAMPLE_RATE
-    return start, start + duration, part
-
-
 def _average(audio: Audio, windows: list[Answer]) -> Answer:
-    """One answer for a long clip: probabilities averaged over its windows."""
+    """One answer for a long clip: probabilities averaged over its windows, each by its duration."""
+    seconds = [w.audio["duration"] for w in windows]
     whole = {}
     for head, attribute in (("fused", "probabilities"), ("acoustic", "acoustic"), ("semantic", "semantic")):
         rows = [getattr(w, attribute) for w in windows]
         if all(rows):
-            whole[head] = np.mean([list(r.values()) for r in rows], axis=0)
+            whole[head] = np.average([list(r.values()) for r in rows], axis=0, weights=seconds)
     return answer(audio, whole, {}, None, windows=len(windows))
