@@ -1,0 +1,202 @@
+"""From waveforms to the patches of both streams: front end, encoders, patchification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+
+import numpy as np
+
+from fas_core.audio import SAMPLE_RATE
+from fas_core.encoders.base import (
+    SAMPLES_PER_FRAME,
+    ClipFeatures,
+    Encoder,
+    EncoderOutput,
+    identity_digest,
+    length_batches,
+)
+from fas_core.encoders.soundstream import SoundStreamEncoder
+from fas_core.encoders.whisper import WhisperBackbone, WhisperEncoder
+from fas_core.errors import FASError
+from fas_core.features.patches import patchify
+from fas_core.frontend import FrontEnd, FrontEndConfig, FrontEndResult
+
+CODE_VERSION = 1
+BATCH_FRAMES = 60 * 50  # a batch of clips: one minute of audio, padding included
+ENCODER_OPTIONS = {
+    "whisper": ("model", "revision", "layer", "padding"),
+    "soundstream": ("model",),
+}
+
+
+@dataclass
+class StreamConfig:
+    """What turns audio into features.
+
+    Attributes:
+        acoustic, semantic: an encoder each, {"type": "whisper", "model": ..., "revision": ..., "layer": ...,
+            "padding": ...} or {"type": "soundstream", "model": "<path.tflite>"}.
+        front_end: options of `FrontEndConfig`.
+        patch_size: s, frames per patch.
+    """
+
+    acoustic: dict
+    semantic: dict
+    front_end: dict = field(default_factory=dict)
+    patch_size: int = 5
+
+    def __post_init__(self):
+        for stream in ("acoustic", "semantic"):
+            _check_encoder_config(stream, getattr(self, stream))
+        if not isinstance(self.patch_size, int) or self.patch_size < 1:
+            raise FASError(
+                f"stream config 'patch_size': {self.patch_size!r}, expected an integer of 1 or more"
+            )
+
+    @classmethod
+    def whisper(
+        cls,
+        model: str = "offline:tiny.en",
+        *,
+        acoustic_layer: int | str = 2,
+        semantic_layer: int | str = "last",
+        padding: str = "clip",
+        revision: str | None = None,
+    ) -> StreamConfig:
+        """A shallow and a deep layer of one Whisper: both streams from one pass."""
+        common = {"type": "whisper", "model": model, "revision": revision, "padding": padding}
+        return cls({**common, "layer": acoustic_layer}, {**common, "layer": semantic_layer})
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> StreamConfig:
+        """Raises `FASError` for an unknown or missing field."""
+        if not isinstance(values, dict):
+            raise FASError(f"stream config: a {type(values).__name__}, expected fields with values")
+        names = {item.name for item in fields(cls)}
+        unknown, missing = sorted(set(values) - names), sorted({"acoustic", "semantic"} - set(values))
+        if unknown or missing:
+            problem = f"unknown field {unknown[0]!r}" if unknown else f"field {missing[0]!r} is missing"
+            raise FASError(f"stream config: {problem}, expected {', '.join(sorted(names))}")
+        return cls(**values)
+
+
+class FeatureExtractor:
+    """Front end and both encoders; one pass where both streams are layers of the same Whisper.
+
+    A clip's features do not depend on which clips are extracted with it.
+    """
+
+    def __init__(self, acoustic: Encoder, semantic: Encoder, front_end: FrontEnd, patch_size: int = 5):
+        self.acoustic, self.semantic = acoustic, semantic
+        self.front_end, self.patch_size = front_end, patch_size
+        self._shared = (
+            isinstance(acoustic, WhisperEncoder)
+            and isinstance(semantic, WhisperEncoder)
+            and acoustic.backbone is semantic.backbone
+            and acoustic.padding == semantic.padding
+        )
+
+    @classmethod
+    def from_config(cls, config: StreamConfig | dict, device=None) -> FeatureExtractor:
+        """Loads the encoders.
+
+        Raises:
+            FASError: a bad field of the configuration.
+            CheckpointError: a model that cannot be loaded.
+            MissingDependencyError: a package that an encoder needs.
+        """
+        config = config if isinstance(config, StreamConfig) else StreamConfig.from_dict(config)
+        backbones: dict[tuple, WhisperBackbone] = {}
+        acoustic = _build_encoder(config.acoustic, backbones, device)
+        semantic = _build_encoder(config.semantic, backbones, device)
+        front_end = FrontEnd(FrontEndConfig.from_dict(config.front_end))
+        return cls(acoustic, semantic, front_end, config.patch_size)
+
+    @property
+    def dimensions(self) -> dict[str, int]:
+        return {"acoustic": self.acoustic.dimension, "semantic": self.semantic.dimension}
+
+    @property
+    def frame_rates(self) -> dict[str, float]:
+        return {"acoustic": self.acoustic.frame_rate, "semantic": self.semantic.frame_rate}
+
+    def identity(self) -> dict:
+        """Everything that decides the features, JSON-ready, without paths of the machine."""
+        return {
+            "acoustic": self.acoustic.identity(),
+            "semantic": self.semantic.identity(),
+            "front_end": self.front_end.identity(),
+            "patch_size": self.patch_size,
+            "code_version": CODE_VERSION,
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 (hex) of `identity()`, names of models apart (`identity_digest`)."""
+        return identity_digest(self.identity())
+
+    def __call__(self, waveforms: Sequence[np.ndarray]) -> list[ClipFeatures]:
+        """Features of clips of (n,) float32 samples, mono, 16 kHz, in their order."""
+        prepared = [self.front_end(waveform) for waveform in waveforms]
+        features: list[ClipFeatures | None] = [None] * len(prepared)
+        for batch in self.batches(prepared):
+            for index, clip in zip(batch, self.encode([prepared[i] for i in batch]), strict=True):
+                features[index] = clip
+        return features
+
+    @staticmethod
+    def batches(prepared: Sequence[FrontEndResult]) -> list[list[int]]:
+        """Indices of clips of similar length, at most a minute of audio together."""
+        return length_batches([len(clip.samples) // SAMPLES_PER_FRAME for clip in prepared], BATCH_FRAMES)
+
+    def encode(self, prepared: Sequence[FrontEndResult]) -> list[ClipFeatures]:
+        """Features of clips that went through the front end, as one batch."""
+        acoustic, semantic = self._frames([clip.samples for clip in prepared])
+        return [
+            ClipFeatures(
+                acoustic=patchify(acoustic.clip(index), self.patch_size).cpu().numpy(),
+                semantic=patchify(semantic.clip(index), self.patch_size).cpu().numpy(),
+                acoustic_frames=int(acoustic.lengths[index]),
+                semantic_frames=int(semantic.lengths[index]),
+                offset=clip.start / SAMPLE_RATE,
+                front_end={"start": int(clip.start), "end": int(clip.end), "gain_db": float(clip.gain_db)},
+            )
+            for index, clip in enumerate(prepared)
+        ]
+
+    def _frames(self, waveforms: list[np.ndarray]) -> tuple[EncoderOutput, EncoderOutput]:
+        if not self._shared:
+            return self.acoustic.encode(waveforms), self.semantic.encode(waveforms)
+        layers = self.acoustic.layer, self.semantic.layer
+        outputs = self.acoustic.encode_layers(waveforms, layers)
+        return outputs[layers[0]], outputs[layers[1]]
+
+
+def _build_encoder(config: dict, backbones: dict[tuple, WhisperBackbone], device) -> Encoder:
+    if config["type"] == "soundstream":
+        return SoundStreamEncoder(config["model"])
+    key = config["model"], config.get("revision")
+    if key not in backbones:
+        backbones[key] = WhisperBackbone(*key, device=device)
+    return WhisperEncoder(
+        backbones[key], layer=config.get("layer", "last"), padding=config.get("padding", "clip")
+    )
+
+
+def _check_encoder_config(stream: str, config: dict) -> None:
+    kind = config.get("type") if isinstance(config, dict) else None
+    if kind not in ENCODER_OPTIONS:
+        raise FASError(
+            f"stream config '{stream}.type': {kind!r}, expected one of {', '.join(ENCODER_OPTIONS)}"
+        )
+    unknown = sorted(set(config) - {"type", *ENCODER_OPTIONS[kind]})
+    if unknown:
+        expected = ", ".join(ENCODER_OPTIONS[kind])
+        raise FASError(f"stream config '{stream}': unknown option {unknown[0]!r}, {kind} takes {expected}")
+    if not isinstance(config.get("model"), str):
+        raise FASError(f"stream config '{stream}.model': {config.get('model')!r}, expected a name or path")

@@ -1,0 +1,263 @@
+"""Whisper's encoder as a frozen feature extractor: any size, any of its layers, only the real frames.
+
+Whisper (Radford et al., 2022) was trained on windows padded to 30 s. Its encoder runs as well on the clip
+alone: the log-mel of the clip, two convolutions, the first T position embeddings, the transformer layers.
+That is an order of magnitude less work for the short clips of emotion corpora. The frames differ from those
+of a padded window (the log-mel knows the clip's own maximum only, and attention sees no padding), so the mode
+is part of the identity.
+
+A batch is packed, not padded: the frames of all clips are the rows of one matrix. Linear layers and norms
+work on rows; convolutions and attention run clip by clip. No clip can see another one or any padding, nothing
+is computed for padding, and the rounding is the same as alone. (A padded and masked batch was tried: slower
+on CPU, and the deep layers of a real Whisper amplify its other rounding to 3e-4.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AttentionInterface, AutoConfig, WhisperFeatureExtractor, WhisperModel
+
+from fas_core.encoders.base import (
+    SAMPLES_PER_FRAME,
+    Encoder,
+    EncoderOutput,
+    check_waveforms,
+    length_batches,
+)
+from fas_core.errors import CheckpointError, FASError
+
+CODE_VERSION = 1  # raise it whenever the features of the same weights change
+LAST = -1  # the last layer after the final layer norm
+PADDINGS = ("clip", "30s")
+OFFLINE_PREFIX = "offline:"
+BATCH_SECONDS = {"cpu": 30, "cuda": 600}  # of audio in one forward pass; more is not faster
+MIN_ROWS = 32  # products of fewer rows take other kernels, with other rounding
+
+
+def packed_attention(module, query, key, value, attention_mask, scaling=None, *, lengths, **kwargs):
+    """Attention of each clip over itself; query, key, value are (1, H, sum of lengths, d)."""
+    clips = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
+    outputs = [nn.functional.scaled_dot_product_attention(q, k, v, scale=scaling) for q, k, v in clips]
+    return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+AttentionInterface.register("fas_packed", packed_attention)
+
+
+class WhisperBackbone:
+    """The encoder of one Whisper, loaded once and shared by every stream that reads one of its layers.
+
+    Args:
+        model: hub id, directory, or "offline:NAME" for weights that an installed package carries.
+        revision: branch, tag or commit of the hub.
+        device: torch device; a GPU when there is one, if None.
+
+    Raises:
+        CheckpointError: the model cannot be loaded, is not a Whisper, or lacks encoder weights.
+    """
+
+    def __init__(self, model: str, revision: str | None = None, device: str | torch.device | None = None):
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.name, self.revision = _public_name(model), revision
+        self.encoder = _load_encoder(model, revision).to(self.device)
+        config = self.encoder.config
+        self.num_layers, self.dimension = config.encoder_layers, config.d_model
+        self.window = config.max_source_positions  # frames: 1500 of 20 ms, 30 s
+        self.log_mel = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """sha256 over names, types, shapes and bytes of the encoder's tensors, sorted by name."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.encoder.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+        return digest.hexdigest()
+
+    def mel(self, samples: np.ndarray, padding: str) -> Tensor:
+        """Log-mel of a window: (M, 2T) of its real frames, or (M, 2 * window) padded with silence."""
+        options = {"padding": "max_length", "max_length": self.window * SAMPLES_PER_FRAME}
+        if padding == "clip":
+            samples = samples[: len(samples) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
+            options = {"padding": False}
+        output = self.log_mel(samples, sampling_rate=16_000, truncation=False, return_tensors="pt", **options)
+        return output.input_features[0]
+
+    def forward(self, mels: Sequence[Tensor], layers: Sequence[int]) -> dict[int, list[Tensor]]:
+        """Log-mels of (M, 2T_i) -> layer -> (T_i, D) of each. Layers above the highest are not computed."""
+        with torch.no_grad(), self._exact_convolutions():
+            clips = [self._embed(mel.to(self.device)) for mel in mels]
+            filler = clips[0].new_zeros(max(0, MIN_ROWS - sum(map(len, clips))), self.dimension)
+            packed = [*clips, filler] if len(filler) else clips
+            lengths = [len(clip) for clip in packed]
+            outputs = self._transform(torch.cat(packed)[None], lengths, layers)
+        return {layer: list(output[0].split(lengths)[: len(clips)]) for layer, output in outputs.items()}
+
+    def _transform(self, hidden: Tensor, lengths: list[int], layers: Sequence[int]) -> dict[int, Tensor]:
+        """Transformer layers over a packed batch, (1, sum of lengths, D)."""
+        highest = self.num_layers if LAST in layers else max(layers)
+        outputs = {}
+        for number, layer in enumerate(self.encoder.layers[:highest], start=1):
+            hidden = layer(hidden, None, lengths=lengths)
+            hidden = hidden[0] if isinstance(hidden, tuple) else hidden  # a tuple in some transformers
+            if number in layers:
+                outputs[number] = hidden
+        if LAST in layers:
+            outputs[LAST] = self.encoder.layer_norm(hidden)
+        return outputs
+
+    def _embed(self, mel: Tensor) -> Tensor:
+        """(M, 2T) -> (T, D): convolutions and position embeddings."""
+        hidden = nn.functional.gelu(self.encoder.conv1(mel[None]))
+        hidden = nn.functional.gelu(self.encoder.conv2(hidden))[0].T
+        return hidden + self.encoder.embed_positions.weight[: len(hidden)]
+
+    def _exact_convolutions(self):
+        """TF32, the default of cuDNN, would cost three digits."""
+        if self.device.type != "cuda":
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
+class WhisperEncoder(Encoder):
+    """One layer of Whisper's encoder.
+
+    Args:
+        model: hub id, directory, "offline:NAME", or a `WhisperBackbone` that is already loaded.
+        revision: branch, tag or commit of the hub.
+        layer: 1..L for the output of that transformer layer; -1 or "last" for the last after the final norm.
+        padding: "clip" encodes the clip's real frames only; "30s" pads the clip to the window as in training,
+            and the frames of the clip are kept.
+        device: torch device; a GPU when there is one, if None.
+
+    A clip longer than the window (30 s) is encoded in consecutive windows, joined in time.
+
+    Raises:
+        FASError: a layer that the model does not have, or an unknown padding.
+        CheckpointError: the model cannot be loaded.
+    """
+
+    frame_rate = 50.0
+
+    def __init__(
+        self,
+        model: str | WhisperBackbone,
+        *,
+        revision: str | None = None,
+        layer: int | str = LAST,
+        padding: str = "clip",
+        device: str | torch.device | None = None,
+    ):
+        if padding not in PADDINGS:
+            raise FASError(f"encoder option 'padding': {padding!r}, expected one of {', '.join(PADDINGS)}")
+        self.padding = padding
+        is_loaded = isinstance(model, WhisperBackbone)
+        self.backbone = model if is_loaded else WhisperBackbone(model, revision, device)
+        self.layer = self._layer_number(layer)
+
+    @property
+    def dimension(self) -> int:
+        return self.backbone.dimension
+
+    def identity(self) -> dict:
+        return {
+            "type": "whisper",
+            "model": self.backbone.name,
+            "revision": self.backbone.revision,
+            "layer": self.layer,
+            "padding": self.padding,
+            "dimension": self.dimension,
+            "weights_sha256": self.backbone.weights_sha256,
+            "code_version": CODE_VERSION,
+        }
+
+    def encode(self, waveforms: Sequence[np.ndarray]) -> EncoderOutput:
+        return self.encode_layers(waveforms, [self.layer])[self.layer]
+
+    def encode_layers(
+        self, waveforms: Sequence[np.ndarray], layers: Sequence[int | str]
+    ) -> dict[int, EncoderOutput]:
+        """Several layers in one pass: layer number (-1 for "last") -> output. See `encode`."""
+        numbers = sorted({self._layer_number(layer) for layer in layers})
+        windows = [self._windows(waveform) for waveform in check_waveforms(waveforms)]
+        flat = [window for clip in windows for window in clip]
+        encoded = self._encode_windows(flat, numbers)
+        outputs = {}
+        for number in numbers:
+            pieces = iter(encoded[number])
+            outputs[number] = EncoderOutput.from_clips(
+                [torch.cat([next(pieces) for _ in clip]) for clip in windows]
+            )
+        return outputs
+
+    def _windows(self, samples: np.ndarray) -> list[np.ndarray]:
+        size = self.backbone.window * SAMPLES_PER_FRAME
+        windows = [samples[start : start + size] for start in range(0, len(samples), size)]
+        # a rest of less than a frame after a full window holds no frame
+        return [window for window in windows if len(window) >= SAMPLES_PER_FRAME]
+
+    def _encode_windows(self, windows: list[np.ndarray], layers: list[int]) -> dict[int, list[Tensor]]:
+        """layer -> the real frames (T_i, D) of each window."""
+        frames = [len(window) // SAMPLES_PER_FRAME for window in windows]
+        work = frames if self.padding == "clip" else [self.backbone.window] * len(windows)
+        budget = BATCH_SECONDS.get(self.backbone.device.type, BATCH_SECONDS["cpu"]) * 50
+        encoded: dict[int, list] = {layer: [None] * len(windows) for layer in layers}
+        for batch in length_batches(work, budget):
+            mels = [self.backbone.mel(windows[index], self.padding) for index in batch]
+            for layer, outputs in self.backbone.forward(mels, layers).items():
+                for index, output in zip(batch, outputs, strict=True):
+                    encoded[layer][index] = output[: frames[index]]
+        return encoded
+
+    def _layer_number(self, layer: int | str) -> int:
+        if layer in ("last", LAST):
+            return LAST
+        if isinstance(layer, int) and not isinstance(layer, bool) and 1 <= layer <= self.backbone.num_layers:
+            return layer
+        raise FASError(
+            f"encoder option 'layer': {layer!r}, expected 1 to {self.backbone.num_layers}, -1 or 'last' "
+            f"for {self.backbone.name}"
+        )
+
+
+def _public_name(model: str) -> str:
+    """The name that an identity may carry: a directory is known by its last part only."""
+    return Path(model).resolve().name if Path(model).is_dir() else model
+
+
+def _load_encoder(model: str, revision: str | None) -> nn.Module:
+    source = model
+    if model.startswith(OFFLINE_PREFIX):
+        from fas_core.encoders.offline import offline_whisper_dir
+
+        source, revision = str(offline_whisper_dir(model.removeprefix(OFFLINE_PREFIX))), None
+    try:
+        kind = AutoConfig.from_pretrained(source, revision=revision).model_type
+        if kind != "whisper":
+            raise OSError(f"it is a {kind!r} model")
+        whisper, report = WhisperModel.from_pretrained(
+            source,
+            revision=revision,
+            dtype=torch.float32,
+            attn_implementation="fas_packed",
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        missing = sorted(key for key in report["missing_keys"] if key.startswith("encoder."))
+        if missing:  # transformers would go on with random values
+            raise OSError(f"its weights lack {missing[0]} and {len(missing) - 1} more")
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"encoder model {model!r}: cannot be loaded: {str(error).splitlines()[0]}; expected a hub id or "
+            "a directory with config.json and safetensors weights of a Whisper (option 'model')"
+        ) from error
+    return whisper.encoder.eval().requires_grad_(False)
