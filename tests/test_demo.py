@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 from datasets import Dataset
+from rich.console import Console
 
+from fas_core import pipeline as pipelines
+from fas_core.data import load_corpus
 from fas_core.demo.__main__ import main
 from fas_core.demo.report import changed_flags
-from fas_core.demo.run import EXAMPLES, example_clips, recipe
+from fas_core.demo.run import EXAMPLES, example_clips, predict_examples, recipe
+from fas_core.pipeline import EmotionPipeline
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,6 +68,20 @@ def test_no_voice_and_no_sentence_is_on_two_sides(demo):
         for row in rows:
             sides.setdefault(row[column], set()).add(row["split"])
         assert all(len(splits) == 1 for splits in sides.values())
+
+
+@pytest.mark.slow
+def test_the_shipped_checkpoint_answers_too_where_there_is_one(demo, monkeypatch):
+    checkpoint, console = demo[1] / "checkpoint", Console(record=True, width=110)
+    examples = example_clips(load_corpus("manifest", demo[1] / "corpus"))
+    pipeline = EmotionPipeline.from_pretrained(checkpoint)
+    monkeypatch.setattr(pipelines, "SHIPPED", demo[1] / "nowhere")
+    assert len(predict_examples(pipeline, examples, console)) == 1
+    assert "no shipped checkpoint" in console.export_text()
+    monkeypatch.setattr(pipelines, "SHIPPED", checkpoint)
+    trained, shipped = predict_examples(pipeline, examples, console).values()
+    assert [a.label for a in trained] == [a.label for a in shipped] and len(trained) == len(examples)
+    assert "no shipped checkpoint" not in console.export_text()
 
 
 def test_output_folder_with_something_else_is_refused(tmp_path, capsys):
