@@ -130,7 +130,7 @@ class FASModel(FASPreTrainedModel):
             mean = masked_mean(patches, mask)
         scale = self.standardise[stream].deviation
         statistics = torch.cat([self.standardise[stream](mean), deviation / scale], -1)
-        return self.standardise_statistics[stream](statistics) * mask.any(1, keepdim=True)
+        return self.standardise_statistics[stream](statistics).masked_fill(~mask.any(1, keepdim=True), 0.0)
 
     def _summary(self, statistics: dict, masks: dict) -> dict[str, Tensor]:
         """stream -> (B, d): the projected statistics over all real patches, of the streams that give a summary."""

@@ -30,7 +30,10 @@ def tiny_model(seed: int = 0, **overrides) -> FASForEmotionClassification:
 
 
 def make_batch(lengths=((7, 9), (2, 12), (12, 3)), seed: int = 0) -> dict[str, torch.Tensor]:
-    """Clips of so many acoustic and semantic patches; the padding is NaN, which nobody may read."""
+    """Clips of so many acoustic and semantic patches; the padding is NaN, which nobody may read.
+
+    So is the deviation over frames of a stream without patches.
+    """
     generator = torch.Generator().manual_seed(seed)
     batch = {}
     for column, (stream, dim) in enumerate((("acoustic", ACOUSTIC), ("semantic", SEMANTIC))):
@@ -39,6 +42,8 @@ def make_batch(lengths=((7, 9), (2, 12), (12, 3)), seed: int = 0) -> dict[str, t
         mask = torch.arange(values.shape[1]) < counts[:, None]
         batch[stream] = values.masked_fill(~mask[..., None], torch.nan)
         batch[f"{stream}_mask"] = mask
+        deviation = torch.rand(len(lengths), dim, generator=generator) + 0.5
+        batch[f"{stream}_deviation"] = deviation.masked_fill(counts[:, None] == 0, torch.nan)
     return batch
 
 
@@ -49,6 +54,7 @@ def one_clip(batch: dict, row: int) -> dict:
         count = max(1, int(batch[f"{stream}_mask"][row].sum()))
         clip[stream] = batch[stream][row : row + 1, :count]
         clip[f"{stream}_mask"] = batch[f"{stream}_mask"][row : row + 1, :count]
+        clip[f"{stream}_deviation"] = batch[f"{stream}_deviation"][row : row + 1]
     return clip
 
 
@@ -166,6 +172,17 @@ class TestContract:
             ("_name_or_path", "architectures", "dtype"),
         )
         assert {k: v for k, v in ours.items() if theirs[k] != v and k not in saved} == {}
+
+    def test_deviations_over_frames_are_optional(self, model):
+        batch = {k: v for k, v in make_batch().items() if "deviation" not in k}
+        found = logits(model, batch)
+        real = {s: batch[s].masked_fill(~batch[f"{s}_mask"][..., None], 0) for s in ("acoustic", "semantic")}
+        over_patches = {
+            f"{s}_deviation": masked_statistics(x, batch[f"{s}_mask"]).chunk(2, -1)[1] for s, x in real.items()
+        }
+        torch.testing.assert_close(logits(model, batch | over_patches), found, atol=1e-5, rtol=0)
+        other = logits(model, batch | {k: 2 * v for k, v in over_patches.items()})
+        assert (other[:, 1:] - found[:, 1:]).abs().amax() > 0.01  # the pathway heads read them
 
     def test_gradient_reaches_every_parameter(self, model):
         labels = torch.tensor([0, 3, 5])

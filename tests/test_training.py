@@ -407,9 +407,10 @@ class TestRun:
         class Extractor:
             identity = staticmethod(lambda: {"encoder": "synthetic"})
 
+        monkeypatch.setattr(run, "model_card", lambda result: "a card")
         model = make_trainer(tmp_path).raw_model
         run.save_checkpoint(model, Extractor, tmp_path, {"epoch": 1})
-        names = {"config.json", "model.safetensors", "streams.json", "training.json"}
+        names = {"config.json", "model.safetensors", "streams.json", "training.json", "README.md"}
         assert {f.name for f in tmp_path.iterdir()} == names
         replace, done = os.replace, []
 
