@@ -53,7 +53,7 @@ def recipe(output: Path, epochs: int, seed: int) -> tuple[DataArguments, ModelAr
     return (
         DataArguments(corpora=[f"manifest={output / 'corpus'}"], cache_dir=str(output / "features")),
         ModelArguments(
-            hidden_size=256, k_semantic=4, input_dropout=0.5, standardise=True, token_norm=True,
+            hidden_size=256, k_semantic=4, summary_dropout=0.5, standardise=True, token_norm=True,
             summary="mean+deviation", summary_streams=["acoustic"],
         ),
         TrainingArguments(
