@@ -91,7 +91,7 @@ class TestAugment:
     clip = noise(1.0)
 
     @pytest.mark.parametrize(
-        "variant", ["channel:5", "speed:0.9", "speed:1.1", "pitch:2", "pitch:-3", "noise:15", "level:-6"]
+        "variant", ["channel:5", "speed:0.9", "speed:1.1", "pitch:2", "pitch:-3", "noise:15", "level:-6", "channel:5"]
     )
     def test_deterministic_and_different(self, variant):
         first, second = (augment(self.clip, variant, "digest") for _ in range(2))
@@ -122,7 +122,7 @@ class TestAugment:
     def test_level(self):
         np.testing.assert_allclose(augment(self.clip, "level:-6", ""), self.clip * 0.501187, rtol=1e-5)
 
-    @pytest.mark.parametrize("variant", ["speed:1.1", "pitch:2", "noise:15", "level:-6"])
+    @pytest.mark.parametrize("variant", ["speed:1.1", "pitch:2", "noise:15", "level:-6", "channel:5"])
     def test_one_frame(self, variant):
         assert np.isfinite(augment(noise(0.02), variant, "")).all()
 
