@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= offline,media,trackers,test
 
+# Threads that wait for work spin by default; where other processes hold the cores, that costs a factor of ten.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: demo test env lint clean
 env: $(VENV)/.installed
 
@@ -12,6 +15,9 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 	$(BIN)/pip install --quiet --constraint constraints/cpu.txt torch
 	$(BIN)/pip install --quiet --constraint constraints/cpu.txt --editable '.[$(EXTRAS)]'
 	touch $@
+
+demo: env
+	$(BIN)/python -m fas_core.demo --output demo_out
 
 test: env
 	$(BIN)/ruff check .

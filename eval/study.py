@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from scipy.special import softmax
 
 from eval.baselines import PooledBaseline
 from eval.metrics import classification_report
@@ -114,11 +115,25 @@ def run_fas(system: System, material: Material, train: Clips, tests: dict, seed:
     trainer = Trainer(model, arguments, train, tests.get("validation"), Accelerator(cpu=arguments.cpu))
     history = trainer.fit()
     scores = {name: score(clips, logits_of(model, clips)) for name, clips in tests.items()}
+    if config.pathway_heads:
+        scores |= head_scores(model, tests)
     if config.standardise:
         zero_shot = [n for n in tests if n in ZERO_SHOT]
         scores |= {f"{n}, own statistics": score(tests[n], logits_of(model, tests[n], True)) for n in zero_shot}
     curve = [round(h["macro_f1"], 4) for h in history if "macro_f1" in h]
     return dict(scores=scores, curve=curve, parameters=model.num_parameters())
+
+
+def head_scores(model, tests: dict) -> dict:
+    """Scores of the acoustic head, and of the mean of its probabilities and the fused ones, by set."""
+    scores = {}
+    for name, clips in tests.items():
+        lengths = [len(clips.features(i, "").acoustic) for i in range(len(clips))]
+        logits = predict_logits(model, lambda i, c=clips: c.features(i, ""), lengths)
+        both = softmax(logits.fused, -1) + softmax(logits.acoustic, -1)
+        scores[f"{name}, acoustic head"] = score(clips, logits.acoustic)
+        scores[f"{name}, both"] = score(clips, np.log(both + 1e-12))
+    return scores
 
 
 def run_pooled(system: System, train: Clips, tests: dict, seed: int, C: float) -> dict:

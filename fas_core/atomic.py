@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -30,3 +31,8 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
+
+
+def write_json(path: str | os.PathLike, content: dict) -> Path:
+    """Write JSON to `path`, atomically."""
+    return write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

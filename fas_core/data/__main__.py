@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fas_core.atomic import write_json
 from fas_core.data.check import CheckReport, Duplicate, check_corpus
 from fas_core.data.corpora import CORPORA, read_corpus
-from fas_core.data.exclusions import write_json
 from fas_core.data.splits import SPLITS
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS

@@ -2,11 +2,11 @@
 
 import json
 import os
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from fas_core.atomic import write_json
 from fas_core.data.reading import Reading
 from fas_core.errors import CorpusError
 
@@ -55,18 +55,3 @@ class ExclusionList:
 def relative_name(path: str | Path, root: str | Path) -> str:
     """A file's path below a folder with forward slashes, the same on every machine."""
     return Path(os.path.relpath(path, Path(root).expanduser())).as_posix()
-
-
-def write_json(path: str | Path, content: dict) -> None:
-    """Writes JSON beside the target and renames it into place, so that a reader never sees half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False)
-            file.write("\n")
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -9,6 +9,8 @@ encoder, and its seed is the clip's digest and the variant's name.
 | pitch:-2 | semitones, at the same duration (phase vocoder, Flanagan and Golden, 1966) | -12 to 12 |
 | noise:15 | pink noise at that signal-to-noise ratio in dB | -10 to 60 |
 | level:-6 | gain in dB | -40 to 40 |
+| channel:5 | another room and microphone: a smooth random curve of that deviation in dB over 7 points of the mel
+  scale, now and then without the highs or the lows, now and then with white noise at 10 to 30 dB | 0 to 20 |
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from fas_core.audio import SAMPLE_RATE
 from fas_core.errors import FASError
 
 VERSION = 1  # raise it whenever the samples of a variant change
-RANGES = {"speed": (0.5, 2.0), "pitch": (-12.0, 12.0), "noise": (-10.0, 60.0), "level": (-40.0, 40.0)}
+RANGES = {"speed": (0.5, 2.0), "pitch": (-12.0, 12.0), "noise": (-10.0, 60.0), "level": (-40.0, 40.0), "channel": (0.0, 20.0)}
 WINDOW, HOP = 1024, 256  # of the phase vocoder: 64 and 16 ms
 
 
@@ -75,7 +77,26 @@ def augment(samples: np.ndarray, variant: str, digest: str) -> np.ndarray:
     if name == "level":
         return samples * np.float32(10 ** (value / 20))
     seed = hashlib.sha256(variant_key(digest, variant).encode()).digest()
-    return _add_noise(samples, value, np.random.default_rng(int.from_bytes(seed[:8], "big")))
+    rng = np.random.default_rng(int.from_bytes(seed[:8], "big"))
+    return _change_channel(samples, value, rng) if name == "channel" else _add_noise(samples, value, rng)
+
+
+def _change_channel(samples: np.ndarray, deviation_db: float, rng: np.random.Generator) -> np.ndarray:
+    """A random transfer function; the level is kept."""
+    spectrum = np.fft.rfft(samples)
+    frequency = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
+    mel = 2595 * np.log10(1 + frequency / 700)
+    gain = np.interp(mel, np.linspace(0, mel[-1], 7), rng.normal(0, deviation_db, 7))
+    low_pass, high_pass = rng.uniform(3000, 6000), rng.uniform(100, 350)
+    if rng.random() < 0.3:
+        gain -= 60 * np.clip((frequency - low_pass) / 1000, 0, 1)
+    if rng.random() < 0.3:
+        gain -= 40 * np.clip((high_pass - frequency) / 100, 0, 1)
+    changed = np.fft.irfft(spectrum * 10 ** (gain / 20), len(samples))
+    snr_db, noise = rng.uniform(10, 30), rng.standard_normal(len(samples))
+    if rng.random() < 0.5:
+        changed = changed + noise * _rms(changed) * 10 ** (-snr_db / 20)
+    return (changed * _rms(samples) / max(_rms(changed), 1e-12)).astype(np.float32)
 
 
 def _add_noise(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:

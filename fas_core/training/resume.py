@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from fas_core.atomic import write_text
+from fas_core.atomic import write_json
 from fas_core.errors import CheckpointError
 from fas_core.training.clips import Clips
 
@@ -73,11 +73,6 @@ def clear_resume_state(root: Path) -> None:
     (root / POINTER).unlink(missing_ok=True)
     for old in root.glob("resume-*"):
         shutil.rmtree(old, ignore_errors=True)
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write JSON atomically."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def clips_digest(clips: Clips | None) -> str | None:

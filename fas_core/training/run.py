@@ -17,18 +17,18 @@ from rich.table import Table
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from transformers import HfArgumentParser
 
+from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError, MissingDependencyError
 from fas_core.inference import HEADS, predict_logits
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.provenance import provenance
-from fas_core.training.card import model_card
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
+from fas_core.training.card import model_card
 from fas_core.training.clips import UNKNOWN, Clips, concatenate
 from fas_core.training.data import load_clips
 from fas_core.training.loop import Trainer
-from fas_core.training.resume import write_json
 
 console = Console()
 
