@@ -73,6 +73,7 @@ def predict(
 
 def _answers(files, checkpoint, device, limits, timeline, window, hop) -> Iterator[Answer]:
     from tqdm import tqdm
+    from transformers.utils.logging import disable_progress_bar
 
     from fas_core.pipeline import SHIPPED, EmotionPipeline  # here, so that --help does not load torch
 
@@ -80,6 +81,7 @@ def _answers(files, checkpoint, device, limits, timeline, window, hop) -> Iterat
         check_windows(window, hop)
     if not files:
         raise FASError("no audio file found; expected files, or folders that hold wav, flac, ogg, opus, mp3, aiff, m4a ...")
+    disable_progress_bar()  # of loading weights
     pipeline = EmotionPipeline.from_pretrained(checkpoint or SHIPPED, device=device)
     bar = tqdm(files, unit="file", disable=len(files) < 2 or not sys.stderr.isatty())
     if not timeline:

@@ -1,0 +1,341 @@
+"""From audio to answers, with random weights: what comes out must not depend on how it was asked for."""
+
+import io
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.numpy import load_file, save_file
+from synthetic import noise, save_tiny_whisper, write_clips
+from tiny_fas import save_tiny_checkpoint
+
+from fas_core import EmotionPipeline
+from fas_core.answers import Answer
+from fas_core.audio import Audio, AudioLimits
+from fas_core.batching import collate
+from fas_core.errors import AudioError, CheckpointError, FASError, FeatureError, IdentityMismatchError
+from fas_core.labels import EMOTIONS
+from fas_core.windows import check_windows, cut
+
+RATE = 16_000
+HEADS = ("probabilities", "acoustic", "semantic")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> SimpleNamespace:
+    """A Whisper, a checkpoint, and clips of different length."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    whisper = save_tiny_whisper(folder / "whisper")
+    checkpoint = save_tiny_checkpoint(folder / "fas", whisper)
+    rows = write_clips(folder / "clips", [1.3, 0.4, 3.1, 0.05, 2.2])
+    return SimpleNamespace(folder=folder, whisper=whisper, checkpoint=checkpoint, files=[r["audio"] for r in rows])
+
+
+@pytest.fixture(scope="module")
+def pipeline(place) -> EmotionPipeline:
+    return EmotionPipeline.from_pretrained(place.checkpoint, device="cpu")
+
+
+def numbers(answer: Answer) -> np.ndarray:
+    """(3, 7): the probabilities of all heads."""
+    return np.array([[getattr(answer, head)[e] for e in EMOTIONS] for head in HEADS])
+
+
+def assert_same(a: Answer, b: Answer, tolerance: float = 1e-5) -> None:
+    np.testing.assert_allclose(numbers(a), numbers(b), atol=tolerance)
+    assert a.conflict == pytest.approx(b.conflict, abs=tolerance)
+
+
+class TestSources:
+    def test_path_bytes_file_and_array_give_one_answer(self, pipeline, place):
+        path = place.files[2]
+        expected = pipeline(path)
+        content = open(path, "rb").read()
+        samples, rate = soundfile.read(path, dtype="int16")
+        answers = [pipeline(content), pipeline(io.BytesIO(content)), pipeline(samples, sampling_rate=rate)]
+        for answer in answers:
+            assert_same(answer, expected, 1e-6)
+        assert expected.file == str(path)
+        assert [a.file for a in answers] == ["<bytes>", "<file>", "<array>"]
+
+    def test_an_answer_is_whole(self, pipeline, place):
+        answer = pipeline(place.files[0])
+        assert np.allclose(numbers(answer).sum(1), 1)
+        assert answer.label == max(answer.probabilities, key=answer.probabilities.get)
+        assert 0 <= answer.conflict <= 1 and answer.error is None
+        assert answer.audio["original_rate"] == RATE and answer.audio["duration"] == pytest.approx(1.3)
+        assert not answer.audio["silent"]
+        found = json.loads(json.dumps(answer.to_dict()))
+        assert set(found) == {"file", "label", *HEADS, "conflict", "kept_tokens", "audio"}
+        assert "kept_tokens" not in answer.to_dict(tokens=False)
+
+    def test_temperatures_are_applied(self, pipeline, place):
+        logits = pipeline.logits_for_dataset([{"id": "a", "audio": place.files[0]}], progress=False)
+        shifted = logits.logits[0] / logits.temperature
+        expected = np.exp(shifted - shifted.max()) / np.exp(shifted - shifted.max()).sum()
+        np.testing.assert_allclose(numbers(pipeline(place.files[0]))[0], expected, atol=5e-3)  # fp16 in the cache
+
+
+class TestBatches:
+    def test_batch_equals_single_in_order(self, pipeline, place):
+        singles = [pipeline(path) for path in place.files]
+        together = pipeline(place.files)
+        assert [a.file for a in together] == [str(p) for p in place.files]
+        for a, b in zip(singles, together, strict=True):
+            assert_same(a, b)
+        for a, b in zip(singles, pipeline(place.files[::-1])[::-1], strict=True):
+            assert_same(a, b)
+
+    def test_little_audio_at_once_is_the_same(self, pipeline, place):
+        for a, b in zip(pipeline(place.files), pipeline(place.files, batch_seconds=0.1), strict=True):
+            assert_same(a, b)
+
+    def test_a_bad_file_is_one_error_in_its_place(self, pipeline, place, tmp_path):
+        broken = tmp_path / "broken.wav"
+        broken.write_bytes(b"RIFF no wave at all")
+        answers = pipeline([place.files[0], broken, tmp_path / "missing.wav", place.files[1]])
+        assert [bool(a.error) for a in answers] == [False, True, True, False]
+        assert answers[1].file == str(broken) and "broken.wav" in answers[1].error
+        assert answers[1].label is None and isinstance(answers[1].exception, AudioError)
+        assert answers[1].to_dict() == {"file": str(broken), "error": answers[1].error}
+        assert_same(answers[3], pipeline(place.files[1]))
+
+    def test_a_single_bad_source_raises(self, pipeline, tmp_path):
+        with pytest.raises(AudioError, match="missing.wav"):
+            pipeline(tmp_path / "missing.wav")
+        with pytest.raises(AudioError, match="too long"):
+            pipeline(noise(1.0), sampling_rate=RATE, limits=AudioLimits(max_seconds=0.5))
+
+    def test_nothing_is_no_answers(self, pipeline):
+        assert pipeline([]) == []
+
+
+class TestKeptTokens:
+    def test_times_ascend_inside_the_clip(self, pipeline):
+        speech = noise(2.0, seed=3)
+        silence = np.zeros(RATE, dtype=np.float32)
+        answer = pipeline(np.concatenate([silence, speech, silence]), sampling_rate=RATE)
+        assert answer.audio["trimmed_start"] == pytest.approx(1.0, abs=0.1)
+        for stream, k in (("acoustic", 4), ("semantic", 6)):
+            tokens = answer.kept_tokens[stream]
+            starts, ends = [t["start"] for t in tokens], [t["end"] for t in tokens]
+            assert len(tokens) == k and starts == sorted(set(starts))
+            assert starts[0] >= answer.audio["trimmed_start"] - 1e-3 and ends[-1] <= 3.1
+            assert all(0 < end - start <= 0.1 + 1e-6 for start, end in zip(starts, ends, strict=True))
+            assert all(t["score"] > 0 for t in tokens)
+
+    def test_a_clip_of_one_patch(self, pipeline, place):
+        tokens = pipeline(place.files[3]).kept_tokens  # 50 ms: two frames
+        for stream in ("acoustic", "semantic"):
+            (token,) = tokens[stream]
+            assert 0 <= token["start"] < token["end"] <= 0.05 + 1e-6
+
+    def test_nothing_of_a_larger_norm_is_left_out(self, pipeline):
+        features = pipeline.extractor([noise(3.0, 1)])[0]
+        with torch.no_grad():
+            output = pipeline.model.fas(**collate([features]))
+            standardise = pipeline.model.fas.standardise["semantic"]
+            tokens = pipeline.model.fas.projection["semantic"](standardise(torch.from_numpy(features.semantic)))
+        norms = tokens.norm(dim=-1)
+        kept = output.semantic_kept.indices[0]
+        left_out = torch.ones(len(norms), dtype=torch.bool)
+        left_out[kept] = False
+        assert norms[kept].min() >= norms[left_out].max()
+
+
+class TestSilence:
+    @pytest.mark.parametrize("seconds", [0.03, 1.0])
+    def test_a_silent_clip_is_flagged_and_answered(self, pipeline, seconds):
+        answer = pipeline(np.zeros(int(RATE * seconds), np.float32), sampling_rate=RATE)
+        assert answer.audio["silent"] is True and answer.to_row()["silent"] is True
+        assert np.isfinite(numbers(answer)).all() and answer.error is None
+
+
+class TestLongClips:
+    def test_over_a_minute_is_the_mean_of_its_windows_by_duration(self, pipeline):
+        samples = noise(66.0, seed=2)
+        answer = pipeline(samples, sampling_rate=RATE)
+        assert answer.audio["windows"] == 3 and answer.audio["duration"] == 66.0
+        parts = pipeline([samples[: 30 * RATE], samples[30 * RATE : 60 * RATE], samples[60 * RATE :]], sampling_rate=RATE)
+        expected = np.average([numbers(p) for p in parts], axis=0, weights=[30, 30, 6])
+        np.testing.assert_allclose(numbers(answer), expected, atol=1e-5)
+        assert answer.label == EMOTIONS[expected[0].argmax()] and answer.kept_tokens == {}
+
+    def test_it_keeps_its_place_among_others(self, pipeline, place):
+        sources = [noise(0.5, 1), noise(61.0, 2), noise(0.7, 3)]
+        answers = pipeline(sources, sampling_rate=RATE)
+        assert [a.audio.get("windows") for a in answers] == [None, 3, None]
+        assert_same(answers[2], pipeline(sources[2], sampling_rate=RATE))
+
+
+def blocks_of(samples: np.ndarray, sizes) -> list[Audio]:
+    pieces = np.split(samples, np.cumsum(sizes))
+    return [Audio(p, "<array>", RATE, 1, len(p) / RATE, False) for p in pieces if len(p)]
+
+
+class TestWindows:
+    @pytest.mark.parametrize("seconds", [0.03, 1.99, 2.0, 2.01, 2.5, 4.0, 7.3, 8.0])
+    @pytest.mark.parametrize("window, hop", [(2.0, 2.0), (2.0, 1.0), (2.0, 0.7)])
+    def test_windows_cover_the_audio(self, seconds, window, hop):
+        samples = np.arange(round(seconds * RATE), dtype=np.float32)
+        found = list(cut(blocks_of(samples, []), window, hop))
+        starts, ends = [start for start, _, _ in found], [end for _, end, _ in found]
+        np.testing.assert_allclose(starts, np.arange(len(found)) * hop, atol=1e-4)
+        assert all(end - start == pytest.approx(window) for start, end in zip(starts[:-1], ends[:-1], strict=True))
+        assert all(after <= end + 1e-9 for end, after in zip(ends[:-1], starts[1:], strict=True))
+        assert len(samples) / RATE - 0.025 < ends[-1] <= len(samples) / RATE
+        assert ends == sorted(set(ends))  # no window inside another
+        for start, end, part in found:
+            assert np.array_equal(part.samples, samples[round(start * RATE) : round(end * RATE)])
+
+    def test_blocks_do_not_matter(self):
+        samples = noise(9.7)
+        whole = list(cut(blocks_of(samples, []), 2.0, 0.9))
+        for size in (1_000, 16_000, 50_001):
+            pieces = list(cut(blocks_of(samples, [size] * (len(samples) // size)), 2.0, 0.9))
+            assert [p[:2] for p in pieces] == [p[:2] for p in whole]
+            assert all(np.array_equal(a[2].samples, b[2].samples) for a, b in zip(pieces, whole, strict=True))
+
+    @pytest.mark.parametrize("window, hop", [(2.0, 3.0), (2.0, 0.0), (2.0, -1.0), (0.01, 0.01), (np.nan, 1.0), (np.inf, 1)])
+    def test_windows_that_cannot_be(self, window, hop):
+        with pytest.raises(FASError, match="--window, --hop"):
+            check_windows(window, hop)
+
+
+class TestTimeline:
+    def test_each_window_is_answered_like_a_clip_of_its_own(self, pipeline):
+        samples = noise(33.0, seed=5)  # more than one block of the stream
+        found = list(pipeline.timeline(samples, window=4.0, hop=4.0, sampling_rate=RATE, batch=3))
+        assert [(a.start, a.end) for a in found] == [(4.0 * i, min(4.0 * i + 4, 33.0)) for i in range(9)]
+        for answer in (found[0], found[7], found[8]):
+            part = samples[round(answer.start * RATE) : round(answer.end * RATE)]
+            assert_same(answer, pipeline(part, sampling_rate=RATE))
+
+    def test_kept_tokens_are_timed_in_the_file(self, pipeline):
+        for answer in pipeline.timeline(noise(5.0, seed=5), window=2.0, hop=1.0, sampling_rate=RATE):
+            for tokens in answer.kept_tokens.values():
+                assert tokens and all(answer.start <= t["start"] < t["end"] <= answer.end + 1e-3 for t in tokens)
+
+    def test_bad_windows_are_refused_at_once(self, pipeline):
+        with pytest.raises(FASError, match="hop"):
+            pipeline.timeline("never-opened.wav", window=1.0, hop=2.0)
+
+    def test_a_bad_file_raises(self, pipeline, tmp_path):
+        with pytest.raises(AudioError, match="no such file"):
+            list(pipeline.timeline(tmp_path / "missing.wav"))
+
+
+class TestDataset:
+    @pytest.fixture(scope="class")
+    def rows(self, place) -> list[dict]:
+        broken = place.folder / "broken.wav"
+        broken.write_bytes(b"not audio")
+        good = [{"id": f"clip-{i}", "audio": path} for i, path in enumerate(place.files)]
+        return [*good[:2], {"id": "broken", "audio": str(broken)}, *good[2:]]
+
+    def test_inductive(self, pipeline, rows, tmp_path):
+        found = pipeline.logits_for_dataset(rows, tmp_path, progress=False)
+        assert found.ids == [f"clip-{i}" for i in range(5)]
+        assert [f["file"] for f in found.failed] == [rows[2]["audio"]]
+        assert found.logits.shape == found.acoustic_logits.shape == found.semantic_logits.shape == (5, 7)
+        assert found.temperature == 0.5
+        answers = pipeline([r["audio"] for r in rows if r["id"] != "broken"])
+        scaled = np.stack([found.logits / found.temperature, found.acoustic_logits, found.semantic_logits], 1)
+        expected = np.exp(scaled) / np.exp(scaled).sum(-1, keepdims=True)
+        np.testing.assert_allclose(np.stack([numbers(a) for a in answers]), expected, atol=0.02)  # fp16 in the cache
+        again = pipeline.logits_for_dataset(rows, tmp_path, progress=False)  # now from the cache
+        np.testing.assert_array_equal(again.logits, found.logits)
+
+    def test_transductive_centres_the_corpus(self, pipeline, rows, tmp_path):
+        ours = pipeline.logits_for_dataset(rows, tmp_path, progress=False)
+        theirs = pipeline.logits_for_dataset(rows, tmp_path, progress=False, standardise="corpus")
+        assert np.abs(ours.logits - theirs.logits).max() > 1e-3
+        after = pipeline.logits_for_dataset(rows, tmp_path, progress=False)
+        np.testing.assert_array_equal(after.logits, ours.logits)  # the model itself was left alone
+        # linear heads on features of mean zero: the mean logits are those of a clip at the mean, the bias
+        bias = pipeline.model.pathway["acoustic"].linear.bias.detach().numpy()
+        np.testing.assert_allclose(theirs.acoustic_logits.mean(0) * 0.7, bias, atol=1e-3)
+
+    def test_nothing_usable(self, pipeline, rows):
+        found = pipeline.logits_for_dataset([rows[2]], progress=False)
+        assert found.ids == [] and found.logits.shape == (0, 7) and len(found.failed) == 1
+
+    def test_protocols_that_are_not(self, place, pipeline, rows, tmp_path):
+        with pytest.raises(FASError, match="'training' or 'corpus'"):
+            pipeline.logits_for_dataset(rows, progress=False, standardise="test")
+        plain = EmotionPipeline.from_pretrained(
+            save_tiny_checkpoint(tmp_path / "plain", place.whisper, standardise=False), device="cpu"
+        )
+        with pytest.raises(FeatureError, match="no transductive protocol"):
+            plain.logits_for_dataset(rows, progress=False, standardise="corpus")
+
+
+class TestCheckpoints:
+    def test_without_pathway_heads(self, place, tmp_path):
+        checkpoint = save_tiny_checkpoint(tmp_path / "bare", place.whisper, pathway_heads=False)
+        answer = EmotionPipeline.from_pretrained(checkpoint, device="cpu")(place.files[0])
+        assert answer.acoustic is None and answer.semantic is None and answer.conflict is None
+        assert "conflict" not in answer.to_dict() and answer.to_row()["conflict"] is None
+
+    def test_other_encoder_weights_are_refused(self, place, tmp_path):
+        other = save_tiny_whisper(tmp_path / "whisper", seed=1)
+        with pytest.raises(IdentityMismatchError, match="streams.json"):
+            EmotionPipeline.from_pretrained(self._with_config(place, tmp_path, str(other)), device="cpu")
+
+    def test_the_same_weights_elsewhere_are_taken(self, place, tmp_path, pipeline):
+        moved = shutil.copytree(place.whisper, tmp_path / "moved")
+        found = EmotionPipeline.from_pretrained(self._with_config(place, tmp_path, str(moved)), device="cpu")
+        assert_same(found(place.files[0]), pipeline(place.files[0]), 1e-6)
+
+    @staticmethod
+    def _with_config(place, folder, whisper: str | None):
+        """A copy of the checkpoint that names another Whisper, or none."""
+        checkpoint = shutil.copytree(place.checkpoint, folder / "fas")
+        config = json.loads((checkpoint / "config.json").read_text())
+        for stream in ("acoustic", "semantic"):
+            config["streams"][stream]["model"] = whisper
+        config["streams"] = config["streams"] if whisper else None
+        (checkpoint / "config.json").write_text(json.dumps(config))
+        return checkpoint
+
+    def test_no_encoders_named(self, place, tmp_path):
+        with pytest.raises(CheckpointError, match="does not name the encoders"):
+            EmotionPipeline.from_pretrained(self._with_config(place, tmp_path, None), device="cpu")
+
+    @pytest.mark.parametrize("damage", ["nothing there", "no weights", "cut", "incomplete", "another model"])
+    def test_not_a_checkpoint(self, place, tmp_path, damage):
+        folder = shutil.copytree(place.checkpoint, tmp_path / "fas")
+        weights = folder / "model.safetensors"
+        if damage == "nothing there":
+            folder = tmp_path / "nowhere"
+        elif damage == "no weights":
+            weights.unlink()
+        elif damage == "cut":
+            weights.write_bytes(weights.read_bytes()[:-500])
+        elif damage == "incomplete":
+            tensors = load_file(weights)
+            tensors.pop("head.0.weight")
+            save_file(tensors, weights, metadata={"format": "pt"})
+        else:
+            folder = place.whisper
+        with pytest.raises(CheckpointError, match="not a FAS checkpoint") as error:
+            EmotionPipeline.from_pretrained(folder, device="cpu")
+        assert str(folder) in str(error.value) and "\n" not in str(error.value)
+
+    def test_no_such_device(self, place):
+        with pytest.raises(FASError, match="device 'abacus'"):
+            EmotionPipeline.from_pretrained(place.checkpoint, device="abacus")
+
+    def test_describe_is_ready_for_json(self, pipeline, place, tmp_path):
+        checkpoint = shutil.copytree(place.checkpoint, tmp_path / "told")
+        corpora = [{"corpus": "tess", "learns": "tone and words"}, {"corpus": "synthetic", "learns": "words"}]
+        record = {"data": {"corpora": corpora}, "arguments": {"data": {"fold": 3}}, "provenance": {"commit": "abc"}}
+        (checkpoint / "training.json").write_text(json.dumps(record))
+        found = json.loads(json.dumps(EmotionPipeline.from_pretrained(checkpoint, device="cpu").describe()))
+        assert (found["training_corpora"], found["fold"], found["trained_at_commit"]) == (["tess"], 3, "abc")
+        assert str(place.folder) not in json.dumps(found)
+        assert pipeline.describe()["training_corpora"] == []
