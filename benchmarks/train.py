@@ -72,7 +72,7 @@ def measure_epoch(corpus: str, folder: Path, epochs: int) -> dict:
     cache = FeatureCache(Path(data.cache_dir), extractor.identity())
     digests = [audio_digest(path) for path in paths]
     reading = seconds_of(lambda: [cache.get(digest) for digest in digests if digest in cache])
-    fas = new_model(fas_config(model, extractor.dimensions, streams, extractor.digest), clips, TrainingArguments())
+    fas = new_model(fas_config(model, extractor.dimensions, streams, extractor.digest), clips, 42)
 
     def fit(number: int) -> None:
         arguments = TrainingArguments(output_dir=str(folder / "run"), epochs=number, save_every=10**6)

@@ -123,9 +123,9 @@ def analyse(arguments) -> dict:
     config = fas_config(
         ModelArguments(**system.model), material.extractor.dimensions, material.streams, material.extractor.digest
     )
+    model = new_model(config, train, 42)
     scratch = f"{arguments.output}.scratch"
     training = TrainingArguments(**system.training, keep="last", save_every=10**9, output_dir=scratch)
-    model = new_model(config, train, training)
     trainer = Trainer(model, training, train, None, Accelerator(cpu=True))
     trainer.fit()
     trainer.finish()

@@ -111,7 +111,7 @@ def run_fas(system: System, material: Material, train: Clips, tests: dict, seed:
         output_dir=extra["scratch"], cpu=not torch.cuda.is_available(),
     )  # fmt: skip
     config = fas_config(model_arguments, material.extractor.dimensions, material.streams, material.extractor.digest)
-    model = new_model(config, train, arguments)
+    model = new_model(config, train, seed)
     trainer = Trainer(model, arguments, train, tests.get("validation"), Accelerator(cpu=arguments.cpu))
     history = trainer.fit()
     scores = {name: score(clips, logits_of(model, clips)) for name, clips in tests.items()}

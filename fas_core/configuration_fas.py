@@ -44,7 +44,6 @@ class FASConfig(PreTrainedConfig):
         standardise: centre and scale each feature by the training set's statistics, kept in the checkpoint.
         pathway_heads: add a light head per pathway that says what this pathway alone hears; it does not touch the
             fused answer.
-        residual: the fused path learns what the acoustic head alone misses: its logits are added to those of that head.
         streams: `StreamConfig.to_dict()` of the encoders and the front end; `streams_identity` the digest that
             features must have.
         temperature, acoustic_temperature, semantic_temperature: fitted on validation (Guo et al. 2017).
@@ -76,7 +75,6 @@ class FASConfig(PreTrainedConfig):
         summary_dropout: float = 0.0,
         standardise: bool = False,
         pathway_heads: bool = True,
-        residual: bool = False,
         streams: dict | None = None,
         streams_identity: str | None = None,
         temperature: float = 1.0,
@@ -92,9 +90,6 @@ class FASConfig(PreTrainedConfig):
         self.fusion, self.selection, self.learnable_queries = fusion, selection, learnable_queries
         self.summary, self.summary_streams, self.token_norm = summary, list(summary_streams), token_norm
         self.standardise, self.pathway_heads = standardise, pathway_heads
-        if residual and not pathway_heads:
-            raise CheckpointError("FASConfig.residual: needs pathway_heads=True, the acoustic head is what is added to")
-        self.residual = residual
         self.streams, self.streams_identity = streams, streams_identity
         self.temperature = temperature
         self.acoustic_temperature, self.semantic_temperature = acoustic_temperature, semantic_temperature

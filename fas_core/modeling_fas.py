@@ -128,12 +128,9 @@ class FASModel(FASPreTrainedModel):
             mean, deviation = masked_statistics(patches, mask).chunk(2, -1)
         else:
             mean = masked_mean(patches, mask)
-        return self.standardised_statistics(mean, deviation, stream).masked_fill(~mask.any(1, keepdim=True), 0.0)
-
-    def standardised_statistics(self, mean: Tensor, deviation: Tensor, stream: str) -> Tensor:
-        """(B, D), (B, D) -> (B, 2 D), standardised over patches, then over clips."""
-        parts = [self.standardise[stream](mean), deviation / self.standardise[stream].deviation]
-        return self.standardise_statistics[stream](torch.cat(parts, -1))
+        scale = self.standardise[stream].deviation
+        statistics = torch.cat([self.standardise[stream](mean), deviation / scale], -1)
+        return self.standardise_statistics[stream](statistics).masked_fill(~mask.any(1, keepdim=True), 0.0)
 
     def _summary(self, statistics: dict, masks: dict) -> dict[str, Tensor]:
         """stream -> (B, d): the projected statistics over all real patches, of the streams that give a summary."""
@@ -249,11 +246,6 @@ class FASForEmotionClassification(FASPreTrainedModel):
         output.logits = self.head(fused)  # (B, 7)
         for stream, head in self.pathway.items():
             output[f"{stream}_logits"] = head(output.statistics[stream])
-        if self.config.residual:
-            alone = output.acoustic_logits.detach()
-            if mixing is not None:
-                alone = share * alone + (1 - share) * alone[partners]
-            output.logits = output.logits + alone
         if labels is not None:
             output.loss = classification_loss(output, labels, semantic_labels)
         return output

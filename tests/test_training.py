@@ -72,7 +72,7 @@ def make_trainer(
     defaults = dict(epochs=3, global_batch_size=8, per_device_batch_size=4, learning_rate=3e-3, cpu=True)
     arguments = TrainingArguments(output_dir=str(folder), **(defaults | arguments))
     train = synthetic_clips(21) if train is None else train
-    fas = run.new_model(tiny_config(**(model or {})), train, arguments)
+    fas = run.new_model(tiny_config(**(model or {})), train, arguments.seed)
     return Trainer(fas, arguments, train, validation, Accelerator(cpu=True))
 
 
@@ -170,7 +170,7 @@ class TestLearning:
             output_dir=str(tmp_path), epochs=2, global_batch_size=8, mixed_precision="bf16", cpu=True
         )
         train = synthetic_clips(16)
-        model = run.new_model(tiny_config(), train, TrainingArguments(seed=0))
+        model = run.new_model(tiny_config(), train, 0)
         AcceleratorState._reset_state()  # a process has one precision
         try:
             trainer = Trainer(model, arguments, train, train, Accelerator(cpu=True, mixed_precision="bf16"))

@@ -75,7 +75,6 @@ class ModelArguments:
     token_norm: bool = option(False, "LayerNorm after the projections")
     standardise: bool = option(False, "standardise features by training statistics, kept in the checkpoint")
     pathway_heads: bool = option(True, "a light head per pathway; conflict needs both")
-    residual: bool = option(False, "the fused path learns what the acoustic head alone misses")
 
     def __post_init__(self):
         try:
@@ -98,9 +97,6 @@ class TrainingArguments:
     seed: int = option(42, "seed of initialisation, order, dropout and augmentation")
     class_weighting: bool = option(False, "weight classes by the inverse of their frequency")
     label_smoothing: float = option(0.0, "label smoothing of the fused answer")
-    pathway_C: float = option(
-        0.0, "fit the pathway heads by logistic regression with this inverse penalty, and keep them; 0: by gradient"
-    )
     mixup: float = option(0.0, "Beta parameter of mixup between the fused tokens of two clips; 0: off")
     pathway_dropout: float = option(0.0, "probability of dropping one whole pathway of a clip in training")
     patience: int = option(0, "stop after this many epochs without a better validation macro-F1; 0: never")

@@ -29,7 +29,6 @@ from fas_core.training.card import model_card
 from fas_core.training.clips import UNKNOWN, Clips, concatenate
 from fas_core.training.data import load_clips
 from fas_core.training.loop import Trainer
-from fas_core.training.probes import fit_pathway_heads
 
 console = Console()
 
@@ -87,7 +86,7 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
         data, arguments.seed, extractor, process, accelerator.wait_for_everyone, augment_validation=arguments.refit
     )
     config = fas_config(model_arguments, extractor.dimensions, streams, extractor.digest)
-    model = new_model(config, clips, arguments)
+    model = new_model(config, clips, arguments.seed)
     trainer = Trainer(model, arguments, clips, validation, accelerator)
     history = trainer.fit()
     summary = calibrate(model, validation) if validation is not None else {}
@@ -123,23 +122,19 @@ def _accelerator(arguments: TrainingArguments) -> Accelerator:
     )
 
 
-def new_model(config, clips: Clips, arguments: TrainingArguments) -> FASForEmotionClassification:
-    """A model initialised from the seed, with the training set's feature statistics where it standardises, and with
-    its pathway heads where these are not trained by gradient.
-    """
-    torch.manual_seed(arguments.seed)
+def new_model(config, clips: Clips, seed: int) -> FASForEmotionClassification:
+    """A model initialised from the seed, with the training set's feature statistics where it standardises."""
+    torch.manual_seed(seed)
     model = FASForEmotionClassification(config)
     if config.standardise:
         model.set_feature_statistics(clips.statistics())
-    if arguments.pathway_C and config.pathway_heads:
-        fit_pathway_heads(model, clips, arguments.pathway_C)
     return model
 
 
 def refit(config, arguments: TrainingArguments, chosen: Trainer, clips: Clips, accelerator):
     """A new model trained on all clips for the epochs that were chosen; temperatures stay those of the first one."""
     epochs = chosen.best_epoch + 1 if arguments.keep == "best" else len(chosen.history)
-    model = new_model(config, clips, arguments)
+    model = new_model(config, clips, arguments.seed)
     again = Trainer(model, arguments, clips, None, accelerator, Path(arguments.output_dir) / "refit", epochs)
     again.fit()
     again.finish()
