@@ -21,7 +21,7 @@ import numpy as np
 import soxr
 
 from fas_core.errors import AudioError
-from fas_core.media import BLOCK_FRAMES, Decoded, decode, downmix
+from fas_core.media import BLOCK_FRAMES, Decoded, decode, downmix, file_size
 
 SAMPLE_RATE = 16_000
 SILENCE = 10 ** (-90 / 20)  # -90 dBFS: the last bit of a 16-bit file, switching
@@ -211,8 +211,7 @@ def _open(source: Any, sampling_rate: int | None, limits: AudioLimits) -> Iterat
     with _binary_file(source, limits.max_bytes) as (name, file):
         if sampling_rate is not None:
             raise AudioError(name, "sampling_rate was given", "it is for arrays; a file says its own rate")
-        file.seek(0, os.SEEK_END)
-        _check_bytes(file.tell(), name, limits)
+        _check_bytes(file_size(file), name, limits)
         with decode(file, name) as decoded:
             yield name, decoded
 
@@ -258,7 +257,7 @@ def _rewound(file: Any, spool: BinaryIO, max_bytes: float) -> BinaryIO:
     try:
         if not isinstance(file.read(0), bytes):
             raise AudioError("<file>", "opened as text", "expected a file object opened in binary mode, 'rb'")
-        if file.seekable():
+        if file.seekable() if hasattr(file, "seekable") else hasattr(file, "seek"):
             file.seek(0)
             return file
         while spool.tell() <= max_bytes and (piece := file.read(1 << 20)):

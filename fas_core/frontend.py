@@ -7,6 +7,7 @@ to the classifier: on raw audio a model trained on one corpus calls everything i
 import dataclasses
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,12 @@ class FrontEndConfig:
         for field, value in (("trim", self.trim), ("level", self.level)):
             if not isinstance(value, bool):
                 raise AudioError("front end", f"{field} is {value!r}", "expected true or false")
-        if not 0 < self.trim_db < math.inf:
-            raise AudioError("front end", f"trim_db is {self.trim_db}", "expected more than 0 dB")
-        if not -math.inf < self.level_dbfs <= 0:
-            raise AudioError("front end", f"level_dbfs is {self.level_dbfs}", "expected 0 dBFS or less")
+        if not isinstance(self.trim_db, Real) or not 0 < self.trim_db < math.inf:
+            raise AudioError("front end", f"trim_db is {self.trim_db!r}", "expected more than 0 dB")
+        if not isinstance(self.level_dbfs, Real) or not -math.inf < self.level_dbfs <= 0:
+            raise AudioError("front end", f"level_dbfs is {self.level_dbfs!r}", "expected 0 dBFS or less")
+        for field in ("trim_db", "level_dbfs"):  # 40 and 40.0 are one identity
+            object.__setattr__(self, field, float(getattr(self, field)))
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -64,7 +64,7 @@ def decode(file: BinaryIO, source: str) -> AbstractContextManager[Decoded]:
             sound, frames = _ForwardSoundFile(_Reader(file, stretch=MP3_STRETCH)), None
     except soundfile.LibsndfileError as error:
         if error.code not in UNKNOWN_FORMAT:
-            raise AudioError(source, f"damaged header: {error.error_string}", EXPORT_AGAIN) from None
+            raise AudioError(source, "damaged or truncated header", EXPORT_AGAIN) from None
         return _decode_with_pyav(_Reader(file), source)
     return _decode_with_libsndfile(sound, frames, source)
 
@@ -80,6 +80,13 @@ def downmix(samples: np.ndarray, source: str) -> np.ndarray:
     if kind in FULL_SCALE:
         mono = (mono - (128 if kind == "uint8" else 0)) / np.float32(FULL_SCALE[kind])
     return mono
+
+
+def file_size(file: BinaryIO) -> int:
+    file.seek(0, 2)
+    return (
+        file.tell()
+    )  # not what seek returns: that is None for some file objects, SpooledTemporaryFile in 3.10
 
 
 class _Reader:
@@ -98,10 +105,13 @@ class _Reader:
         file.seek(0)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        position = self._file.seek(offset, whence)
+        try:
+            self._file.seek(offset, whence)
+        except (OSError, ValueError):  # before the start, as a damaged header has it: stays where it is
+            return -1
         if (offset, whence) == (0, 2):  # asks for the size; tags at the end are sought with an offset
-            return self._file.seek(position * self._stretch)
-        return position
+            self._file.seek(self._file.tell() * self._stretch)
+        return self._file.tell()
 
     def read(self, size: int = -1) -> bytes:
         start = self._file.tell()
@@ -210,7 +220,7 @@ def _sample_chunk(file: BinaryIO) -> tuple[int | None, int]:
     Returns:
         Where its size stands if that is 0 though samples follow, else None; how many bytes the file lacks.
     """
-    end = file.seek(0, 2)
+    end = file_size(file)
     file.seek(0)
     head = file.read(12)
     order = RIFF_BYTE_ORDER.get(head[:4])
@@ -242,7 +252,7 @@ def _sample_chunk(file: BinaryIO) -> tuple[int | None, int]:
 
 def _ends_inside_ogg_page(file: BinaryIO) -> bool:
     """Whether an Ogg file stops within its last page; libsndfile takes the pages before it for the whole."""
-    end = file.seek(0, 2)
+    end = file_size(file)
     file.seek(0)
     if file.read(4) != b"OggS":
         return False
