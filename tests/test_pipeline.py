@@ -229,14 +229,16 @@ class TestTimeline:
             list(pipeline.timeline(tmp_path / "missing.wav"))
 
 
-class TestDataset:
-    @pytest.fixture(scope="class")
-    def rows(self, place) -> list[dict]:
-        broken = place.folder / "broken.wav"
-        broken.write_bytes(b"not audio")
-        good = [{"id": f"clip-{i}", "audio": path} for i, path in enumerate(place.files)]
-        return [*good[:2], {"id": "broken", "audio": str(broken)}, *good[2:]]
+@pytest.fixture(scope="module")
+def rows(place) -> list[dict]:
+    """A data set whose third clip is no audio."""
+    broken = place.folder / "broken.wav"
+    broken.write_bytes(b"not audio")
+    good = [{"id": f"clip-{i}", "audio": path} for i, path in enumerate(place.files)]
+    return [*good[:2], {"id": "broken", "audio": str(broken)}, *good[2:]]
 
+
+class TestDataset:
     def test_inductive(self, pipeline, rows, tmp_path):
         found = pipeline.logits_for_dataset(rows, tmp_path, progress=False)
         assert found.ids == [f"clip-{i}" for i in range(5)]
