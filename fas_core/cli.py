@@ -58,7 +58,8 @@ def predict(
     Exit code: 0; 1 when a file could not be used (the others are answered); 2 when nothing could be done.
     """
     try:
-        files = find_audio_files(paths)
+        # A path that is not there is one error entry among the answers, like any other bad file.
+        files = [file for path in paths for file in (find_audio_files([path]) if path.exists() else [path])]
         answers = _answers(files, checkpoint, device, AudioLimits(max_bytes, 0.025, max_seconds), timeline, window, hop)
         failed = _write(answers, format, output, tokens, timeline)
     except FASError as error:

@@ -8,6 +8,8 @@ LICENCES = {
     "urdu": "research use",
 }
 
+LEARNS = {"tone and words": "the tone (and the words where they are labelled)", "words": "the words only"}
+
 TEMPLATE = """---
 library_name: fas-alm
 tags: [speech-emotion-recognition, fas]
@@ -47,9 +49,9 @@ def model_card(result: dict) -> str:
     heads = result["validation"].items()
     keys = ("accuracy", "ua", "macro_f1", "ece_before", "ece")
     return TEMPLATE.format(
-        licences="; ".join(f"{c['corpus']}: {LICENCES.get(c['corpus'], 'see its source')}" for c in corpora),
+        licences="; ".join(f"{c['corpus']}: {LICENCES[c['corpus']]}" for c in corpora if c["corpus"] in LICENCES),
         corpora="\n".join(
-            f"- {c['corpus']}: {c['train']} training and {c['validation']} validation clips, learns {c['learns']}"
+            f"- {c['corpus']}: {c['train']} training and {c['validation']} validation clips, learns {LEARNS[c['learns']]}"
             for c in corpora
         ),
         parameters=result["parameters"],
