@@ -113,6 +113,11 @@ class TestExitCodes:
         assert "broken.wav" in answers[0]["error"] and answers[1]["label"] in EMOTIONS
         assert "broken.wav" in result.stderr and "1 of 2 files could not be used" in result.stderr
 
+    def test_a_path_that_is_not_there_is_one_error(self, fas, place, tmp_path):
+        result = fas(tmp_path / "nowhere.wav", place.files[0], "--format", "json")
+        assert result.exit_code == 1 and "nowhere.wav: no such file" in result.stderr
+        assert [("error" in a) for a in json.loads(result.stdout)] == [True, False]
+
     def test_a_bad_file_in_a_timeline(self, fas, place, broken):
         result = fas(broken, place.files[0], "--timeline", "--format", "json")
         assert result.exit_code == 1 and "1 of 2 files" in result.stderr
@@ -131,7 +136,6 @@ class TestExitCodes:
         "arguments, told",
         [
             (["EMPTY"], "no audio file found"),
-            (["NOWHERE"], "no such file or folder"),
             (["AUDIO", "--timeline", "--hop", "9"], "--hop"),
             (["AUDIO", "--timeline", "--hop", "0"], "--hop"),
             (["AUDIO", "--max-seconds", "0"], "max_seconds"),
@@ -139,7 +143,7 @@ class TestExitCodes:
         ],
     )
     def test_nothing_can_be_done(self, fas, place, tmp_path, arguments, told):
-        places = {"EMPTY": tmp_path, "NOWHERE": tmp_path / "nowhere", "AUDIO": place.audio}
+        places = {"EMPTY": tmp_path, "AUDIO": place.audio}
         result = fas(*(places.get(a, a) for a in arguments))
         assert result.exit_code == 2 and told in result.stderr and "Traceback" not in result.output
 

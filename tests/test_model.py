@@ -145,9 +145,7 @@ class TestContract:
         together = logits(model, batch)
         assert torch.isfinite(together).all()
         for row in range(len(lengths)):
-            torch.testing.assert_close(
-                logits(model, one_clip(batch, row))[0], together[row], atol=1e-5, rtol=0
-            )
+            torch.testing.assert_close(logits(model, one_clip(batch, row))[0], together[row], atol=1e-5, rtol=0)
 
     def test_content_matters(self, model):
         batch = make_batch()
@@ -228,9 +226,7 @@ class TestDistillation:
     def test_random_differs_from_step_to_step_in_training(self):
         mask = torch.ones(1, 200, dtype=torch.bool)
         torch.manual_seed(0)
-        drawn = [
-            distil(torch.ones(1, 200, 2), mask, 5, "random", training=True).indices.tolist() for _ in range(2)
-        ]
+        drawn = [distil(torch.ones(1, 200, 2), mask, 5, "random", training=True).indices.tolist() for _ in range(2)]
         assert drawn[0] != drawn[1]
 
     def test_random_never_keeps_padding(self):
@@ -312,9 +308,7 @@ class TestStandardisation:
 
     def test_model_standardises_patches_and_their_statistics(self):
         rng = np.random.default_rng(1)
-        clips = {
-            s: rng.normal(3, 2, (12, 6, d)).astype(np.float32) for s, d in (("acoustic", 6), ("semantic", 10))
-        }
+        clips = {s: rng.normal(3, 2, (12, 6, d)).astype(np.float32) for s, d in (("acoustic", 6), ("semantic", 10))}
         model = tiny_model(standardise=True)
         model.set_feature_statistics({s: feature_statistics(x) for s, x in clips.items()})
         batch = {s: torch.from_numpy(x) for s, x in clips.items()}
@@ -322,9 +316,7 @@ class TestStandardisation:
         statistics = model.fas(**batch, **masks).statistics
         for values in statistics.values():
             torch.testing.assert_close(values.mean(0), torch.zeros(values.shape[1]), atol=1e-4, rtol=0)
-            torch.testing.assert_close(
-                values.std(0, correction=0), torch.ones(values.shape[1]), atol=1e-3, rtol=0
-            )
+            torch.testing.assert_close(values.std(0, correction=0), torch.ones(values.shape[1]), atol=1e-3, rtol=0)
         plain = tiny_model()  # the same weights on features that were standardised beforehand
         ready = {s: (x - x.mean((0, 1))) / x.std((0, 1), correction=0) for s, x in batch.items()}
         expected = plain(**ready, **masks).logits
@@ -376,9 +368,7 @@ class TestConfig:
         assert tiny_config().id2label[0] == "angry" and tiny_config().label2id["surprise"] == 6
 
     def test_round_trip(self):
-        config = tiny_config(
-            summary="mean", summary_streams=["semantic"], temperature=1.7, streams={"patch_size": 5}
-        )
+        config = tiny_config(summary="mean", summary_streams=["semantic"], temperature=1.7, streams={"patch_size": 5})
         again = FASConfig.from_dict(config.to_dict())
         assert again.to_dict() == config.to_dict()
 

@@ -160,7 +160,9 @@ class TestLongClips:
         samples = noise(66.0, seed=2)
         answer = pipeline(samples, sampling_rate=RATE)
         assert answer.audio["windows"] == 3 and answer.audio["duration"] == 66.0
-        parts = pipeline([samples[: 30 * RATE], samples[30 * RATE : 60 * RATE], samples[60 * RATE :]], sampling_rate=RATE)
+        parts = pipeline(
+            [samples[: 30 * RATE], samples[30 * RATE : 60 * RATE], samples[60 * RATE :]], sampling_rate=RATE
+        )
         expected = np.average([numbers(p) for p in parts], axis=0, weights=[30, 30, 6])
         np.testing.assert_allclose(numbers(answer), expected, atol=1e-5)
         assert answer.label == EMOTIONS[expected[0].argmax()] and answer.kept_tokens == {}
@@ -200,7 +202,9 @@ class TestWindows:
             assert [p[:2] for p in pieces] == [p[:2] for p in whole]
             assert all(np.array_equal(a[2].samples, b[2].samples) for a, b in zip(pieces, whole, strict=True))
 
-    @pytest.mark.parametrize("window, hop", [(2.0, 3.0), (2.0, 0.0), (2.0, -1.0), (0.01, 0.01), (np.nan, 1.0), (np.inf, 1)])
+    @pytest.mark.parametrize(
+        "window, hop", [(2.0, 3.0), (2.0, 0.0), (2.0, -1.0), (0.01, 0.01), (np.nan, 1.0), (np.inf, 1)]
+    )
     def test_windows_that_cannot_be(self, window, hop):
         with pytest.raises(FASError, match="--window, --hop"):
             check_windows(window, hop)
@@ -229,14 +233,16 @@ class TestTimeline:
             list(pipeline.timeline(tmp_path / "missing.wav"))
 
 
-class TestDataset:
-    @pytest.fixture(scope="class")
-    def rows(self, place) -> list[dict]:
-        broken = place.folder / "broken.wav"
-        broken.write_bytes(b"not audio")
-        good = [{"id": f"clip-{i}", "audio": path} for i, path in enumerate(place.files)]
-        return [*good[:2], {"id": "broken", "audio": str(broken)}, *good[2:]]
+@pytest.fixture(scope="module")
+def rows(place) -> list[dict]:
+    """A data set whose third clip is no audio."""
+    broken = place.folder / "broken.wav"
+    broken.write_bytes(b"not audio")
+    good = [{"id": f"clip-{i}", "audio": path} for i, path in enumerate(place.files)]
+    return [*good[:2], {"id": "broken", "audio": str(broken)}, *good[2:]]
 
+
+class TestDataset:
     def test_inductive(self, pipeline, rows, tmp_path):
         found = pipeline.logits_for_dataset(rows, tmp_path, progress=False)
         assert found.ids == [f"clip-{i}" for i in range(5)]

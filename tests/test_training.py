@@ -51,9 +51,7 @@ def synthetic_clips(count: int, seed: int = 0, words: bool = True, variants: tup
 
     def get(index: int, variant: str) -> ClipFeatures:
         clip, shift = features[index], float(len(variant)) / 10
-        return ClipFeatures(
-            clip.acoustic + shift, clip.semantic + shift, clip.acoustic_frames, clip.semantic_frames
-        )
+        return ClipFeatures(clip.acoustic + shift, clip.semantic + shift, clip.acoustic_frames, clip.semantic_frames)
 
     spoken = spoken if words else np.full(count, -100)
     return Clips([f"{seed}/{i}" for i in range(count)], labels, spoken, get, ["", *variants])
@@ -61,14 +59,10 @@ def synthetic_clips(count: int, seed: int = 0, words: bool = True, variants: tup
 
 def tiny_config(**overrides) -> FASConfig:
     sizes = dict(acoustic_dim=ACOUSTIC, semantic_dim=SEMANTIC, hidden_size=16, intermediate_size=16)
-    return FASConfig(
-        **(sizes | dict(num_attention_heads=4, k_acoustic=3, k_semantic=4, dropout=0.2) | overrides)
-    )
+    return FASConfig(**(sizes | dict(num_attention_heads=4, k_acoustic=3, k_semantic=4, dropout=0.2) | overrides))
 
 
-def make_trainer(
-    folder: Path, model: dict | None = None, train=None, validation=None, **arguments
-) -> Trainer:
+def make_trainer(folder: Path, model: dict | None = None, train=None, validation=None, **arguments) -> Trainer:
     defaults = dict(epochs=3, global_batch_size=8, per_device_batch_size=4, learning_rate=3e-3, cpu=True)
     arguments = TrainingArguments(output_dir=str(folder), **(defaults | arguments))
     train = synthetic_clips(21) if train is None else train
@@ -113,18 +107,12 @@ class TestLearning:
         expected = np.array([10 / 2 / 8, 0, 10 / 2 / 2, 0, 0, 0, 0])
         np.testing.assert_allclose(clips.class_weights(), expected)
         settings = dict(train=clips, epochs=1, global_batch_size=12, per_device_batch_size=12)
-        trainer = make_trainer(
-            tmp_path, dict(dropout=0.0, pathway_heads=False), class_weighting=True, **settings
-        )
+        trainer = make_trainer(tmp_path, dict(dropout=0.0, pathway_heads=False), class_weighting=True, **settings)
         before = FASForEmotionClassification(trainer.raw_model.config).eval()
         before.load_state_dict(trainer.raw_model.state_dict())
-        logits = torch.from_numpy(
-            run.predict_logits(before, lambda i: clips.features(i, ""), trainer.lengths).fused
-        )
+        logits = torch.from_numpy(run.predict_logits(before, lambda i: clips.features(i, ""), trainer.lengths).fused)
         entropy = torch.nn.functional.cross_entropy
-        expected = entropy(
-            logits, torch.from_numpy(clips.labels), torch.tensor(expected, dtype=torch.float32)
-        )
+        expected = entropy(logits, torch.from_numpy(clips.labels), torch.tensor(expected, dtype=torch.float32))
         assert trainer.fit()[0]["loss"] == pytest.approx(float(expected), rel=1e-5)
 
     def test_every_variant_is_drawn_and_none_in_validation(self, tmp_path):
@@ -155,9 +143,7 @@ class TestLearning:
             clips = synthetic_clips(8)
             clips.features(0, "").acoustic[:] = 0
             features = clips.features
-            clips.features = lambda i, v: ClipFeatures(
-                features(i, v).acoustic * np.nan, features(i, v).semantic, 5, 5
-            )
+            clips.features = lambda i, v: ClipFeatures(features(i, v).acoustic * np.nan, features(i, v).semantic, 5, 5)
             make_trainer(tmp_path, train=clips).fit()
 
     def test_nothing_to_train_on(self, tmp_path):
@@ -213,6 +199,7 @@ class TestSameWeights:
         assert resumed.fit() == expected
         assert largest_difference(weights(resumed), weights(undisturbed)) == 0
         assert (resumed.best_epoch, resumed.best_score) == (undisturbed.best_epoch, undisturbed.best_score)
+        (tmp_path / "b" / ".resume-abc.json").write_text("{")  # what a kill leaves
         resumed.finish()
         assert [f.name for f in (tmp_path / "b").iterdir()] == []
 
@@ -337,9 +324,7 @@ class TestBestEpoch:
             def validate():
                 trainer.seen.append(weights(trainer))
                 right = len(trainer.seen) == 2
-                answers = (
-                    validation.labels if right else (validation.labels + len(trainer.seen) % 2 + 1) % CLASSES
-                )
+                answers = validation.labels if right else (validation.labels + len(trainer.seen) % 2 + 1) % CLASSES
                 return Logits(*[np.eye(7, dtype=np.float32)[answers]] * 3)
 
             monkeypatch.setattr(trainer, "validate", validate)
@@ -427,9 +412,7 @@ class TestRun:
             FASForEmotionClassification.from_pretrained(tmp_path)
         run.save_checkpoint(model, Extractor, tmp_path, {"epoch": 3})
         assert {f.name for f in tmp_path.iterdir()} == names
-        assert (
-            FASForEmotionClassification.from_pretrained(tmp_path).num_parameters() == model.num_parameters()
-        )
+        assert FASForEmotionClassification.from_pretrained(tmp_path).num_parameters() == model.num_parameters()
 
 
 class TestSchedule:

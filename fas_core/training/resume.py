@@ -73,6 +73,8 @@ def clear_resume_state(root: Path) -> None:
     (root / POINTER).unlink(missing_ok=True)
     for old in root.glob("resume-*"):
         shutil.rmtree(old, ignore_errors=True)
+    for half in root.glob(".resume-*"):  # of a process that was killed
+        shutil.rmtree(half) if half.is_dir() else half.unlink()
 
 
 def clips_digest(clips: Clips | None) -> str | None:
