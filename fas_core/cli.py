@@ -58,8 +58,7 @@ def predict(
     Exit code: 0; 1 when a file could not be used (the others are answered); 2 when nothing could be done.
     """
     try:
-        # A path that is not there is one error entry among the answers, like any other bad file.
-        files = [file for path in paths for file in (find_audio_files([path]) if path.exists() else [path])]
+        files = _files(paths)
         answers = _answers(files, checkpoint, device, AudioLimits(max_bytes, 0.025, max_seconds), timeline, window, hop)
         failed = _write(answers, format, output, tokens, timeline)
     except FASError as error:
@@ -70,6 +69,13 @@ def predict(
     if failed:
         typer.echo(f"{len(failed)} of {len(files)} files could not be used", err=True)
         raise typer.Exit(1)
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    """All audio files; a path that is not there is one error entry among others, and an error where it is alone."""
+    if not any(path.exists() for path in paths):
+        return find_audio_files(paths)
+    return [file for path in paths for file in (find_audio_files([path]) if path.exists() else [path])]
 
 
 def _answers(files, checkpoint, device, limits, timeline, window, hop) -> Iterator[Answer]:
