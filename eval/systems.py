@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 # Chosen by `python -m eval.study choose` (validation speakers and URDU), the same grid for every system.
-TABLE3 = dict(learning_rate=2e-4, weight_decay=1e-4, warmup_ratio=0.05, mixed_precision="bf16")
+TABLE3 = dict(learning_rate=2e-4, weight_decay=1e-4, warmup_ratio=0.05)
 BATCH = dict(global_batch_size=64, per_device_batch_size=64)
 AUGMENTATION = ("speed:0.9", "speed:1.1", "noise:15", "channel:5")
 
@@ -14,7 +14,6 @@ RECOMMENDED_MODEL = dict(
 )
 RECOMMENDED_TRAINING = BATCH | dict(
     learning_rate=1e-3, weight_decay=1e-2, class_weighting=True, label_smoothing=0.1, mixup=0.4, epochs=16,
-    mixed_precision="bf16",
 )
 
 

@@ -49,6 +49,8 @@ class Standardise(nn.Module):
 
     def project(self, x: Tensor, linear: nn.Linear) -> Tensor:
         """`linear(self(x))` without writing the standardised patches: the weights are scaled, not the batch."""
+        if torch.is_autocast_enabled(x.device.type):
+            return linear(self(x))  # in low precision a raw feature's mean would drown its deviation
         weight = linear.weight / self.deviation
         return F.linear(x, weight, linear.bias - weight @ self.mean)
 
