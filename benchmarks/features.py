@@ -1,115 +1,174 @@
-"""Feature extraction, ours against the plain transformers way, side by side in one run.
+"""Feature extraction, ours against the plain transformers way, on the same clips.
 
-`python benchmarks/features.py --data data/ravdess --clips 200 --model offline:tiny.en`
+    python benchmarks/features.py --data DIR --model offline:tiny.en --clips 200
 
-Plain: every clip padded to 30 s by `WhisperFeatureExtractor`, one clip at a time, the whole `WhisperModel` encoder.
-Ours: `FeatureExtractor`, front end included, the clip's real frames only. Each side runs in a process of its own, with the
-same number of threads, on audio that is already decoded; models are loaded before the clock starts. The two give
-different features (docs/results.md compares what a FAS trained on each can do).
+Each side runs in a process of its own, so that its peak memory is its own, with the same number of threads.
+Plain: every clip padded to 30 s by `WhisperFeatureExtractor`, one after the other through the encoder of
+`WhisperModel`; the frames are thrown away. Ours: `extract_features` into an empty cache: checksums, front
+end, real frames only, packed batches, two layers from one pass, patches written to disk; once more without
+trimming, to tell what the front end's cut of silence contributes. Reading and decoding the files is timed on
+all sides, loading the model on none. CPU time stands beside wall time: it does not count a busy machine.
 """
 
-import argparse
+from __future__ import annotations
+
 import json
-import os
+import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
-SIDES = ("ours", "plain")
+import torch
+import transformers
+import typer
+
+from fas_core.audio import find_audio_files, load_audio
+from fas_core.encoders import FeatureExtractor, StreamConfig
+from fas_core.features import FeatureCache, extract_features
+
+SIDES = {
+    "plain": "transformers, padded to 30 s",
+    "untrimmed": "extract_features, trim off",
+    "ours": "extract_features",
+}
+GOAL = 10  # times faster
+OUT = Path("docs/benchmarks/features.json")
 
 
-def load_clips(folder: Path, count: int) -> list:
-    """The first clips of a folder, spread evenly over it."""
-    from fas_core.audio import find_audio_files, load_audio
+def main(
+    data: Annotated[Path, typer.Option(help="Folder of audio files, such as RAVDESS.")],
+    model: Annotated[str, typer.Option(help="Whisper: hub id, directory, offline:NAME.")] = "offline:tiny.en",
+    clips: Annotated[int, typer.Option(help="Taken evenly over the folder's files.")] = 200,
+    threads: Annotated[int, typer.Option(help="torch threads, the same on all sides.")] = 1,
+    repeats: Annotated[int, typer.Option(help="Runs of each side in turn; the fastest counts.")] = 3,
+    out: Annotated[Path, typer.Option(help="JSON; the table lies beside it.")] = OUT,
+    side: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Measure x real time and peak memory of both sides."""
+    if side:
+        measure = {"plain": run_plain, "ours": run_ours, "untrimmed": run_untrimmed}[side]
+        torch.set_num_threads(threads)
+        typer.echo(json.dumps(measure(evenly(find_audio_files(data), clips), model)))
+        return
+    options = {"data": data, "model": model, "clips": clips, "threads": threads}
+    runs = {name: [] for name in SIDES}
+    for name in list(SIDES) * repeats:
+        runs[name].append(in_own_process(name, options))
+    best = {name: min(found, key=lambda run: run["seconds"]) for name, found in runs.items()}
+    result = {
+        **best,
+        "times_faster": {name: ratios(best["plain"], run) for name, run in best.items()},
+        "all_seconds": {name: [run["seconds"] for run in found] for name, found in runs.items()},
+        "settings": {**options, "data": data.name, "model": Path(model).name, "repeats": repeats},
+        "machine": machine(),
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=2) + "\n")
+    out.with_suffix(".md").write_text(markdown(result))
+    typer.echo(markdown(result))
 
-    files = find_audio_files([folder])
-    step = max(1, len(files) // count)
-    return [load_audio(f).samples for f in files[::step][:count]]
 
-
-def plain(clips: list, model: str) -> float:
-    """Seconds of the plain way."""
-    import torch
-    from transformers import WhisperFeatureExtractor, WhisperModel
-
+def run_plain(files: list[Path], model: str) -> dict:
     source = model
     if model.startswith("offline:"):
         from fas_core.encoders.offline import offline_whisper_dir
 
-        source = str(offline_whisper_dir(model.removeprefix("offline:")))
-    encoder = WhisperModel.from_pretrained(source, dtype=torch.float32).encoder.eval()
-    extract = WhisperFeatureExtractor(feature_size=encoder.config.num_mel_bins)
-    start = time.perf_counter()
-    with torch.inference_mode():
-        for samples in clips:
-            mel = extract(samples, sampling_rate=16_000, return_tensors="pt").input_features
-            encoder(mel, output_hidden_states=True)
-    return time.perf_counter() - start
+        source = offline_whisper_dir(model.removeprefix("offline:"))
+    whisper = transformers.WhisperModel.from_pretrained(source, dtype=torch.float32).eval()
+    log_mel = transformers.WhisperFeatureExtractor(feature_size=whisper.config.num_mel_bins)
+    seconds, began = 0.0, clocks()
+    for file in files:
+        audio = load_audio(file)
+        inputs = log_mel(audio.samples, sampling_rate=16_000, return_tensors="pt").input_features
+        with torch.no_grad():
+            frames = whisper.encoder(inputs).last_hidden_state
+        assert frames.isfinite().all()
+        seconds += audio.duration
+    return measured(seconds, began)
 
 
-def ours(clips: list, model: str) -> float:
-    """Seconds of our way, both streams."""
-    from fas_core.encoders.extractor import FeatureExtractor
+def run_untrimmed(files: list[Path], model: str) -> dict:
+    return run_ours(files, model, trim=False)
 
-    whisper = dict(type="whisper", model=model, padding="clip")
-    extractor = FeatureExtractor.from_config(
-        dict(acoustic=whisper | dict(layer=2), semantic=whisper | dict(layer=-1), front_end={})
+
+def run_ours(files: list[Path], model: str, trim: bool = True) -> dict:
+    streams = replace(StreamConfig.whisper(model), front_end={"trim": trim})
+    extractor = FeatureExtractor.from_config(streams, device="cpu")
+    rows = [{"audio": str(file)} for file in files]
+    with tempfile.TemporaryDirectory() as root:
+        began = clocks()
+        report = extract_features(rows, extractor, FeatureCache(root, extractor.identity()), progress=False)
+        assert report.done == len(files)
+        return measured(report.audio_seconds, began)
+
+
+def clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def measured(audio_seconds: float, began: tuple[float, float]) -> dict:
+    seconds, cpu_seconds = (now - then for now, then in zip(clocks(), began, strict=True))
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return {
+        "audio_seconds": audio_seconds,
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "x_real_time": audio_seconds / seconds,
+        "peak_memory_mb": peak,
+    }
+
+
+def in_own_process(side: str, options: dict) -> dict:
+    flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, __file__, *flags, "--side", side]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def evenly(files: list[Path], number: int) -> list[Path]:
+    step = max(1, len(files) // number)
+    return files[::step][:number]
+
+
+def ratios(plain: dict, run: dict) -> dict:
+    return {clock: plain[clock] / run[clock] for clock in ("seconds", "cpu_seconds")}
+
+
+def machine() -> dict:
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def markdown(result: dict) -> str:
+    settings = result["settings"]
+    title = (
+        f"{settings['clips']} clips of {settings['data']} ({result['ours']['audio_seconds']:.0f} s), "
+        f"{settings['model']}, CPU, {settings['threads']} thread(s) on all sides, "
+        f"the best of {settings['repeats']} runs in turn.\n"
     )
-    start = time.perf_counter()
-    extractor(clips)
-    return time.perf_counter() - start
-
-
-def measure(side: str, arguments) -> None:
-    """One side, in this process; prints JSON."""
-    import torch
-
-    torch.set_num_threads(arguments.threads)
-    clips = load_clips(arguments.data, arguments.clips)
-    audio = sum(map(len, clips)) / 16_000
-    seconds = {"ours": ours, "plain": plain}[side](clips, arguments.model)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(dict(clips=len(clips), audio_seconds=round(audio, 1), seconds=round(seconds, 2),
-                          x_real_time=round(audio / seconds, 1), peak_mb=round(peak))))  # fmt: skip
-
-
-def run(side: str, argv: list[str], threads: int) -> dict:
-    """One side in a process of its own."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, __file__, *argv, "--side", side]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with audio")
-    parser.add_argument("--clips", type=int, default=200, help="clips to encode")
-    parser.add_argument("--model", default="offline:tiny.en", help="Whisper: hub id, directory, offline:NAME")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each side")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each side, in turn; the median counts")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
-    argv = sys.argv[1:] if argv is None else argv
-    arguments = parser.parse_args(argv)
-    if arguments.side:
-        return measure(arguments.side, arguments)
-    from fas_core.atomic import write_text
-    from fas_core.provenance import provenance
-
-    runs = [(run("ours", argv, arguments.threads), run("plain", argv, arguments.threads)) for _ in range(arguments.repeats)]
-    ratios = sorted(p["seconds"] / o["seconds"] for o, p in runs)
-    result = {side: sorted((r[i] for r in runs), key=lambda r: r["seconds"])[len(runs) // 2] for i, side in enumerate(SIDES)}
-    result |= dict(ratio=round(ratios[len(ratios) // 2], 1), ratios=[round(r, 1) for r in ratios], model=arguments.model,
-                   threads=arguments.threads, provenance=provenance([Path(sys.argv[0]).name, "--clips", str(arguments.clips)]))  # fmt: skip
-    print(json.dumps({k: v for k, v in result.items() if k != "provenance"}, indent=2))
-    if arguments.output:
-        write_text(arguments.output, json.dumps(result, indent=2) + "\n")
+    head = ("", "x real time", "seconds", "CPU seconds", "peak memory, MB", "times faster", "by CPU time")
+    lines = [title, f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for side, label in SIDES.items():
+        run, faster = result[side], result["times_faster"][side]
+        numbers = (
+            run["x_real_time"],
+            run["seconds"],
+            run["cpu_seconds"],
+            run["peak_memory_mb"],
+            *faster.values(),
+        )
+        lines.append(f"| {label} | {' | '.join(f'{number:.1f}' for number in numbers)} |")
+    return "\n".join([*lines, f"\nGoal: {GOAL} times faster.\n"])
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
