@@ -27,9 +27,7 @@ def pool(features: list[np.ndarray], statistics: str = "mean") -> np.ndarray:
         raise FASError("features: no clips; expected a list of (P, D) arrays")
     for i, patches in enumerate(features):
         if np.ndim(patches) != 2 or not len(patches) or np.shape(patches)[1] != np.shape(features[0])[1]:
-            raise FASError(
-                f"features[{i}]: shape {np.shape(patches)}; expected (P, D), P > 0, D as in features[0]"
-            )
+            raise FASError(f"features[{i}]: shape {np.shape(patches)}; expected (P, D), P > 0, D as in features[0]")
     # sums over the cache's fp16 would overflow
     clips = [np.asarray(patches, dtype=np.float64) for patches in features]
     pooled = np.stack([clip.mean(axis=0) for clip in clips])
@@ -49,9 +47,7 @@ class PooledBaseline:
 
     def __init__(self, statistics: str = "mean+deviation", *, C: float = 1.0, seed: int = 42):
         self.statistics = statistics
-        self.classifier = make_pipeline(
-            StandardScaler(), LogisticRegression(C=C, max_iter=2000, random_state=seed)
-        )
+        self.classifier = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=2000, random_state=seed))
 
     def fit(self, features: list[np.ndarray], labels: np.ndarray) -> "PooledBaseline":
         """Train on N clips: (P, D) patches each, and (N,) indices into `EMOTIONS`."""
@@ -61,7 +57,5 @@ class PooledBaseline:
     def predict_proba(self, features: list[np.ndarray]) -> np.ndarray:
         """(N, 7) probabilities in the order of `EMOTIONS`; 0 for an emotion that training did not contain."""
         probabilities = np.zeros((len(features), len(EMOTIONS)))
-        probabilities[:, self.classifier.classes_] = self.classifier.predict_proba(
-            pool(features, self.statistics)
-        )
+        probabilities[:, self.classifier.classes_] = self.classifier.predict_proba(pool(features, self.statistics))
         return probabilities

@@ -173,9 +173,7 @@ def _benchmark(name: str) -> Benchmark:
 
 def _check_fold(name: str, fold: int | None, trained_fold: int | None) -> None:
     if fold is None:
-        raise CorpusError(
-            f"{name}: the checkpoint was trained on other folds of it; say which is left with --fold"
-        )
+        raise CorpusError(f"{name}: the checkpoint was trained on other folds of it; say which is left with --fold")
     if trained_fold is not None and fold != trained_fold:
         raise CorpusError(
             f"{name}: fold {fold} was trained on, the checkpoint holds out fold {trained_fold}; "

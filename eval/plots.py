@@ -62,9 +62,7 @@ def plot_recall(recall: dict[str, float], path: str | os.PathLike, title: str = 
     """Bars of the recall of each class, and their mean, UA, as a line."""
     figure = Figure(figsize=(6.0, 3.4), layout="constrained")
     axes = figure.subplots()
-    axes.bar(
-        [f"{emotion}\n{100 * value:.0f}" for emotion, value in recall.items()], recall.values(), color=ACCENT
-    )
+    axes.bar([f"{emotion}\n{100 * value:.0f}" for emotion, value in recall.items()], recall.values(), color=ACCENT)
     mean = float(np.mean(list(recall.values())))
     axes.axhline(mean, color=INK, linestyle="--", linewidth=1)
     axes.set(ylabel="recall", title=f"{title}: UA {100 * mean:.1f}%", ylim=(0, 1))

@@ -25,9 +25,7 @@ def write_results(results: dict, predictions: list[dict], output: str | os.PathL
         Path of report.md, which is written last.
     """
     output = Path(output)
-    write_text(
-        output / "results.json", json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    write_text(output / "results.json", json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     _write_predictions(predictions, output / "predictions.csv")
     for name, entry in results["benchmarks"].items():
         for protocol, scored in entry["protocols"].items():
@@ -89,9 +87,7 @@ def _summary(benchmarks: dict) -> str:
             fused = _head(entry, protocol, "fused")
             row += [*_figures(fused), _calibration(fused)]
         rows.append([*row, _published_fas(entry)])
-    columns = [
-        f"{column}{_suffix(p)}" for p in protocols for column in (*NAMES.values(), "ECE before, after")
-    ]
+    columns = [f"{column}{_suffix(p)}" for p in protocols for column in (*NAMES.values(), "ECE before, after")]
     return _table(["benchmark", "setting", "clips scored", *columns, "FAS paper: WA, macro-F1"], rows)
 
 
@@ -142,12 +138,8 @@ def _details(name: str, protocol: str, scored: dict) -> list[str]:
         + f". Temperature {scored['temperature']:.3f}.",
     ]
     if "semantic" in heads:
-        parts.append(
-            "The semantic head names the emotion of the words; here it is held against that of the tone."
-        )
-    parts += [
-        f"![{kind}]({plot_name(name, protocol, kind)})" for kind in ("confusion", "reliability", "recall")
-    ]
+        parts.append("The semantic head names the emotion of the words; here it is held against that of the tone.")
+    parts += [f"![{kind}]({plot_name(name, protocol, kind)})" for kind in ("confusion", "reliability", "recall")]
     if scored["conflict"] is not None:
         parts += _conflict_section(scored["conflict"])
     return parts

@@ -85,7 +85,10 @@ def sides(material: Material, data_root: Path, fold: int, stage: str, variants) 
     learn = {"train"} if stage == "choose" else {"train", "validation"}
     everything = {c: dict.fromkeys(material.datasets[c]["id"], "all") for c in material.datasets}
     train = concatenate(
-        [material.clips("ravdess", split, learn, variants), material.clips("tess", everything["tess"], {"all"}, variants)]
+        [
+            material.clips("ravdess", split, learn, variants),
+            material.clips("tess", everything["tess"], {"all"}, variants),
+        ]
     )
     scored = {"validation": {"validation"}} if stage == "choose" else {"ravdess": {"test"}}
     tests = {name: material.clips("ravdess", split, wanted) for name, wanted in scored.items()}
@@ -190,7 +193,14 @@ def run(arguments) -> None:
             result = run_fas(system, material[wanted], train, tests, seed, extra)
         record = key | result | dict(cpu_seconds=round(time.process_time() - start, 1), **git_state())
         append(arguments.output, record)
-        print(name, fold, seed, {n: s["ua"] for n, s in result["scores"].items()}, f"{record['cpu_seconds']} s", flush=True)
+        print(
+            name,
+            fold,
+            seed,
+            {n: s["ua"] for n, s in result["scores"].items()},
+            f"{record['cpu_seconds']} s",
+            flush=True,
+        )
 
 
 def run_key(record: dict) -> str:
@@ -234,7 +244,8 @@ def _cell(scores: list[dict]) -> str:
     if not scores:
         return "-"
     return " / ".join(
-        f"{np.mean([s[n] for s in scores]):.1f} ± {np.std([s[n] for s in scores]):.1f}" for n in ("accuracy", "ua", "macro_f1")
+        f"{np.mean([s[n] for s in scores]):.1f} ± {np.std([s[n] for s in scores]):.1f}"
+        for n in ("accuracy", "ua", "macro_f1")
     )
 
 

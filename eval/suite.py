@@ -87,9 +87,7 @@ def evaluate(
             )
             failed |= {clip["file"]: clip["error"] for clip in outputs.failed}
             clips = _scored_clips(name, loaded.dataset, outputs)
-            entry["protocols"][protocol] = _score(
-                name, clips, outputs, resample, resamples=resamples, seed=seed
-            )
+            entry["protocols"][protocol] = _score(name, clips, outputs, resample, resamples=resamples, seed=seed)
             evaluation.predictions += _predictions(name, protocol, clips, outputs)
         entry["failed"] = [{"file": file, "error": error} for file, error in failed.items()]
         evaluation.results["benchmarks"][name] = entry
@@ -195,14 +193,8 @@ def _predictions(name: str, protocol: str, clips: Dataset, outputs) -> list[dict
             "benchmark": name,
             "protocol": protocol,
             **{key: values[i] for key, values in columns.items()},
-            **{
-                head: labels[head][i] if head in labels else None
-                for head in ("fused", "acoustic", "semantic")
-            },
-            **{
-                f"p_{emotion}": round(float(p), 6)
-                for emotion, p in zip(EMOTIONS, probabilities[i], strict=True)
-            },
+            **{head: labels[head][i] if head in labels else None for head in ("fused", "acoustic", "semantic")},
+            **{f"p_{emotion}": round(float(p), 6) for emotion, p in zip(EMOTIONS, probabilities[i], strict=True)},
             "conflict": None if conflict[i] is None else round(float(conflict[i]), 6),
         }
         for i in range(len(clips))
@@ -222,20 +214,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     names = ", ".join(BENCHMARKS)
     parser.add_argument("--benchmarks", required=True, nargs="+", help=f"any of {names}, manifest:PATH")
     parser.add_argument("--data-root", type=Path, help="folder with one folder a benchmark")
-    parser.add_argument(
-        "--data", nargs="+", action="extend", default=[], metavar="NAME=DIR", help="other places"
-    )
-    parser.add_argument(
-        "--output", required=True, type=Path, help="folder for results.json, report.md and plots"
-    )
+    parser.add_argument("--data", nargs="+", action="extend", default=[], metavar="NAME=DIR", help="other places")
+    parser.add_argument("--output", required=True, type=Path, help="folder for results.json, report.md and plots")
     parser.add_argument("--fold", type=int, help="test fold of corpora with folds; default: the checkpoint's")
     parser.add_argument("--protocol", nargs="+", choices=list(STANDARDISE), default=["inductive"])
-    parser.add_argument(
-        "--bootstrap", type=int, default=1000, help="resamples of the intervals (%(default)s)"
-    )
-    parser.add_argument(
-        "--resample", choices=("clips", "speakers"), default="clips", help="what is resampled"
-    )
+    parser.add_argument("--bootstrap", type=int, default=1000, help="resamples of the intervals (%(default)s)")
+    parser.add_argument("--resample", choices=("clips", "speakers"), default="clips", help="what is resampled")
     parser.add_argument("--seed", type=int, default=42, help="of the bootstrap (%(default)s)")
     parser.add_argument("--cache", type=Path, help="feature cache")
     parser.add_argument("--device", help="cpu, cuda, ...; default: what there is")

@@ -9,11 +9,21 @@ AUGMENTATION = ("speed:0.9", "speed:1.1", "noise:15", "channel:5")
 
 RECOMMENDED_MODEL = dict(
     pathway_heads=True,
-    hidden_size=256, summary="mean+deviation", summary_streams=["acoustic"], token_norm=True, standardise=True,
-    selection="all", summary_dropout=0.2,
+    hidden_size=256,
+    summary="mean+deviation",
+    summary_streams=["acoustic"],
+    token_norm=True,
+    standardise=True,
+    selection="all",
+    summary_dropout=0.2,
 )
 RECOMMENDED_TRAINING = BATCH | dict(
-    learning_rate=1e-3, weight_decay=1e-2, class_weighting=True, label_smoothing=0.1, mixup=0.4, epochs=16,
+    learning_rate=1e-3,
+    weight_decay=1e-2,
+    class_weighting=True,
+    label_smoothing=0.1,
+    mixup=0.4,
+    epochs=16,
 )
 
 
@@ -43,7 +53,9 @@ def _ablation(title: str, **model) -> System:
 
 
 SYSTEMS = {
-    "paper": System("FAS, exactly as the paper (batch 64)", dict(pathway_heads=False), TABLE3 | BATCH | dict(epochs=12)),
+    "paper": System(
+        "FAS, exactly as the paper (batch 64)", dict(pathway_heads=False), TABLE3 | BATCH | dict(epochs=12)
+    ),
     "fas": _ablation("FAS of the paper, standardised features"),
     "concat": _ablation("concat", fusion="concat"),
     "gated": _ablation("gated", fusion="gated"),
@@ -59,11 +71,14 @@ SYSTEMS = {
     "acoustic": System("acoustic only (mean and deviation)", pooled=(("acoustic", "mean+deviation"),)),
     "stack": System(
         "acoustic only, shallow layers stacked (mean and deviation)",
-        pooled=(("acoustic", "mean+deviation"),), acoustic="stack",
+        pooled=(("acoustic", "mean+deviation"),),
+        acoustic="stack",
     ),  # fmt: skip
     "stack-augmented": System(
         "acoustic only, shallow layers stacked (mean and deviation), augmented",
-        pooled=(("acoustic", "mean+deviation"),), acoustic="stack", augmentation=AUGMENTATION,
+        pooled=(("acoustic", "mean+deviation"),),
+        acoustic="stack",
+        augmentation=AUGMENTATION,
     ),  # fmt: skip
     "late": System(
         "late average (semantic mean, acoustic mean and deviation)",

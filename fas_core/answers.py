@@ -100,8 +100,6 @@ def kept_token_times(
             "end": round(min(features.offset + (i + 1) * seconds, last), 3),
             "score": round(s, 4),
         }
-        for i, s, m in zip(
-            kept.indices[row].tolist(), kept.scores[row].tolist(), kept.mask[row].tolist(), strict=True
-        )
+        for i, s, m in zip(kept.indices[row].tolist(), kept.scores[row].tolist(), kept.mask[row].tolist(), strict=True)
         if m
     ]

@@ -88,9 +88,7 @@ class Audio:
         }
 
 
-def load_audio(
-    source: Any, *, sampling_rate: int | None = None, limits: AudioLimits = AudioLimits()
-) -> Audio:
+def load_audio(source: Any, *, sampling_rate: int | None = None, limits: AudioLimits = AudioLimits()) -> Audio:
     """Reads all of a source as mono float32 at 16 kHz.
 
     Args:

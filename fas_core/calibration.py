@@ -92,9 +92,7 @@ def _checked(scores, labels, name: str) -> tuple[np.ndarray, np.ndarray]:
         )
     if not np.isfinite(scores).all():
         broken = int((~np.isfinite(scores)).any(axis=1).sum())
-        raise FASError(
-            f"{name}: {broken} of {len(scores)} rows hold NaN or infinite values; expected numbers"
-        )
+        raise FASError(f"{name}: {broken} of {len(scores)} rows hold NaN or infinite values; expected numbers")
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= scores.shape[1]:
         raise FASError(f"labels: expected class indices (integers) in 0..{scores.shape[1] - 1}")
     return scores, labels

@@ -34,7 +34,9 @@ def fas() -> None:
 @app.command()
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="audio files, or folders that are searched for audio")],
-    checkpoint: Annotated[str | None, typer.Option(help="checkpoint directory or hub id; default: the shipped one")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="checkpoint directory or hub id; default: the shipped one")
+    ] = None,
     format: Annotated[Format, typer.Option(help="how to print the answers")] = Format.table,
     output: Annotated[Path | None, typer.Option(help="write to this file instead of printing")] = None,
     timeline: Annotated[bool, typer.Option(help="answer window by window, for long audio")] = False,
@@ -87,7 +89,9 @@ def _answers(files, checkpoint, device, limits, timeline, window, hop) -> Iterat
     if timeline:
         check_windows(window, hop)
     if not files:
-        raise FASError("no audio file found; expected files, or folders that hold wav, flac, ogg, opus, mp3, aiff, m4a ...")
+        raise FASError(
+            "no audio file found; expected files, or folders that hold wav, flac, ogg, opus, mp3, aiff, m4a ..."
+        )
     disable_progress_bar()  # of loading weights
     pipeline = EmotionPipeline.from_pretrained(checkpoint or SHIPPED, device=device)
     bar = tqdm(files, unit="file", disable=len(files) < 2 or not sys.stderr.isatty())

@@ -23,9 +23,7 @@ class KeptTokens:
     scores: Tensor
 
 
-def distil(
-    tokens: Tensor, mask: Tensor, k: int, selection: str = "energy", training: bool = False
-) -> KeptTokens:
+def distil(tokens: Tensor, mask: Tensor, k: int, selection: str = "energy", training: bool = False) -> KeptTokens:
     """Keep k tokens of each clip, in order of time.
 
     Args:

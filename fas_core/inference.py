@@ -37,7 +37,11 @@ def predict_logits(
     for indices in batches_by_length(lengths, batch_size):
         batch = {k: v.to(model.device) for k, v in collate([get(i) for i in indices]).items()}
         output = model(**batch)
-        for head, logits in (("fused", output.logits), ("acoustic", output.acoustic_logits), ("semantic", output.semantic_logits)):
+        for head, logits in (
+            ("fused", output.logits),
+            ("acoustic", output.acoustic_logits),
+            ("semantic", output.semantic_logits),
+        ):
             if logits is not None:
                 rows[head][indices] = logits.float().cpu().numpy()
         if on_output is not None:

@@ -84,9 +84,7 @@ def downmix(samples: np.ndarray, source: str) -> np.ndarray:
 
 def file_size(file: BinaryIO) -> int:
     file.seek(0, 2)
-    return (
-        file.tell()
-    )  # not what seek returns: that is None for some file objects, SpooledTemporaryFile in 3.10
+    return file.tell()  # not what seek returns: that is None for some file objects, SpooledTemporaryFile in 3.10
 
 
 class _Reader:

@@ -275,7 +275,9 @@ def classification_loss(
     partners, share = mixing or (slice(None), 1.0)
     loss = share * _summed_cross_entropy(output.logits, labels, class_weights, label_smoothing)
     if mixing is not None:
-        loss = loss + (1 - share) * _summed_cross_entropy(output.logits, labels[partners], class_weights, label_smoothing)
+        loss = loss + (1 - share) * _summed_cross_entropy(
+            output.logits, labels[partners], class_weights, label_smoothing
+        )
     loss = loss / max(tone, 1e-8)
     if output.acoustic_logits is not None:
         loss = loss + _summed_cross_entropy(output.acoustic_logits, labels, class_weights) / max(tone, 1e-8)

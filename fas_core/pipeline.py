@@ -186,7 +186,14 @@ class EmotionPipeline:
         return getattr(self.model.config, "temperature" if head == "fused" else f"{head}_temperature")
 
     def timeline(
-        self, source, *, window: float = 4.0, hop: float = 2.0, sampling_rate=None, limits=AudioLimits(), batch: int = 32
+        self,
+        source,
+        *,
+        window: float = 4.0,
+        hop: float = 2.0,
+        sampling_rate=None,
+        limits=AudioLimits(),
+        batch: int = 32,
     ) -> Iterator[Answer]:
         """Answers to windows of long audio, with `start` and `end` in seconds; the file is never held whole.
 
@@ -256,7 +263,9 @@ class EmotionPipeline:
             model.load_state_dict(self.model.state_dict())
             streams = ("acoustic", "semantic")
             statistics = {
-                s: feature_statistics((getattr(f, s) for f in features), (getattr(f, f"{s}_deviation") for f in features))
+                s: feature_statistics(
+                    (getattr(f, s) for f in features), (getattr(f, f"{s}_deviation") for f in features)
+                )
                 for s in streams
             }
             model.set_feature_statistics(statistics)

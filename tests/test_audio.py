@@ -54,18 +54,14 @@ def tone(rate: int, channels: int = 1, seconds: float = 1.0) -> np.ndarray:
     return voice[:, None] * (1 - 0.5 * np.arange(channels) / channels)
 
 
-def encoded(
-    container: str, subtype: str, rate: int, channels: int = 1, seconds: float = 1.0, **options
-) -> bytes:
+def encoded(container: str, subtype: str, rate: int, channels: int = 1, seconds: float = 1.0, **options) -> bytes:
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", rate, channels, subtype, format=container, **options) as sound:
         sound.write(tone(rate, channels, seconds))
     return file.getvalue()
 
 
-def encoded_by_ffmpeg(
-    container: str, codec: str, rate: int, channels: int = 1, seconds: float = 1.0
-) -> bytes:
+def encoded_by_ffmpeg(container: str, codec: str, rate: int, channels: int = 1, seconds: float = 1.0) -> bytes:
     av = pytest.importorskip("av")
     file, layout = io.BytesIO(), {1: "mono", 2: "stereo"}[channels]
     with av.open(file, "w", format=container) as out:
@@ -175,9 +171,7 @@ def test_every_kind_of_source_gives_the_same(tmp_path):
 def test_tensor_is_an_array():
     torch = pytest.importorskip("torch")
     samples = torch.from_numpy(tone(16000, 2))
-    np.testing.assert_allclose(
-        load_audio(samples, sampling_rate=16000).samples, samples.mean(1).numpy(), atol=1e-6
-    )
+    np.testing.assert_allclose(load_audio(samples, sampling_rate=16000).samples, samples.mean(1).numpy(), atol=1e-6)
     with pytest.raises(AudioError, match="detach"):
         load_audio(samples.requires_grad_(), sampling_rate=16000)
 
@@ -224,10 +218,7 @@ def test_samples_can_be_written_to():
 
 def test_audio_does_not_import_torch_or_pyav():
     code = "import sys, fas_core.audio, fas_core.frontend; print({'torch', 'av'} & set(sys.modules))"
-    assert (
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
-        == "set()\n"
-    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "set()\n"
 
 
 # Headers that do not say how long the file is
@@ -498,9 +489,7 @@ def test_rate_is_for_arrays_only():
         load_audio(encoded("WAV", "PCM_16", 16000), sampling_rate=8000)
 
 
-@pytest.mark.parametrize(
-    "limits", [{"max_bytes": 0}, {"min_seconds": 0}, {"min_seconds": 3, "max_seconds": 2}]
-)
+@pytest.mark.parametrize("limits", [{"max_bytes": 0}, {"min_seconds": 0}, {"min_seconds": 3, "max_seconds": 2}])
 def test_limits_that_admit_nothing(limits):
     with pytest.raises(AudioError, match="AudioLimits"):
         AudioLimits(**limits)
@@ -519,9 +508,7 @@ def test_digest_of_a_file_is_that_of_its_bytes(tmp_path):
     data = encoded("WAV", "PCM_16", 16000)
     path = tmp_path / "clip.wav"
     path.write_bytes(data)
-    assert (
-        len({audio_digest(source) for source in (path, str(path), data, io.BytesIO(data), OneWay(data))}) == 1
-    )
+    assert len({audio_digest(source) for source in (path, str(path), data, io.BytesIO(data), OneWay(data))}) == 1
     assert audio_digest(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert audio_digest(data) != audio_digest(with_bytes(data, 1000, b"x"))
 

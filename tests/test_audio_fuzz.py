@@ -45,9 +45,7 @@ EXTREMES = [0, 1, 2, 3, 65, 255, 0x7FFF, 0xFFFF, 4_000_000, 0x7FFFFFFF, 0x800000
 
 flip = st.tuples(st.just("flip"), st.floats(0, 1), st.integers(1, 255))
 flip_header = st.tuples(st.just("flip_header"), st.integers(0, 255), st.integers(1, 255))
-forge = st.tuples(
-    st.just("forge"), st.integers(0, 99), st.sampled_from(EXTREMES), st.sampled_from(["big", "little"])
-)
+forge = st.tuples(st.just("forge"), st.integers(0, 99), st.sampled_from(EXTREMES), st.sampled_from(["big", "little"]))
 truncate = st.tuples(st.just("truncate"), st.floats(0, 1))
 insert = st.tuples(st.just("insert"), st.floats(0, 1), st.binary(min_size=1, max_size=64), st.integers(1, 50))
 cut_out = st.tuples(st.just("cut_out"), st.floats(0, 1), st.integers(1, 500))
@@ -68,11 +66,7 @@ def mutate(name: str, data: bytes, mutation: tuple) -> bytes:
         position, width = fields[where % len(fields)] if fields else (where, 4)
         new = (values[0] % 256**width).to_bytes(width, values[1])
         return data[:position] + new + data[position + width :]
-    return (
-        data[:position]
-        + bytes(byte ^ values[0] for byte in data[position : position + 1])
-        + data[position + 1 :]
-    )
+    return data[:position] + bytes(byte ^ values[0] for byte in data[position : position + 1]) + data[position + 1 :]
 
 
 def check(data: bytes) -> str:
@@ -139,9 +133,7 @@ def test_damaged_files(tmp_path):
         assert type(error).__name__ == "Skipped", error
     for base in tmp_path.glob("*.base"):
         assert check(base.read_bytes()) == "audio"
-    run = subprocess.run(
-        [sys.executable, __file__, str(tmp_path)], capture_output=True, text=True, timeout=300
-    )
+    run = subprocess.run([sys.executable, __file__, str(tmp_path)], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, f"on {(tmp_path / 'current').read_text()}:\n{run.stderr[-3000:]}"
     report = json.loads(run.stdout.splitlines()[-1])  # decoders may print, too
     assert sum(report["outcomes"].values()) >= FILES

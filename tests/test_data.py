@@ -40,9 +40,7 @@ def make_ravdess(root):
 
 
 def make_tess(root):
-    touch(
-        root, "OAF_Fear/OAF_back_fear.wav", "OAF_Pleasant_surprise/OAF_bar_ps.wav", "YAF_sad/YAF_back_sad.wav"
-    )
+    touch(root, "OAF_Fear/OAF_back_fear.wav", "OAF_Pleasant_surprise/OAF_bar_ps.wav", "YAF_sad/YAF_back_sad.wav")
 
 
 def make_emodb(root):
@@ -50,15 +48,11 @@ def make_emodb(root):
 
 
 def make_urdu(root):
-    touch(
-        root, "Angry/SM1_F10_A010.wav", "Happy/SF2_F3_H03.wav", "Neutral/SM1_F1_N01.wav", "Sad/SM4_F2_S02.wav"
-    )
+    touch(root, "Angry/SM1_F10_A010.wav", "Happy/SF2_F3_H03.wav", "Neutral/SM1_F1_N01.wav", "Sad/SM4_F2_S02.wav")
 
 
 def make_emovo(root):
-    touch(
-        root, *(f"{actor}/{code}-{actor}-b1.wav" for actor in ("f1", "m3") for code in ("dis", "gio", "tri"))
-    )
+    touch(root, *(f"{actor}/{code}-{actor}-b1.wav" for actor in ("f1", "m3") for code in ("dis", "gio", "tri")))
 
 
 def make_crema_d(root):
@@ -107,9 +101,7 @@ def make_iemocap(root):
     for session in range(1, 6):
         dialogue = f"Ses{session:02d}F_impro01"
         labels = {f"{dialogue}_F000": "neu", f"{dialogue}_M000": "exc", f"{dialogue}_M001": "fru"}
-        lines = [
-            f"[6.2901 - 8.2357]\t{turn}\t{label}\t[2.5000, 2.5000, 2.5000]" for turn, label in labels.items()
-        ]
+        lines = [f"[6.2901 - 8.2357]\t{turn}\t{label}\t[2.5000, 2.5000, 2.5000]" for turn, label in labels.items()]
         folder = root / f"Session{session}"
         head = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
         write(folder / f"dialog/EmoEvaluation/{dialogue}.txt", head + "\nC-E2:\tNeutral;\t()\n".join(lines))
@@ -131,18 +123,14 @@ def make_case(root):
 
 def make_emo_emilia(root):
     names = ("ZH_B00090_S00350_W000000", "EN_B00031_S08754_W000092")
-    rows = [
-        {"index": n, "emotion": "surprised", "wav": f"./Emo-Emilia/{n}.wav", "text": " Oh "} for n in names
-    ]
+    rows = [{"index": n, "emotion": "surprised", "wav": f"./Emo-Emilia/{n}.wav", "text": " Oh "} for n in names]
     write(root / "Emo-Emilia-ALL.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
     touch(root, *(f"{name}.wav" for name in names))
 
 
 def make_manifest(root):
     touch(root, *(f"{number}.wav" for number in range(20)))
-    rows = [
-        {"audio": f"{n}.wav", "emotion": "joy", "speaker": f"s{n % 10}", "corpus": "mine"} for n in range(20)
-    ]
+    rows = [{"audio": f"{n}.wav", "emotion": "joy", "speaker": f"s{n % 10}", "corpus": "mine"} for n in range(20)]
     write(root / "manifest.jsonl", "\n".join(map(json.dumps, rows)))
 
 
@@ -260,9 +248,7 @@ def test_count_of_what_is_left_out_is_logged(tmp_path, caplog):
     make_emodb(tmp_path)
     with caplog.at_level(logging.INFO):
         load_corpus("emodb", tmp_path)
-    assert [r.getMessage() for r in caplog.records] == [
-        "emodb: 2 clips, 1 left out (boredom has no place: 1)"
-    ]
+    assert [r.getMessage() for r in caplog.records] == ["emodb: 2 clips, 1 left out (boredom has no place: 1)"]
     touch(tmp_path, "wav/03a01Qa.wav")
     caplog.clear()
     load_corpus("emodb", tmp_path)
@@ -283,9 +269,7 @@ class TestRavdess:
         make_ravdess(tmp_path)
         dataset = load_corpus("ravdess", tmp_path, fold=fold)
         folds = ravdess_folds()
-        sides = {
-            split: {r["speaker"] for r in dataset if r["split"] == split} for split in set(dataset["split"])
-        }
+        sides = {split: {r["speaker"] for r in dataset if r["split"] == split} for split in set(dataset["split"])}
         assert sides["test"] == set(folds[fold]) and sides["validation"] == set(folds[fold % 6 + 1])
         assert len(sides["train"]) == 16 and not speakers_on_two_sides(dataset)
 
@@ -295,9 +279,7 @@ class TestRavdess:
 
     def test_without_a_fold_it_is_the_first(self, tmp_path):
         make_ravdess(tmp_path)
-        assert (
-            load_corpus("ravdess", tmp_path).to_list() == load_corpus("ravdess", tmp_path, fold=1).to_list()
-        )
+        assert load_corpus("ravdess", tmp_path).to_list() == load_corpus("ravdess", tmp_path, fold=1).to_list()
 
     @pytest.mark.parametrize("fold", [0, 7, "1"])
     def test_no_such_fold(self, tmp_path, fold):
@@ -379,9 +361,7 @@ def test_savee_flat_is_savee_by_folder(tmp_path):
     for path in (tmp_path / "folders").rglob("*.wav"):
         touch(tmp_path / "flat", f"{path.parent.name}_{path.name}")
     folders, flat = (rows_of("savee", tmp_path / layout)[0] for layout in ("folders", "flat"))
-    assert {key: row["split"] for key, row in folders.items()} == {
-        key: row["split"] for key, row in flat.items()
-    }
+    assert {key: row["split"] for key, row in folders.items()} == {key: row["split"] for key, row in flat.items()}
     assert Counter(split_of(folders).values()) == {"train": 2, "validation": 1, "test": 1}
     assert flat["KL_sa01"]["emotion"] == "sad" and flat["KL_a01"]["emotion"] == "angry"
 
@@ -423,9 +403,7 @@ class TestMeld:
             "dev_dia0_utt0": "validation",
             "test_dia0_utt0": "test",
         }
-        assert excluded == {
-            "audio file missing": 2
-        }  # neither ._dia0_utt1 nor final_videos_testdia0_utt1 is it
+        assert excluded == {"audio file missing": 2}  # neither ._dia0_utt1 nor final_videos_testdia0_utt1 is it
         assert rows["train_dia0_utt0"]["audio"].endswith(".wav")  # extracted audio before the video
         assert (rows["dev_dia0_utt0"]["text"], rows["dev_dia0_utt0"]["speaker"]) == ("Oh, really?", "Phoebe")
 
@@ -536,9 +514,7 @@ class TestManifest:
             self.read(tmp_path, rows)
 
     def test_speaker_on_two_sides_is_said(self, tmp_path, caplog):
-        rows = [
-            {"audio": f"{s}.wav", "emotion": "sad", "speaker": "x", "split": s} for s in ("train", "test")
-        ]
+        rows = [{"audio": f"{s}.wav", "emotion": "sad", "speaker": "x", "split": s} for s in ("train", "test")]
         self.read(tmp_path, rows)
         assert "1 speakers are on two sides" in caplog.text
 
@@ -621,9 +597,7 @@ class TestSpeakerSplits:
 
 
 class TestExclusionList:
-    @pytest.mark.parametrize(
-        "content", ["{", "[]", '{"version": 2, "files": {}}', '{"version": 1, "files": {"a": 1}}']
-    )
+    @pytest.mark.parametrize("content", ["{", "[]", '{"version": 2, "files": {}}', '{"version": 1, "files": {"a": 1}}'])
     def test_another_file_is_refused(self, tmp_path, content):
         make_emodb(tmp_path)
         write(tmp_path / "list.json", content)

@@ -125,9 +125,7 @@ class TestCommands:
         kept = load_corpus("emodb", emodb, exclude=out)
         assert kept["id"] == ["emodb/03a01Fa", "emodb/08a01Wa"]
         written = json.loads(report.read_text())
-        assert (
-            written["version"] == 1 and written["clean"] is False and written["silent"] == ["wav/08a02Na.wav"]
-        )
+        assert written["version"] == 1 and written["clean"] is False and written["silent"] == ["wav/08a02Na.wav"]
         assert not list(out.parent.glob(".*"))  # nothing half-written stays
 
     def test_what_is_left_is_clean(self, emodb, tmp_path):

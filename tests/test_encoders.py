@@ -75,9 +75,7 @@ class TestEncoderContract:
     def test_batch_equals_single(self, encoder):
         batch = encoder.encode(CLIPS)
         for index, clip in enumerate(CLIPS):
-            torch.testing.assert_close(
-                batch.clip(index), encoder.encode([clip]).clip(0), rtol=0, atol=TOLERANCE
-            )
+            torch.testing.assert_close(batch.clip(index), encoder.encode([clip]).clip(0), rtol=0, atol=TOLERANCE)
 
     def test_order_does_not_matter(self, encoder):
         there, back = encoder.encode(CLIPS), encoder.encode(CLIPS[::-1])
@@ -129,12 +127,8 @@ class TestWhisper:
         with torch.no_grad():
             expected = model.encoder(mel.input_features, output_hidden_states=True)
         for padding in ("clip", "30s"):
-            found = WhisperEncoder(str(tiny), padding=padding, device="cpu").encode_layers(
-                [clip], [1, "last"]
-            )
-            torch.testing.assert_close(
-                found[-1].clip(0), expected.last_hidden_state[0], rtol=0, atol=TOLERANCE
-            )
+            found = WhisperEncoder(str(tiny), padding=padding, device="cpu").encode_layers([clip], [1, "last"])
+            torch.testing.assert_close(found[-1].clip(0), expected.last_hidden_state[0], rtol=0, atol=TOLERANCE)
             torch.testing.assert_close(found[1].clip(0), expected.hidden_states[1][0], rtol=0, atol=TOLERANCE)
 
     def test_30s_mode_is_the_original_on_a_padded_clip(self, tiny):
@@ -296,9 +290,7 @@ class TestFeatureExtractor:
         extractor = FeatureExtractor.from_config(config.to_dict(), device="cpu")
         (features,) = extractor([CLIPS[3]])
         samples = extractor.front_end(CLIPS[3]).samples
-        expected = (
-            WhisperEncoder(str(tiny), layer=2, padding="30s", device="cpu").encode([samples]).clip(0)[:5]
-        )
+        expected = WhisperEncoder(str(tiny), layer=2, padding="30s", device="cpu").encode([samples]).clip(0)[:5]
         np.testing.assert_allclose(features.acoustic[0], expected.mean(dim=0), atol=TOLERANCE)
 
     def test_silence_has_features(self, extractor):

@@ -32,9 +32,7 @@ class FakePipeline:
 
     def logits_for_dataset(self, dataset, cache_dir=None, progress=True, standardise="training"):
         self.calls.append((len(dataset), cache_dir, standardise))
-        heard = [row for row in dataset if row["id"] not in self.broken][
-            ::-1
-        ]  # another order than the dataset's
+        heard = [row for row in dataset if row["id"] not in self.broken][::-1]  # another order than the dataset's
         tone = np.array([EMOTIONS.index(row["emotion"]) for row in heard], dtype=int)
         wrong_every = 5 if standardise == "training" else 10
         answers = np.where(np.arange(len(heard)) % wrong_every == 0, (tone + 1) % 7, tone)
@@ -211,9 +209,7 @@ def test_command_writes_everything(monkeypatch, corpora, tmp_path):
     with (output / "predictions.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 2 * (12 + 60)
     report = (output / "report.md").read_text()
-    assert (
-        "WA (transductive)" in report and "68.1" in report and "76.6" in report
-    )  # the paper's EmoDB, RAVDESS
+    assert "WA (transductive)" in report and "68.1" in report and "76.6" in report  # the paper's EmoDB, RAVDESS
     for plot in output.glob("*.png"):
         assert plot.read_bytes().startswith(b"\x89PNG") and plot.name in report
     assert len(list(output.glob("*.png"))) == 2 * 2 * 3

@@ -126,9 +126,7 @@ class TestAugment:
     def test_one_frame(self, variant):
         assert np.isfinite(augment(noise(0.02), variant, "")).all()
 
-    @pytest.mark.parametrize(
-        "variant", ["", "speed", "speed:", "speed:3", "echo:1", "noise:nan", "level:loud"]
-    )
+    @pytest.mark.parametrize("variant", ["", "speed", "speed:", "speed:3", "echo:1", "noise:nan", "level:loud"])
     def test_bad_variants(self, variant):
         with pytest.raises(FASError, match="augmentation"):
             augment(self.clip, variant, "")
@@ -320,9 +318,7 @@ class TestExtraction:
             extract(mixed, extractor, tmp_path / "two", process_index=index, num_processes=2)
         assert contents(tmp_path / "two") == before
 
-    def test_a_clip_that_failed_is_extracted_once_it_can_be_read(
-        self, rows, extractor, tmp_path, monkeypatch
-    ):
+    def test_a_clip_that_failed_is_extracted_once_it_can_be_read(self, rows, extractor, tmp_path, monkeypatch):
         victim = rows[7]["audio"]
 
         def load(path):

@@ -25,17 +25,13 @@ def prototype(samples: np.ndarray, trim_db: float = 40.0, level_dbfs: float = -2
     return kept * 10 ** (level_dbfs / 20) / np.sqrt((energy[active] ** 2).mean())
 
 
-def clip(
-    seconds: float = 2.0, lead: float = 0.3, tail: float = 0.4, level: float = 0.1, seed: int = 0
-) -> np.ndarray:
+def clip(seconds: float = 2.0, lead: float = 0.3, tail: float = 0.4, level: float = 0.1, seed: int = 0) -> np.ndarray:
     """Noise at `level` RMS with a pause inside, between silences with a soft floor."""
     random = np.random.default_rng(seed)
     samples = random.standard_normal(round(16000 * seconds)).astype(np.float32) * level
     pause = len(samples) // 3
     samples[pause : pause + 3200] *= 1e-4
-    floor = [
-        random.standard_normal(round(16000 * part)).astype(np.float32) * level * 1e-4 for part in (lead, tail)
-    ]
+    floor = [random.standard_normal(round(16000 * part)).astype(np.float32) * level * 1e-4 for part in (lead, tail)]
     return np.concatenate([floor[0], samples, floor[1]])
 
 
@@ -61,9 +57,7 @@ def test_equals_its_definition(lead, tail, level, trim_db, level_dbfs, seed):
     assert 0 <= len(result.samples) - len(expected) < 320
     assert len(result.samples) == len(expected) or result.end == len(samples)
     gain = 10 ** (result.gain_db / 20)
-    np.testing.assert_allclose(
-        result.samples, samples[result.start : result.end] * gain, rtol=1e-5, atol=1e-7
-    )
+    np.testing.assert_allclose(result.samples, samples[result.start : result.end] * gain, rtol=1e-5, atol=1e-7)
 
 
 def test_cuts_both_ends_but_not_the_pause():
@@ -113,9 +107,7 @@ def test_silence_passes_unchanged(samples):
 
 
 def test_noise_floor_does_not_become_a_voice():
-    floor = (
-        np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 1.2e-5
-    )  # peaks above -90 dBFS
+    floor = np.random.default_rng(0).standard_normal(16000).astype(np.float32) * 1.2e-5  # peaks above -90 dBFS
     result = FrontEnd()(floor)
     assert result.gain_db == 60
     assert np.abs(result.samples).max() < 0.1

@@ -37,9 +37,7 @@ def pack_string(text: str) -> bytes:
     return struct.pack("<H", len(text) + 1) + text.encode() + b"\0"
 
 
-def pack_ct2(
-    variables: dict, aliases: dict | None = None, spec: str = "WhisperSpec", version: int = 6
-) -> bytes:
+def pack_ct2(variables: dict, aliases: dict | None = None, spec: str = "WhisperSpec", version: int = 6) -> bytes:
     """A `model.bin` written from the format's description, independently of the reader."""
     out = [struct.pack("<I", version), pack_string(spec), struct.pack("<II", 3, len(variables))]
     for name, value in variables.items():
@@ -172,9 +170,7 @@ def test_every_truncation_is_refused(model_bin):
 
 def test_a_flipped_header_byte_never_crashes():
     """Each byte of a small file (names, ranks, sizes, types) is changed: our error, or a decoded file."""
-    data = pack_ct2(
-        {"a": np.zeros((2, 3), np.float32), "b/c": np.int8(1), "d": np.zeros(0, np.float16)}, {"e": "a"}
-    )
+    data = pack_ct2({"a": np.zeros((2, 3), np.float32), "b/c": np.int8(1), "d": np.zeros(0, np.float16)}, {"e": "a"})
     refused = 0
     for position in range(len(data)):
         for flip in (0x01, 0x80, 0xFF):

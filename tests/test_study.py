@@ -47,7 +47,9 @@ def test_systems_are_valid(name):
 
 def clips(names: list[str], value: float, variants: list[str]) -> Clips:
     labels = np.zeros(len(names), dtype=np.int64)
-    return Clips(names, labels, labels, lambda i, v: SimpleNamespace(acoustic=np.full((2, 3), value), variant=v), variants)
+    return Clips(
+        names, labels, labels, lambda i, v: SimpleNamespace(acoustic=np.full((2, 3), value), variant=v), variants
+    )
 
 
 def test_concatenated_clips_keep_their_own_features_and_variants():

@@ -76,9 +76,7 @@ def test_speak_follows_its_parameters():
     assert np.std(speak(text, voice, volume=50)[0]) < 0.7 * np.std(samples)
     middle = [np.median(pitch_track(speak(text, voice, pitch=p)[0], rate)) for p in (10, 50, 90)]
     assert middle[0] < 0.8 * middle[1] < 0.65 * middle[2]
-    monotone, lively = (
-        np.std(np.log(pitch_track(speak(text, voice, pitch_range=r)[0], rate))) for r in (0, 100)
-    )
+    monotone, lively = (np.std(np.log(pitch_track(speak(text, voice, pitch_range=r)[0], rate))) for r in (0, 100))
     assert monotone < 0.5 * lively
 
 
@@ -126,15 +124,11 @@ def test_sentences_and_voices_are_enough_and_disjoint():
     everything = [s.lower() for by_split in sentences.values() for side in by_split.values() for s in side]
     assert len(everything) == len(set(everything))
     assert all(
-        sum(map(len, by_split.values())) >= 24 and set(by_split) == set(SPLITS)
-        for by_split in sentences.values()
+        sum(map(len, by_split.values())) >= 24 and set(by_split) == set(SPLITS) for by_split in sentences.values()
     )
     variants = [{voice.split("+")[1] for voice in VOICES[split]} for split in SPLITS]
     assert sum(map(len, variants)) == len(set.union(*variants))
-    words = [
-        np.mean([len(s.split()) for side in by_split.values() for s in side])
-        for by_split in sentences.values()
-    ]
+    words = [np.mean([len(s.split()) for side in by_split.values() for s in side]) for by_split in sentences.values()]
     assert max(words) - min(words) < 1  # else duration would tell the words' emotion
 
 
@@ -164,9 +158,7 @@ def test_the_plan_is_balanced_and_disjoint(seed):
 
 
 def test_six_sevenths_makes_tone_and_words_independent():
-    plans = [
-        p for p in plan_corpus(1400, conflict_share=0.5, train_conflict_share=6 / 7) if p.split == "train"
-    ]
+    plans = [p for p in plan_corpus(1400, conflict_share=0.5, train_conflict_share=6 / 7) if p.split == "train"]
     pairs = collections.Counter((plan.emotion, plan.semantic_emotion) for plan in plans)
     assert len(pairs) == 49 and max(pairs.values()) - min(pairs.values()) <= 1
 

@@ -105,11 +105,7 @@ def _counts(title: str, counts: dict[str, int]) -> list[str]:
 def _problems(title: str, problems: list[str]) -> list[str]:
     if not problems:
         return []
-    more = (
-        [f"  ... and {len(problems) - SHOWN} more (all of them: --json FILE)"]
-        if len(problems) > SHOWN
-        else []
-    )
+    more = [f"  ... and {len(problems) - SHOWN} more (all of them: --json FILE)"] if len(problems) > SHOWN else []
     return [f"{title}: {len(problems)}", *(f"  {problem}" for problem in problems[:SHOWN]), *more]
 
 

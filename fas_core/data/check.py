@@ -90,9 +90,7 @@ class CheckReport:
         return {"version": VERSION, "clean": self.clean, **asdict(self)}
 
 
-def check_corpus(
-    root: str | Path, corpus: str | None = None, *, jobs: int = 1, progress: bool = True
-) -> CheckReport:
+def check_corpus(root: str | Path, corpus: str | None = None, *, jobs: int = 1, progress: bool = True) -> CheckReport:
     """Decodes every clip below a folder and reports errors, silence, copies, durations, labels and speakers.
 
     Args:
@@ -143,13 +141,9 @@ def _clips_of(root: str | Path, corpus: str | None) -> tuple[list[_Clip], dict[s
 
 
 def _look_at_all(clips: Sequence[_Clip], jobs: int, progress: bool) -> list[_Look]:
-    with ThreadPoolExecutor(
-        max(1, jobs)
-    ) as pool:  # decoding, resampling and hashing run outside Python's lock
+    with ThreadPoolExecutor(max(1, jobs)) as pool:  # decoding, resampling and hashing run outside Python's lock
         looks = pool.map(_look_at, (clip.path for clip in clips))
-        return list(
-            tqdm(looks, total=len(clips), unit="clip", desc="check", disable=None if progress else True)
-        )
+        return list(tqdm(looks, total=len(clips), unit="clip", desc="check", disable=None if progress else True))
 
 
 def _look_at(path: Path) -> _Look:

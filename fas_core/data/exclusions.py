@@ -34,9 +34,7 @@ class ExclusionList:
         except OSError as error:
             raise CorpusError(f"exclude={path}: cannot be read ({error.strerror})") from None
         except ValueError:
-            raise CorpusError(
-                f"exclude={path}: not JSON; `python -m fas_core.data check --out` writes it"
-            ) from None
+            raise CorpusError(f"exclude={path}: not JSON; `python -m fas_core.data check --out` writes it") from None
         known = isinstance(content, dict) and content.get("version") == VERSION
         files = content.get("files") if known else None
         if not isinstance(files, dict) or not all(isinstance(reason, str) for reason in files.values()):

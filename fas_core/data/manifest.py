@@ -106,9 +106,7 @@ def _with_splits(rows: list[Row], clips: list[Clip]) -> list[Clip]:
         logger.info("no split and no speaker column: all %d clips are test", len(rows))
         return clips
     if nameless:
-        raise CorpusError(
-            f"{nameless[0].where}: no speaker; give one in every row or in none, or add a split"
-        )
+        raise CorpusError(f"{nameless[0].where}: no speaker; give one in every row or in none, or add a split")
     return _by_speaker(clips)
 
 

@@ -49,9 +49,7 @@ def assign_speaker_splits(
         CorpusError: fractions that are not three shares of 1.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise CorpusError(
-            f"fractions={tuple(fractions)}: expected three (train, validation, test) that sum to 1"
-        )
+        raise CorpusError(f"fractions={tuple(fractions)}: expected three (train, validation, test) that sum to 1")
     # The digest, not Python's hash or a shuffle: stable over versions, and independent of the other speakers.
     ordered = sorted(set(speakers), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
     sizes = _side_sizes(len(ordered), fractions)

@@ -44,9 +44,7 @@ def read_table(path: Path) -> list[Row]:
             return list(_delimited(path, "," if suffix == ".csv" else "\t"))
         return list(_json_rows(path, lines=suffix == ".jsonl"))
     except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{path.name}: not UTF-8 ({error.reason} at byte {error.start}); save it so"
-        ) from None
+        raise CorpusError(f"{path.name}: not UTF-8 ({error.reason} at byte {error.start}); save it so") from None
 
 
 def find_table(root: Path, names: Iterable[str] = ()) -> Path:

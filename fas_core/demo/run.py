@@ -98,9 +98,7 @@ def run_demo(output: Path, clips: int, epochs: int, seed: int = 42) -> Path:
         examples = example_clips(dataset)
         predictions = predict_examples(pipeline, examples, console)
     with clock("write the report"):
-        findings = Findings(
-            dataset, extraction, arguments, training, evaluation, examples, predictions, clock.seconds
-        )
+        findings = Findings(dataset, extraction, arguments, training, evaluation, examples, predictions, clock.seconds)
         report = write_report(findings, output / "report.html")
     console.print(timings_table(clock.seconds))
     console.print(f"report: {report.resolve()}", soft_wrap=True, highlight=False)
@@ -133,9 +131,7 @@ def example_clips(dataset: Dataset) -> list[dict]:
     return chosen
 
 
-def predict_examples(
-    pipeline: EmotionPipeline, examples: list[dict], console: Console
-) -> dict[str, list[Answer]]:
+def predict_examples(pipeline: EmotionPipeline, examples: list[dict], console: Console) -> dict[str, list[Answer]]:
     """Answers of the checkpoint just trained and of the shipped one, if there is one; printed as tables."""
     models = {"trained in this demo, on synthetic speech": pipeline}
     if (pipelines.SHIPPED / "config.json").is_file():

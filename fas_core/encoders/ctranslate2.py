@@ -135,9 +135,7 @@ class _Weights:
                 f"{self.source}: {name!r} is {value.dtype}; expected float16 or float32 "
                 "(convert with --quantization float16)"
             )
-        if value.ndim != len(shape) or any(
-            w not in (None, g) for w, g in zip(shape, value.shape, strict=True)
-        ):
+        if value.ndim != len(shape) or any(w not in (None, g) for w, g in zip(shape, value.shape, strict=True)):
             raise CheckpointError(f"{self.source}: {name!r} has shape {value.shape}; expected {shape}")
         return value
 
@@ -175,9 +173,7 @@ class _Weights:
         for i, projections in enumerate(fused):
             tensors |= self.linear(f"{name}/linear_{i}", d, d, *(f"{part}.{p}_proj" for p in projections))
         if np.any(tensors.pop(f"{part}.k_proj.bias")):  # dropping another model's would change its output
-            raise CheckpointError(
-                f"{self.source}: {name!r} has a key bias; expected a Whisper, whose keys have none"
-            )
+            raise CheckpointError(f"{self.source}: {name!r} has a key bias; expected a Whisper, whose keys have none")
         return tensors
 
     def layer(self, name: str, d: int, d_ffn: int, *, decoder: bool) -> dict[str, np.ndarray]:
@@ -194,9 +190,7 @@ class _Weights:
         d_ffn = self.get(f"{side}/layer_0/ffn/linear_0/weight", None, d).shape[0]
         heads, count = self.scalar(f"{side}/num_heads"), self.layers(side)
         if d % heads:
-            raise CheckpointError(
-                f"{self.source}: {side!r} has {heads} heads; expected a divisor of the width {d}"
-            )
+            raise CheckpointError(f"{self.source}: {side!r} has {heads} heads; expected a divisor of the width {d}")
         tensors = {"embed_positions.weight": positions} | self.norm(f"{side}/layer_norm", d, "layer_norm")
         for i in range(count):
             layer = self.layer(f"{side}/layer_{i}", d, d_ffn, decoder=side == "decoder")

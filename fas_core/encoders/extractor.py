@@ -51,9 +51,7 @@ class StreamConfig:
         for stream in ("acoustic", "semantic"):
             _check_encoder_config(stream, getattr(self, stream))
         if not isinstance(self.patch_size, int) or self.patch_size < 1:
-            raise FASError(
-                f"stream config 'patch_size': {self.patch_size!r}, expected an integer of 1 or more"
-            )
+            raise FASError(f"stream config 'patch_size': {self.patch_size!r}, expected an integer of 1 or more")
 
     @classmethod
     def whisper(
@@ -184,17 +182,13 @@ def _build_encoder(config: dict, backbones: dict[tuple, WhisperBackbone], device
     key = config["model"], config.get("revision")
     if key not in backbones:
         backbones[key] = WhisperBackbone(*key, device=device)
-    return WhisperEncoder(
-        backbones[key], layer=config.get("layer", "last"), padding=config.get("padding", "clip")
-    )
+    return WhisperEncoder(backbones[key], layer=config.get("layer", "last"), padding=config.get("padding", "clip"))
 
 
 def _check_encoder_config(stream: str, config: dict) -> None:
     kind = config.get("type") if isinstance(config, dict) else None
     if kind not in ENCODER_OPTIONS:
-        raise FASError(
-            f"stream config '{stream}.type': {kind!r}, expected one of {', '.join(ENCODER_OPTIONS)}"
-        )
+        raise FASError(f"stream config '{stream}.type': {kind!r}, expected one of {', '.join(ENCODER_OPTIONS)}")
     unknown = sorted(set(config) - {"type", *ENCODER_OPTIONS[kind]})
     if unknown:
         expected = ", ".join(ENCODER_OPTIONS[kind])

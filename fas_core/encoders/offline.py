@@ -138,9 +138,7 @@ def offline_whisper_dir(name: str = "tiny.en") -> Path:
 
 
 def _convert_atomically(name: str, weights: OfflineWeights, target: Path) -> None:
-    scratch = target.with_name(
-        f"{target.name}.partial"
-    )  # one name: the lock is held, and a kill leaves one at most
+    scratch = target.with_name(f"{target.name}.partial")  # one name: the lock is held, and a kill leaves one at most
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:
@@ -241,8 +239,6 @@ def _prompt_tokens(tokenizer: WhisperTokenizer, multilingual: bool) -> dict:
         "return_timestamps": False,
     }
     if multilingual:
-        tokens["lang_to_id"] = {
-            f"<|{code}|>": ids[f"<|{code}|>"] for code in LANGUAGES if f"<|{code}|>" in ids
-        }
+        tokens["lang_to_id"] = {f"<|{code}|>": ids[f"<|{code}|>"] for code in LANGUAGES if f"<|{code}|>" in ids}
         tokens["task_to_id"] = {task: ids[f"<|{task}|>"] for task in ("transcribe", "translate")}
     return tokens

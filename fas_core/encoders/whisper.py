@@ -197,9 +197,7 @@ class WhisperEncoder(Encoder):
         frames = torch.cat([outputs[layer].frames for layer in self.layers], dim=-1)
         return EncoderOutput(frames, outputs[self.layers[0]].lengths)
 
-    def encode_layers(
-        self, waveforms: Sequence[np.ndarray], layers: Sequence[int | str]
-    ) -> dict[int, EncoderOutput]:
+    def encode_layers(self, waveforms: Sequence[np.ndarray], layers: Sequence[int | str]) -> dict[int, EncoderOutput]:
         """Several layers in one pass: layer number (-1 for "last") -> output. See `encode`."""
         numbers = sorted({self._layer_number(layer) for layer in layers})
         windows = [self._windows(waveform) for waveform in check_waveforms(waveforms)]
@@ -208,9 +206,7 @@ class WhisperEncoder(Encoder):
         outputs = {}
         for number in numbers:
             pieces = iter(encoded[number])
-            outputs[number] = EncoderOutput.from_clips(
-                [torch.cat([next(pieces) for _ in clip]) for clip in windows]
-            )
+            outputs[number] = EncoderOutput.from_clips([torch.cat([next(pieces) for _ in clip]) for clip in windows])
         return outputs
 
     def _windows(self, samples: np.ndarray) -> list[np.ndarray]:

@@ -26,9 +26,7 @@ def extract(
     cache: Root,
     corpus: Annotated[str | None, typer.Option(help="Name of the corpus. Without: any audio file.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML of a StreamConfig, instead of the flags.")] = None,
-    model: Annotated[
-        str, typer.Option(help="Whisper: hub id, directory or offline:NAME.")
-    ] = "offline:tiny.en",
+    model: Annotated[str, typer.Option(help="Whisper: hub id, directory or offline:NAME.")] = "offline:tiny.en",
     acoustic_layer: Annotated[str, typer.Option(help="1 to L, or last.")] = "2",
     semantic_layer: Annotated[str, typer.Option(help="1 to L, or last.")] = "last",
     padding: Annotated[str, typer.Option(help="clip (real frames only) or 30s.")] = "clip",

@@ -26,7 +26,13 @@ from fas_core.audio import SAMPLE_RATE
 from fas_core.errors import FASError
 
 VERSION = 1  # raise it whenever the samples of a variant change
-RANGES = {"speed": (0.5, 2.0), "pitch": (-12.0, 12.0), "noise": (-10.0, 60.0), "level": (-40.0, 40.0), "channel": (0.0, 20.0)}
+RANGES = {
+    "speed": (0.5, 2.0),
+    "pitch": (-12.0, 12.0),
+    "noise": (-10.0, 60.0),
+    "level": (-40.0, 40.0),
+    "channel": (0.0, 20.0),
+}
 WINDOW, HOP = 1024, 256  # of the phase vocoder: 64 and 16 ms
 
 

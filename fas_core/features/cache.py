@@ -213,9 +213,7 @@ class FeatureCache:
     def __getstate__(self) -> dict:
         return {"root": self.path.parent, "identity": self.identity}
 
-    def __setstate__(
-        self, state: dict
-    ) -> None:  # maps do not cross to another process; they are opened again
+    def __setstate__(self, state: dict) -> None:  # maps do not cross to another process; they are opened again
         self.__init__(state["root"], state["identity"])
 
 

@@ -8,9 +8,7 @@ from fas_core.synth.corpus import render_corpus
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m fas_core.synth", description=render_corpus.__doc__.split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m fas_core.synth", description=render_corpus.__doc__.split("\n")[0])
     parser.add_argument("out", help="folder to write; new, empty, or an earlier synthetic corpus")
     parser.add_argument("--clips", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)

@@ -99,9 +99,7 @@ def plan_corpus(
     ]
 
 
-def _plan_split(
-    split: str, clips: int, conflict_share: float, rng: np.random.Generator
-) -> Iterator[ClipPlan]:
+def _plan_split(split: str, clips: int, conflict_share: float, rng: np.random.Generator) -> Iterator[ClipPlan]:
     conflicting = round(conflict_share * clips)
     pairs = [*itertools.islice(_pairs(range(1, 7), rng), conflicting)]
     pairs += itertools.islice(_pairs([0], rng), clips - conflicting)
@@ -173,9 +171,7 @@ def render_corpus(
     """
     out = Path(out_dir)
     if out.exists() and not (out / "corpus.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise FASError(
-            f"{out}: not empty and not an earlier synthetic corpus; expected a new folder (out_dir)"
-        )
+        raise FASError(f"{out}: not empty and not an earlier synthetic corpus; expected a new folder (out_dir)")
     plans, synthesizer = plan_corpus(clips, seed, conflict_share, train_conflict_share), Synthesizer()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:

@@ -49,17 +49,11 @@ class Synthesizer:
         self._blocks: list[bytes] = []
         self._library = _load_copy(Path(espeakng_loader.get_library_path()))
         self._callback = _CALLBACK(self._collect)  # kept: the library holds only a pointer to it
-        self.rate = self._library.espeak_Initialize(
-            _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(self._data).encode(), _DONT_EXIT
-        )
+        self.rate = self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, str(self._data).encode(), _DONT_EXIT)
         if self.rate <= 0:
-            raise MissingDependencyError(
-                f"{self._data}: espeak-ng cannot read its voices; reinstall espeakng_loader"
-            )
+            raise MissingDependencyError(f"{self._data}: espeak-ng cannot read its voices; reinstall espeakng_loader")
         self._library.espeak_SetSynthCallback(self._callback)
-        self._library.espeak_ng_SetRandSeed(
-            1
-        )  # espeak_Initialize seeds the noise of breathy voices by the clock
+        self._library.espeak_ng_SetRandSeed(1)  # espeak_Initialize seeds the noise of breathy voices by the clock
 
     def _collect(self, samples: int | None, count: int, events: int) -> int:
         if samples and count > 0:

@@ -96,8 +96,6 @@ def espeak_parameters(prosody: Prosody) -> dict[str, int]:
 def apply_timbre(samples: np.ndarray, prosody: Prosody) -> np.ndarray:
     """Tilt the spectrum of (n,) samples at unchanged level, then set the gain."""
     b = abs(prosody.brightness) * 0.6
-    tilted = (
-        lfilter([1.0, -b], [1.0], samples) if prosody.brightness > 0 else lfilter([1.0], [1.0, -b], samples)
-    )
+    tilted = lfilter([1.0, -b], [1.0], samples) if prosody.brightness > 0 else lfilter([1.0], [1.0, -b], samples)
     level, new_level = (np.sqrt(np.mean(np.square(x)) + 1e-12) for x in (samples, tilted))
     return tilted * (level / new_level) * 10 ** (prosody.gain / 20)

@@ -44,7 +44,9 @@ class DataArguments:
     padding: str = option("clip", "Whisper encodes the clip's real frames only ('clip') or pads to 30 s ('30s')")
     trim: bool = option(True, "trim silence at both ends before encoding")
     level: bool = option(True, "bring the active speech to one level before encoding")
-    augmentation: list[str] = option([], "variants of each training clip, one is drawn per epoch: speed:0.9 noise:15 ...")
+    augmentation: list[str] = option(
+        [], "variants of each training clip, one is drawn per epoch: speed:0.9 noise:15 ..."
+    )
     validation_fraction: float = option(
         0.15, "share of speakers kept for validation when no corpus has such a split; 0: train without validation"
     )
@@ -102,7 +104,8 @@ class TrainingArguments:
     patience: int = option(0, "stop after this many epochs without a better validation macro-F1; 0: never")
     keep: str = option("best", "weights kept: best (epoch of the best validation macro-F1) or last")
     refit: bool = option(
-        False, "after the epoch and the temperatures are chosen on validation, train again on training and validation clips"
+        False,
+        "after the epoch and the temperatures are chosen on validation, train again on training and validation clips",
     )
     save_every: int = option(1, "epochs between two resume states")
     mixed_precision: str = option("no", "no, bf16 or fp16")
@@ -152,7 +155,9 @@ def parse_layer(text: str | int) -> int | list[int]:
     try:
         layers = [int(part) for part in str(text).split(",")]
     except ValueError:
-        raise FASError(f"--acoustic_layer {text!r}: expected a number or numbers with commas, like 3 or 2,3,4") from None
+        raise FASError(
+            f"--acoustic_layer {text!r}: expected a number or numbers with commas, like 3 or 2,3,4"
+        ) from None
     return layers[0] if len(layers) == 1 else layers
 
 

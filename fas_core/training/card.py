@@ -55,7 +55,9 @@ def model_card(result: dict) -> str:
             for c in corpora
         ),
         parameters=result["parameters"],
-        encoders="; ".join(f"{s}: {streams[s]['model']} layer {streams[s].get('layer', '-')}" for s in ("acoustic", "semantic")),
+        encoders="; ".join(
+            f"{s}: {streams[s]['model']} layer {streams[s].get('layer', '-')}" for s in ("acoustic", "semantic")
+        ),
         commit=result["provenance"]["commit"],
         metrics="\n".join(
             f"| {head} | {m['clips']} | " + " | ".join(f"{100 * m[k]:.1f}" for k in keys) + " |" for head, m in heads

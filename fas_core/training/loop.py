@@ -204,7 +204,9 @@ class Trainer:
             known = labels != UNKNOWN
             row["accuracy"] = float((predicted == labels)[known].mean())
             row["macro_f1"] = float(
-                f1_score(labels[known], predicted[known], labels=np.unique(labels[known]), average="macro", zero_division=0)
+                f1_score(
+                    labels[known], predicted[known], labels=np.unique(labels[known]), average="macro", zero_division=0
+                )
             )
             if row["macro_f1"] > self.best_score:
                 self.best_score, self.best_epoch = row["macro_f1"], epoch

@@ -16,7 +16,9 @@ from fas_core.training.clips import Clips
 POINTER = "resume.json"
 
 
-def save_resume_state(root: Path, step: int, model: dict, best: dict, optimizer: torch.optim.Optimizer, info: dict) -> None:
+def save_resume_state(
+    root: Path, step: int, model: dict, best: dict, optimizer: torch.optim.Optimizer, info: dict
+) -> None:
     """Write a new state beside the old one, then move the pointer, then remove the old one.
 
     Args:
@@ -54,7 +56,9 @@ def load_resume_state(root: Path, optimizer: torch.optim.Optimizer) -> tuple[dic
         tensors = load_file(folder / "state.safetensors")
         info = json.loads((folder / "info.json").read_text())
     except Exception as error:
-        raise CheckpointError(f"{folder}: the resume state cannot be read ({error}); remove {pointer} to start anew") from None
+        raise CheckpointError(
+            f"{folder}: the resume state cannot be read ({error}); remove {pointer} to start anew"
+        ) from None
     parts: dict = {"model": {}, "best": {}, "optimizer": {}}
     for key, value in tensors.items():
         kind, rest = key.split(".", 1)
