@@ -1,6 +1,6 @@
 """The comparison of docs/results.md: every system on the six RAVDESS folds, zero-shot on EmoDB and URDU.
 
-`python -m eval.study run --data-root DIR --output DIR --encoder offline:base --stage choose|test`
+`python -m eval.study run --data-root DIR --output FILE --encoder offline:base --stage choose|test`
 
 Stage "choose" trains on the training speakers and scores validation speakers and URDU (the development set of
 zero-shot choices); nothing else is read. Stage "test" trains on training and validation speakers, with the settings and
