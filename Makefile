@@ -19,8 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 demo: env
 	$(BIN)/python -m fas_core.demo --output demo_out
 
-test: env
-	$(BIN)/ruff check .
+test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 lint: env

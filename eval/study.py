@@ -143,14 +143,14 @@ def run_pooled(system: System, train: Clips, tests: dict, seed: int, C: float) -
     """Logistic regression on pooled streams, probabilities averaged."""
     rows = [(i, v) for v in train.variants for i in range(len(train))]
     labels = train.labels[[i for i, _ in rows]]
-    log_probabilities = {name: 0.0 for name in tests}
+    probabilities = {name: 0.0 for name in tests}
     for stream, statistics in system.pooled:
         model = PooledBaseline("mean", C=C, seed=seed)
         model.fit([clip_vector(train.features(i, v), stream, statistics) for i, v in rows], labels)
         for name, clips in tests.items():
             features = [clip_vector(clips.features(i, ""), stream, statistics) for i in range(len(clips))]
-            log_probabilities[name] = log_probabilities[name] + model.predict_proba(features) / len(system.pooled)
-    return dict(scores={n: score(tests[n], np.log(p + 1e-12)) for n, p in log_probabilities.items()}, curve=[])
+            probabilities[name] = probabilities[name] + model.predict_proba(features) / len(system.pooled)
+    return dict(scores={n: score(tests[n], np.log(p + 1e-12)) for n, p in probabilities.items()}, curve=[])
 
 
 def clip_vector(features, stream: str, statistics: str) -> np.ndarray:

@@ -12,10 +12,8 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 def masked_statistics(x: Tensor, mask: Tensor) -> Tensor:
     """Mean and deviation over the real positions: (B, P, D), (B, P) -> (B, 2 D)."""
-    weight = mask.to(x.dtype) / mask.sum(1, keepdim=True).clamp(min=1)
-    mean = torch.bmm(weight[:, None], x)[:, 0]
-    centred = (x - mean[:, None]) * mask[..., None]
-    variance = torch.bmm(weight[:, None], centred.square())[:, 0]
+    mean = masked_mean(x, mask)
+    variance = masked_mean(((x - mean[:, None]) * mask[..., None]).square(), mask)
     return torch.cat([mean, (variance + 1e-6).sqrt()], -1)
 
 

@@ -11,6 +11,7 @@ from transformers.utils import ModelOutput
 from fas_core.configuration_fas import STREAMS, FASConfig
 from fas_core.distillation import KeptTokens, distil
 from fas_core.fusion import GatedFusion, QueryFusion, masked_mean, masked_statistics, mlp
+from fas_core.losses import classification_loss
 
 
 @dataclass
@@ -251,51 +252,6 @@ class FASForEmotionClassification(FASPreTrainedModel):
         if labels is not None:
             output.loss = classification_loss(output, labels, semantic_labels)
         return output
-
-
-def classification_loss(
-    output: FASOutput,
-    labels: Tensor,
-    semantic_labels: Tensor | None = None,
-    class_weights: Tensor | None = None,
-    label_smoothing: float = 0.0,
-    totals: tuple[float, float] | None = None,
-    mixing: tuple[Tensor, float] | None = None,
-) -> Tensor:
-    """Sum of the cross-entropies of the fused answer, the acoustic head and the semantic head.
-
-    Args:
-        labels, semantic_labels: (B,), -100 where unknown.
-        class_weights: (7,), for the emotion of the tone.
-        totals: what the sums over this batch are divided by (tone, words), instead of this batch's own weight; so the
-            mean over a global batch that is split into micro-batches and processes is exact.
-        mixing: as given to the model; the fused answer then owes both labels, in their shares.
-    """
-    tone, words = totals or (label_weight(labels, class_weights), label_weight(semantic_labels, None))
-    partners, share = mixing or (slice(None), 1.0)
-    loss = share * _summed_cross_entropy(output.logits, labels, class_weights, label_smoothing)
-    if mixing is not None:
-        loss = loss + (1 - share) * _summed_cross_entropy(
-            output.logits, labels[partners], class_weights, label_smoothing
-        )
-    loss = loss / max(tone, 1e-8)
-    if output.acoustic_logits is not None:
-        loss = loss + _summed_cross_entropy(output.acoustic_logits, labels, class_weights) / max(tone, 1e-8)
-    if output.semantic_logits is not None and semantic_labels is not None:
-        loss = loss + _summed_cross_entropy(output.semantic_logits, semantic_labels, None) / max(words, 1e-8)
-    return loss
-
-
-def label_weight(labels: Tensor | None, class_weights: Tensor | None) -> float:
-    """Total weight of the labels that are known."""
-    if labels is None:
-        return 0.0
-    known = labels[labels != -100]
-    return float(len(known) if class_weights is None else class_weights[known].sum())
-
-
-def _summed_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None, smoothing: float = 0.0) -> Tensor:
-    return F.cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing, reduction="sum", ignore_index=-100)
 
 
 AutoConfig.register(FASConfig.model_type, FASConfig, exist_ok=True)

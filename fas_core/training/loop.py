@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from fas_core.batching import collate
 from fas_core.errors import CheckpointError, FASError, FeatureError
 from fas_core.inference import Logits, predict_logits
-from fas_core.modeling_fas import classification_loss, label_weight
+from fas_core.losses import classification_loss, label_weight
 from fas_core.training import schedule
 from fas_core.training.arguments import TrainingArguments
 from fas_core.training.clips import UNKNOWN, Clips
