@@ -27,8 +27,7 @@ from fas_core.data import load_corpus
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError
 from fas_core.features.cache import FeatureCache
-from fas_core.inference import predict_logits
-from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.inference import Logits, predict_logits, with_statistics
 from fas_core.provenance import git_state
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
 from fas_core.training.clips import Clips, concatenate, label_indices
@@ -96,14 +95,10 @@ def sides(material: Material, data_root: Path, fold: int, stage: str, variants) 
     return train, tests
 
 
-def logits_of(model, clips: Clips, own_statistics: bool = False) -> np.ndarray:
-    """(N, 7) fused logits; with the clips' own unlabelled statistics in the transductive protocol."""
-    if own_statistics:
-        model, original = FASForEmotionClassification(model.config).eval(), model
-        model.load_state_dict(original.state_dict())
-        model.set_feature_statistics(clips.statistics())
+def logits_of(model, clips: Clips) -> Logits:
+    """Logits of every head, (N, 7) each."""
     lengths = [len(clips.features(i, "").acoustic) for i in range(len(clips))]
-    return predict_logits(model, lambda i: clips.features(i, ""), lengths).fused
+    return predict_logits(model, lambda i: clips.features(i, ""), lengths)
 
 
 def run_fas(system: System, material: Material, train: Clips, tests: dict, seed: int, extra: dict) -> dict:
@@ -117,26 +112,26 @@ def run_fas(system: System, material: Material, train: Clips, tests: dict, seed:
     model = new_model(config, train, seed)
     trainer = Trainer(model, arguments, train, tests.get("validation"), Accelerator(cpu=arguments.cpu))
     history = trainer.fit()
-    scores = {name: score(clips, logits_of(model, clips)) for name, clips in tests.items()}
-    if config.pathway_heads:
-        scores |= head_scores(model, tests)
-    if config.standardise:
-        zero_shot = [n for n in tests if n in ZERO_SHOT]
-        scores |= {f"{n}, own statistics": score(tests[n], logits_of(model, tests[n], True)) for n in zero_shot}
+    scores = {}
+    for name, clips in tests.items():
+        logits = logits_of(model, clips)
+        scores[name] = score(clips, logits.fused)
+        if config.pathway_heads:
+            scores |= head_scores(name, clips, logits)
+        if config.standardise and name in ZERO_SHOT:
+            own = logits_of(with_statistics(model, clips.statistics()), clips)
+            scores[f"{name}, own statistics"] = score(clips, own.fused)
     curve = [round(h["macro_f1"], 4) for h in history if "macro_f1" in h]
     return dict(scores=scores, curve=curve, parameters=model.num_parameters())
 
 
-def head_scores(model, tests: dict) -> dict:
-    """Scores of the acoustic head, and of the mean of its probabilities and the fused ones, by set."""
-    scores = {}
-    for name, clips in tests.items():
-        lengths = [len(clips.features(i, "").acoustic) for i in range(len(clips))]
-        logits = predict_logits(model, lambda i, c=clips: c.features(i, ""), lengths)
-        both = softmax(logits.fused, -1) + softmax(logits.acoustic, -1)
-        scores[f"{name}, acoustic head"] = score(clips, logits.acoustic)
-        scores[f"{name}, both"] = score(clips, np.log(both + 1e-12))
-    return scores
+def head_scores(name: str, clips: Clips, logits: Logits) -> dict:
+    """Scores of the acoustic head, and of the mean of its probabilities and the fused ones."""
+    both = softmax(logits.fused, -1) + softmax(logits.acoustic, -1)
+    return {
+        f"{name}, acoustic head": score(clips, logits.acoustic),
+        f"{name}, both": score(clips, np.log(both + 1e-12)),
+    }
 
 
 def run_pooled(system: System, train: Clips, tests: dict, seed: int, C: float) -> dict:

@@ -20,6 +20,14 @@ class Logits:
     semantic: np.ndarray
 
 
+def with_statistics(model, statistics: dict):
+    """A copy of the model that standardises by other statistics: the transductive protocol."""
+    copy = type(model)(model.config).eval().to(model.device)
+    copy.load_state_dict(model.state_dict())
+    copy.set_feature_statistics(statistics)
+    return copy
+
+
 @torch.inference_mode()
 def predict_logits(
     model, get: Callable, lengths: Sequence[int], *, batch_size: int = 64, on_output: Callable | None = None

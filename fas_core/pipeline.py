@@ -18,7 +18,7 @@ from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import AudioError, FASError, FeatureError, IdentityMismatchError
 from fas_core.features.cache import FeatureCache
 from fas_core.features.extract import extract_features
-from fas_core.inference import HEADS, Logits, predict_logits
+from fas_core.inference import HEADS, Logits, predict_logits, with_statistics
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.standardisation import feature_statistics
 from fas_core.windows import check_windows, cut
@@ -259,8 +259,6 @@ class EmotionPipeline:
     def _logits(self, features: list[ClipFeatures], standardise: str) -> Logits:
         model = self.model
         if standardise == "corpus":
-            model = FASForEmotionClassification(model.config).eval().to(self.model.device)
-            model.load_state_dict(self.model.state_dict())
             streams = ("acoustic", "semantic")
             statistics = {
                 s: feature_statistics(
@@ -268,7 +266,7 @@ class EmotionPipeline:
                 )
                 for s in streams
             }
-            model.set_feature_statistics(statistics)
+            model = with_statistics(model, statistics)
         return predict_logits(model, features.__getitem__, [len(f.acoustic) for f in features])
 
 
