@@ -129,6 +129,21 @@ class TestDistilled:
         assert tokens.shape == (1, 10, 16) and mask.all()
 
 
+@pytest.mark.parametrize(
+    ("overrides", "tokens", "width"),
+    [
+        ({"num_queries": 4}, 4, 16),
+        ({"fusion": "concat"}, 1, 32),
+        ({"fusion": "gated"}, 1, 16),
+        ({"learnable_queries": False, "summary": "mean"}, 1, 16),
+    ],
+)
+def test_every_fusion_of_fas_gives_its_tokens(overrides, tokens, width, tmp_path):
+    model, processor = tiny_model(fas=save_tiny_fas(tmp_path, **overrides))
+    assert (model.config.tokens_per_window, model.config.audio_token_size) == (tokens, width)
+    assert model(**inputs(processor, [user(clip(31.0), "?")])).logits.isfinite().all()
+
+
 class TestForward:
     def test_audio_stands_where_its_tokens_are_row_by_row(self, model, processor):
         batch = inputs(processor, *CONVERSATIONS)
