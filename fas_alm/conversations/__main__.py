@@ -48,7 +48,9 @@ def _build(corpora, out, tasks, languages, per_clip, fold, exclude, seed) -> Non
         conversations += made
         skipped += left_out
     if not conversations:
-        raise FASError(f"tasks {', '.join(tasks)}: the labels of these clips answer none of them; try --tasks choose,name")
+        raise FASError(
+            f"tasks {', '.join(tasks)}: the labels of these clips answer none of them; try --tasks choose,name"
+        )
     write_conversations(out, conversations)
     typer.echo(f"{out}: " + _summary(conversations))
     for corpus, count in skipped.items():

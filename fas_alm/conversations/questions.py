@@ -71,7 +71,9 @@ class Question:
             FASError: no `words` for a task that asks for them.
         """
         if self.task in OF_WORDS and words is None:
-            raise FASError(f"task {self.task!r}: the clip has no semantic_emotion; expected one of {', '.join(EMOTIONS)}")
+            raise FASError(
+                f"task {self.task!r}: the clip has no semantic_emotion; expected one of {', '.join(EMOTIONS)}"
+            )
         if self.task == "choose":
             return option_letter(emotion, self.order)
         if self.task.startswith("json"):
@@ -94,11 +96,14 @@ def possible_tasks(row: Mapping, tasks: Sequence[str]) -> list[str]:
     return [task for task in tasks if task not in OF_WORDS or row["semantic_emotion"] is not None]
 
 
-def draw_question(rng: np.random.Generator, tasks: Sequence[str], languages: Sequence[str]) -> Question:
-    """A task, a language, a wording, an order of the options and a place for the audio."""
+def draw_question(
+    rng: np.random.Generator, tasks: Sequence[str], languages: Sequence[str], shuffled_options: float = 1.0
+) -> Question:
+    """A task, a language, a wording, an order of the options (shuffled with that probability) and a place for the audio."""
     task, language = (names[rng.integers(len(names))] for names in (tasks, languages))
     wordings = CHOICE[language] if task == "choose" else QUESTIONS[task][language]
     order = tuple(EMOTIONS[i] for i in rng.permutation(len(EMOTIONS)))
+    order = order if rng.random() < shuffled_options else EMOTIONS
     audio_first = task != "choose" and bool(rng.integers(2))
     return Question(task, language, int(rng.integers(len(wordings))), order, audio_first)
 
