@@ -23,7 +23,7 @@ class AnswerModel(nn.Module):
     Args:
         model: the whole model; LoRA in place if it is to be trained.
         option_ids: ids of the option letters.
-        with_fas: FAS is trained.
+        with_fas: FAS is trained in some stage, so that batches hold its inputs.
     """
 
     def __init__(self, model: FASAudioForConditionalGeneration, option_ids: list[int], with_fas: bool = False):
@@ -119,8 +119,11 @@ class AnswerModel(nn.Module):
         """A change of mode may come with a change of weights: what was computed from them is forgotten."""
         if mode != self.training and any(p.requires_grad for p in self.language_model.parameters()):
             self._prefixes.clear()
-        return super().train(mode)
+        super().train(mode)
+        if hasattr(self, "fas"):  # no dropout where it is frozen
+            self.fas.train(mode and any(p.requires_grad for p in self.fas.parameters()))
+        return self
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None) -> None:
-        """Of the LLM's layers."""
-        self.language_model.gradient_checkpointing_enable(gradient_checkpointing_kwargs)
+    def gradient_checkpointing_enable(self, **options) -> None:
+        """Of the LLM's layers; for transformers' trainer."""
+        self.language_model.gradient_checkpointing_enable(**options)

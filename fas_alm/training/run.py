@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
+from accelerate.state import AcceleratorState
 from transformers import PreTrainedModel, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -137,8 +138,8 @@ def run_stage(
     args = _of_stage(arguments, stage)
     folder = Path(args.output_dir)
     if not (arguments.resume and (folder / DONE).is_file()):
-        with_fas = stage == "stage2" and parts.train_fas
-        answers = AnswerModel(model, option_token_ids(processor.tokenizer), with_fas)
+        answers = AnswerModel(model, option_token_ids(processor.tokenizer), parts.train_fas)
+        AcceleratorState._reset_state()  # DeepSpeed allows one trainer a process, and the second stage has its own
         trainer = make_trainer(answers, processor, material, data, args, stage)
         record = _shares(answers, model)
         start = time.time()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback
+from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from fas_alm.training.answers import AnswerModel
@@ -40,6 +41,8 @@ class AdapterTrainer(Trainer):
         validation: Dataset | None,
         collator: Collator,
     ):
+        if validation is None:
+            args.eval_strategy = IntervalStrategy.NO
         super().__init__(
             model, args, data_collator=collator, train_dataset=data, eval_dataset=validation,
             compute_metrics=trainer_metrics, callbacks=[_Epoch(plan)],
