@@ -6,9 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from alm_corpus import train_fas, write_corpus
 from alm_tiny import save_tiny_fas, save_tiny_language_model
 
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import alm_train
 from eval import alm, alm_study
 from eval.alm import Scorer, Wanted, evaluate, free_text, load_rows, some_of, table
 from fas_alm import export_model
@@ -197,6 +201,31 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch):
     lines = (tmp_path / "r.jsonl").read_text().splitlines()
     assert [json.loads(line)["system"] for line in lines] == ["alm", "alm", "no-audio", "no-audio", "cascade"]
     assert alm_study.main(command) == 0 and len(ran) == 5
+
+
+# ---- the benchmark of training ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", alm_train.MODES)
+@pytest.mark.parametrize("share", [False, True])
+def test_the_arithmetic_of_the_benchmark_is_what_a_step_computes(mode, share):
+    size, cpu = alm_train.Size(64, 192, 2, 4, 2, 512), torch.device("cpu")
+    answers = alm_train.build(size, mode, cpu, torch.float32, False)
+    data = alm_train.batch(size, 4, 24, 12, share, cpu)
+    with FlopCounterMode(display=False) as counter:
+        answers(**data)["loss"].backward()
+    expected = alm_train.flops(size, answers, 4, 24, 12, share, mode)
+    assert counter.get_total_flops() == pytest.approx(expected, rel=0.15)
+
+
+def test_the_benchmark_runs_as_a_toy_and_asks_for_a_gpu_otherwise(tmp_path):
+    out = tmp_path / "alm_train.json"
+    assert alm_train.main(["--quick", "--batch", "2", "--steps", "1", "--warmup", "0", "--output", str(out)]) == 0
+    rows = json.loads(out.read_text())["rows"]
+    assert [(r["mode"], r["shared_question"]) for r in rows] == [(m, s) for m in alm_train.MODES for s in (False, True)]
+    assert all(r["tokens_per_second"] > 0 and 0 < r["mfu"] < 1 for r in rows)
+    if not torch.cuda.is_available():
+        assert alm_train.main(["--output", str(out)]) == 2
 
 
 @pytest.mark.slow
