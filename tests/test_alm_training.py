@@ -16,7 +16,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 from fas_alm import load_adapter
-from fas_alm.conversations import Question
+from fas_alm.conversations import Conversation, Question
 from fas_alm.prompts import option_token_ids
 from fas_alm.training import run
 from fas_alm.training.answers import AnswerModel
@@ -106,7 +106,7 @@ def test_each_answer_is_an_example_that_ends_where_generation_stops(kind):
         {"role": "user", "content": "Why?"},
         {"role": "assistant", "content": "the tone"},
     ]
-    first, second = encoder.examples(messages)
+    first, second = encoder.examples(Conversation("c", messages))
     tokenizer = processor.tokenizer
     letter = option_token_ids(tokenizer)[1]
     assert first.answer == (letter, tokenizer.eos_token_id)
@@ -225,7 +225,11 @@ def asked(heard, audio, names: list[str], share: bool, answers: bool = True) -> 
         {"role": "user", "content": Question("choose").content({"type": "audio", "path": files[name]})},
         {"role": "assistant", "content": "ABC"[i]},
     ] for i, name in enumerate(names)]  # fmt: skip
-    examples = [encoder.examples(m)[0] if answers else encoder.prompt(m[:1]) for m in messages]
+    examples = [
+        encoder.examples(Conversation("c", m, task="choose", emotion=EMOTIONS[i], order=list(EMOTIONS)))[0]
+        if answers else encoder.prompt(m[:1])
+        for i, m in enumerate(messages)
+    ]  # fmt: skip
     return Collator(audio, processor.audio_token_id, processor.tokenizer.pad_token_id, share)(examples)
 
 
@@ -266,6 +270,29 @@ def test_the_loss_is_on_answers_only(heard, answers):
         loss = answers(**batch)["loss"]
     torch.testing.assert_close(loss, expected)
     assert batch["labels"].shape == (2, 2)  # the letter, and the end of the turn
+
+
+def test_smoothing_takes_from_the_right_letter_and_gives_to_all_seven(heard, answers):
+    batch = asked(heard, heard[3], ["a", "b"], share=False)
+    assert batch["options"].tolist() == [0, 1]
+    ids, answers.smoothing = answers.option_ids, 0.3
+    hard = answers(**batch)["loss"]  # none in evaluation
+    answers.train()
+    for module in answers.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.eval()
+    smooth = answers(**batch)["loss"]
+    logits = answers.language_model(
+        inputs_embeds=answers.embed(batch["input_ids"], batch["audio_tokens"], batch["audio_mask"], {}),
+        attention_mask=batch["attention_mask"],
+    ).logits  # fmt: skip
+    logprobs = logits[:, -2].log_softmax(-1)
+    target = torch.full((2, 7), 0.3 / 7) + torch.eye(2, 7) * 0.7
+    end = logits[:, -1].log_softmax(-1)[torch.arange(2), batch["labels"][:, 1]]
+    torch.testing.assert_close(smooth, -(target * logprobs[:, ids]).sum() - end.sum())
+    torch.testing.assert_close(hard, -(torch.eye(2, 7) * logprobs[:, ids]).sum() - end.sum())
+    others = {k: v for k, v in batch.items() if k != "options"} | {"options": torch.tensor([IGNORED, IGNORED])}
+    torch.testing.assert_close(answers(**others)["loss"], hard)
 
 
 @pytest.mark.parametrize("inputs", ["tokens", "features"])
@@ -431,17 +458,19 @@ def interrupt_at(monkeypatch, step: int) -> None:
 ])  # fmt: skip
 def test_resumed_equals_uninterrupted_bit_for_bit(material, tmp_path, monkeypatch, step, more):
     more = (*more, "--tasks", "choose", "name", "json_words", "--shuffled_options", "1")  # LoRA has its dropout
-    trained(material, tmp_path / "whole", *more)
+    whole_run = material / f"whole{'-steps' if '--save_steps' in more else ''}"
+    if not whole_run.exists():
+        trained(material, whole_run, *more)
     with monkeypatch.context() as patch:
         interrupt_at(patch, step)
         with pytest.raises(Interrupted):
             run.main(flags(material, tmp_path / "resumed", *more))
     assert not (tmp_path / "resumed" / "adapter").exists()
     record = trained(material, tmp_path / "resumed", *more, "--resume", "true")
-    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "resumed")
+    whole, resumed = weights(whole_run), weights(tmp_path / "resumed")
     assert whole.keys() == resumed.keys() and len(whole) > 20
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    expected = json.loads((tmp_path / "whole" / "adapter" / "training.json").read_text())
+    expected = json.loads((whole_run / "adapter" / "training.json").read_text())
     assert record["validation"] == expected["validation"]
     losses = [[h["loss"] for h in r["stages"]["stage2"]["history"] if "loss" in h] for r in (record, expected)]
     assert losses[0] == losses[1]
@@ -459,7 +488,7 @@ def test_a_run_with_other_settings_is_not_resumed(material, tmp_path, monkeypatc
 
 def test_seeds_differ_and_a_seed_repeats(material, tmp_path):
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
-        trained(material, tmp_path / name, "--seed", seed)
+        trained(material, tmp_path / name, "--seed", seed, "--stage2_epochs", "1")
     a, b, c = (weights(tmp_path / name) for name in "abc")
     assert all(torch.equal(a[k], b[k]) for k in a)
     assert not torch.equal(a["linear_1.weight"], c["linear_1.weight"])
@@ -517,6 +546,7 @@ def test_accumulated_micro_batches_give_the_step_of_one_batch(material, tmp_path
     (("--languages", "de"), "--languages: de"),
     (("--shuffled_options", "1.5"), "--shuffled_options 1.5: expected a share"),
     (("--lora_rank", "0"), "--lora_rank"),
+    (("--option_smoothing", "1"), "--option_smoothing 1.0"),
     (("--audio_tokens", "raw"), "--audio_tokens: raw"),
     (("--remove_unused_columns", "true"), "--remove_unused_columns"),
     (("--learning_rate", "1e30", "--max_grad_norm", "0", "--logging_steps", "1"), "the loss is"),

@@ -93,6 +93,7 @@ class TrainingArguments(transformers.TrainingArguments):
     projector_learning_rate: float = option(1e-3, "peak learning rate of the projector")
     learning_rate: float = option(5e-5, "peak learning rate of LoRA")
     fas_learning_rate: float = option(5e-5, "peak learning rate of FAS, with --train_fas")
+    option_smoothing: float = option(0.1, "share of a lettered answer's target that goes evenly to all seven letters")
     weight_decay: float = option(0.01, "AdamW weight decay, of matrices")
     adam_beta2: float = option(0.99, "AdamW beta 2")
     warmup_steps: float = option(0.15, "steps with a rising learning rate; below 1 their share")
@@ -118,6 +119,8 @@ class TrainingArguments(transformers.TrainingArguments):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise FASError(f"--{name} {value}: expected at least 0")
+        if not 0 <= self.option_smoothing < 1:
+            raise FASError(f"--option_smoothing {self.option_smoothing}: expected at least 0 and below 1")
         if self.stage1_epochs + self.stage2_epochs == 0:
             raise FASError("--stage1_epochs 0 and --stage2_epochs 0: nothing to train")
         if self.remove_unused_columns:

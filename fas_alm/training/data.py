@@ -106,7 +106,7 @@ def load_material(
     sources.keep(usable.__contains__)
     audio = features if train_fas else FrozenTokens(features, model.fas, model.config.audio_tokens, data.no_audio)
     encoder = ExampleEncoder(processor, audio)
-    ready = [e for c in sources.conversations["train"] for e in encoder.examples(c.messages)]
+    ready = [e for c in sources.conversations["train"] for e in encoder.examples(c)]
     train = ExampleSet(sources.clips["train"], ready, encoder)
     if not len(train):
         raise FeatureError(f"nothing to train on is left; {len(features.failed)} files failed, see --corpora")

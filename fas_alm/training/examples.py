@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fas_alm.conversations.conversation import audio_paths, parts_of
+from fas_alm.conversations.conversation import Conversation, audio_paths, parts_of
 from fas_alm.processing import FASAudioProcessor
+from fas_alm.prompts import option_letter
 from fas_alm.training.audio import AudioInputs
 
 IGNORED = -100  # of labels
@@ -19,7 +20,7 @@ class Example:
         prompt: ids of the prompt as the model meets it in use, audio tokens in place.
         answer: ids of the answer, with the token that ends a turn; empty where only the prompt is scored.
         files: audio files, in the order of their tokens.
-        label: index of the right option, for scoring; -100 where there is none.
+        label: index of the right option, for scoring, or where the answer begins with its letter; -100 elsewhere.
     """
 
     prompt: tuple[int, ...]
@@ -50,10 +51,11 @@ class ExampleEncoder:
         expanded = [i for id in ids for i in ((id,) if id != token else (id,) * next(counts))]
         return Example(tuple(expanded), tuple(answer), files, label)
 
-    def examples(self, messages: Sequence[dict]) -> list[Example]:
-        """One for each answer of the assistant."""
+    def examples(self, conversation: Conversation) -> list[Example]:
+        """One for each answer of the assistant; lettered are those that are the letter of the emotion and nothing else."""
+        messages = conversation.messages
         return [
-            self.prompt(messages[:number], answer=self.ids(_text(message)) + self.end)
+            self.prompt(messages[:number], _option(conversation, _text(message)), self.ids(_text(message)) + self.end)
             for number, message in enumerate(messages)
             if message["role"] == "assistant"
         ]
@@ -71,6 +73,13 @@ class ExampleEncoder:
         ids = self._ids(text.rpartition(mark)[2])
         stop = self.processor.tokenizer.eos_token_id
         return ids[: ids.index(stop) + 1] if stop in ids else (stop,)
+
+
+def _option(conversation: Conversation, answer: str) -> int:
+    if conversation.task != "choose" or not conversation.order or not conversation.emotion:
+        return IGNORED
+    is_right = answer == option_letter(conversation.emotion, conversation.order)
+    return conversation.order.index(conversation.emotion) if is_right else IGNORED
 
 
 def _text(message: dict) -> str:

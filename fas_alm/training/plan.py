@@ -40,7 +40,7 @@ class ExampleSet(Dataset):
         if isinstance(item, int):
             return self.ready[item]
         clip, question = item
-        return self.encoder.examples(Conversation.about(self.clips[clip], question).messages)[0]
+        return self.encoder.examples(Conversation.about(self.clips[clip], question))[0]
 
 
 class BatchPlan(Sampler):

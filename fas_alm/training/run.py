@@ -39,7 +39,7 @@ ADAPTER, DONE, RUN = "adapter", "done.json", "run.json"
 # Of transformers' arguments, those that change what is learned; a resumed run must share them.
 BINDING = (
     "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "projector_learning_rate",
-    "fas_learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "max_grad_norm", "warmup_steps", "stage1_epochs",
+    "fas_learning_rate", "option_smoothing", "weight_decay", "adam_beta1", "adam_beta2", "max_grad_norm", "warmup_steps", "stage1_epochs",
     "stage2_epochs", "max_steps", "seed", "bf16", "fp16", "world_size",
 )  # fmt: skip
 
@@ -138,7 +138,7 @@ def run_stage(
     args = _of_stage(arguments, stage)
     folder = Path(args.output_dir)
     if not (arguments.resume and (folder / DONE).is_file()):
-        answers = AnswerModel(model, option_token_ids(processor.tokenizer), parts.train_fas)
+        answers = AnswerModel(model, option_token_ids(processor.tokenizer), parts.train_fas, arguments.option_smoothing)
         AcceleratorState._reset_state()  # DeepSpeed allows one trainer a process, and the second stage has its own
         trainer = make_trainer(answers, processor, material, data, args, stage)
         record = _shares(answers, model)
