@@ -63,7 +63,9 @@ def build(size: Size, mode: str, device: torch.device, dtype: torch.dtype, check
     return answers
 
 
-def batch(size: Size, rows: int, prefix: int, suffix: int, share: bool, device: torch.device) -> dict[str, torch.Tensor]:
+def batch(
+    size: Size, rows: int, prefix: int, suffix: int, share: bool, device: torch.device
+) -> dict[str, torch.Tensor]:
     """Conversations: a question of `prefix` tokens, the audio, the end of the turn, and the answer."""
     head = torch.randint(20, size.vocab_size - 1, (1, prefix), device=device)
     tail = torch.randint(20, size.vocab_size - 1, (rows, suffix), device=device)
@@ -92,7 +94,9 @@ def flops(size: Size, answers: AnswerModel, rows: int, prefix: int, suffix: int,
     return per_weight * layer * size.num_hidden_layers * tokens + 6 * trained * tokens + products + head
 
 
-def measure(size: Size, mode: str, share: bool, arguments: argparse.Namespace, device: torch.device, rate: float) -> dict:
+def measure(
+    size: Size, mode: str, share: bool, arguments: argparse.Namespace, device: torch.device, rate: float
+) -> dict:
     """One row of the result."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     checkpointing = arguments.checkpointing and not share

@@ -1,5 +1,6 @@
 """The training command: arguments, model, data, stages, calibration, adapter."""
 
+import contextlib
 import copy
 import json
 import logging
@@ -53,7 +54,8 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
     """Run a whole training; returns the record that is also written to `adapter/training.json`."""
     start, state = time.time(), PartialState()
     set_seed(arguments.seed)
-    pipeline = EmotionPipeline.from_pretrained(parts.fas or SHIPPED, device=arguments.device)
+    with whole_weights():
+        pipeline = EmotionPipeline.from_pretrained(parts.fas or SHIPPED, device=arguments.device)
     model, processor = build_model(pipeline, parts, arguments)
     model.fas.to(arguments.device)
     material = load_material(
@@ -92,13 +94,35 @@ def build_model(
     """The whole model before any training, on the CPU."""
     low = parts.dtype == "bfloat16" or (parts.dtype == "auto" and arguments.bf16)
     dtype = torch.bfloat16 if low else "auto" if parts.dtype == "auto" else torch.float32
-    model, processor = FASAudioForConditionalGeneration.from_parts(
-        pipeline, parts.language_model, parts.audio_tokens, revision=parts.revision, dtype=dtype, seed=arguments.seed
-    )
+    with whole_weights():
+        model, processor = FASAudioForConditionalGeneration.from_parts(
+            pipeline,
+            parts.language_model,
+            parts.audio_tokens,
+            revision=parts.revision,
+            dtype=dtype,
+            seed=arguments.seed,
+        )
     attention = parts.attention or ("eager" if low and arguments.device.type == "cpu" else None)
     if attention:
         model.language_model.set_attn_implementation(attention)
     return model, processor
+
+
+@contextlib.contextmanager
+def whole_weights():
+    """Under ZeRO-3 transformers shards whatever it loads. Here every process loads all of it: FAS's tokens are computed before
+    anything is trained, and the trainer shards what it trains.
+    """
+    from transformers.integrations import deepspeed
+
+    config = deepspeed._hf_deepspeed_config_weak_ref and deepspeed._hf_deepspeed_config_weak_ref()
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        if config is not None:
+            deepspeed.set_hf_deepspeed_config(config)
 
 
 def prepare_stage(model: FASAudioForConditionalGeneration, stage: str, parts: ModelArguments, seed: int) -> None:
