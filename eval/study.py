@@ -3,7 +3,8 @@
 `python -m eval.study run --data-root DIR --output FILE --encoder offline:base --stage choose|test`
 
 Stage "choose" trains on the training speakers and scores validation speakers and URDU (the development set of
-zero-shot choices); nothing else is read. Stage "test" trains on training and validation speakers, with the settings and
+zero-shot choices); nothing else is read. Stage "transfer" trains on RAVDESS's training speakers alone and scores TESS:
+another corpus, other voices, other sentences, and no test set. Stage "test" trains on training and validation speakers, with the settings and
 the number of epochs that are then fixed, and scores the fold's test speakers, EmoDB and URDU. One line of JSON is
 appended for each run, so an interrupted study continues; `python -m eval.study table` prints the tables.
 """
@@ -37,6 +38,7 @@ from fas_core.training.run import new_model
 
 TRAINING_CORPORA = ("ravdess", "tess")
 ZERO_SHOT = ("emodb", "urdu")
+STAGES = ("choose", "transfer", "test")
 COLUMNS = ("encoder", "acoustic_encoder", "padding", "layer", "system", "set")
 
 
@@ -56,7 +58,7 @@ class Material:
         chosen = [i for i in source.usable if splits[ids[i]] in wanted]
         labels = label_indices(dataset["emotion"])
         words = label_indices(dataset["semantic_emotion"])
-        return source.clips(chosen, ids, labels, words, ["", *variants])
+        return source.clips(chosen, ids, labels, words, ["", *variants], dataset["speaker"])
 
 
 def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> Material:
@@ -69,7 +71,7 @@ def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> 
     extractor = FeatureExtractor.from_config(streams)
     cache = FeatureCache(Path(arguments.cache).expanduser(), extractor.identity())
     sources, datasets = {}, {}
-    corpora = TRAINING_CORPORA + (ZERO_SHOT if arguments.stage == "test" else ("urdu",))
+    corpora = TRAINING_CORPORA + {"test": ZERO_SHOT, "choose": ("urdu",), "transfer": ()}[arguments.stage]
     for corpus in corpora:
         datasets[corpus] = load_corpus(corpus, arguments.data_root / corpus)
         own = list(variants) if corpus in TRAINING_CORPORA else []
@@ -81,16 +83,15 @@ def sides(material: Material, data_root: Path, fold: int, stage: str, variants) 
     """Training clips and the sets to score, by name."""
     folds = load_corpus("ravdess", data_root / "ravdess", fold=fold)
     split = dict(zip(folds["id"], folds["split"], strict=True))
-    learn = {"train"} if stage == "choose" else {"train", "validation"}
+    learn = {"train", "validation"} if stage == "test" else {"train"}
     everything = {c: dict.fromkeys(material.datasets[c]["id"], "all") for c in material.datasets}
-    train = concatenate(
-        [
-            material.clips("ravdess", split, learn, variants),
-            material.clips("tess", everything["tess"], {"all"}, variants),
-        ]
-    )
-    scored = {"validation": {"validation"}} if stage == "choose" else {"ravdess": {"test"}}
+    train = material.clips("ravdess", split, learn, variants)
+    tess = material.clips("tess", everything["tess"], {"all"}, () if stage == "transfer" else variants)
+    if stage != "transfer":
+        train = concatenate([train, tess])
+    scored = {"ravdess": {"test"}} if stage == "test" else {"validation": {"validation"}}
     tests = {name: material.clips("ravdess", split, wanted) for name, wanted in scored.items()}
+    tests |= {"tess": tess} if stage == "transfer" else {}
     tests |= {c: material.clips(c, everything[c], {"all"}) for c in ZERO_SHOT if c in material.datasets}
     return train, tests
 
@@ -250,7 +251,7 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     work = commands.add_parser("run", help="train and score systems; finished runs are skipped")
     work.add_argument("--data-root", type=Path, required=True, help="folder with ravdess, tess, emodb, urdu")
     work.add_argument("--output", type=Path, required=True, help="file of results, a line of JSON a run")
-    work.add_argument("--stage", choices=("choose", "test"), default="choose", help="what is trained on and scored")
+    work.add_argument("--stage", choices=STAGES, default="choose", help="what is trained on and scored")
     work.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS), metavar="NAME",
                       help=", ".join(SYSTEMS))  # fmt: skip
     work.add_argument("--folds", nargs="+", type=int, default=[1, 2, 3, 4, 5, 6], help="RAVDESS folds")
@@ -265,7 +266,7 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     work.add_argument("--cache", default="~/.cache/fas_alm/features", help="feature cache")
     show = commands.add_parser("table", help="print the table of result files")
     show.add_argument("results", nargs="+", type=Path)
-    show.add_argument("--stage", choices=("choose", "test"), default="test")
+    show.add_argument("--stage", choices=STAGES, default="test")
     return parser.parse_args(argv)
 
 
