@@ -24,6 +24,7 @@ from scipy.special import softmax
 from eval.baselines import PooledBaseline
 from eval.metrics import classification_report
 from eval.systems import SYSTEMS, System
+from eval.tables import STAGES, read, tables
 from fas_core.data import load_corpus
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError
@@ -38,8 +39,6 @@ from fas_core.training.run import new_model
 
 TRAINING_CORPORA = ("ravdess", "tess")
 ZERO_SHOT = ("emodb", "urdu")
-STAGES = ("choose", "transfer", "test")
-COLUMNS = ("encoder", "acoustic_encoder", "padding", "layer", "system", "set")
 
 
 @dataclass
@@ -205,44 +204,11 @@ def run_key(record: dict) -> str:
     return json.dumps([record.get(n) for n in names], sort_keys=True)
 
 
-def read(path: Path) -> list[dict]:
-    """Finished runs."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def append(path: Path, record: dict) -> None:
     """One line; written at once, so that a killed study loses nothing that was finished."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(json.dumps(record) + "\n")
-
-
-def tables(paths: list[Path], stage: str) -> str:
-    """Markdown: per system and set the mean and the deviation over the runs."""
-    runs: dict[tuple, list[dict]] = {}
-    for record in (r for p in paths for r in read(p) if r["stage"] == stage):
-        name = tuple(json.dumps(record[n]) if n == "set" else record[n] or "" for n in COLUMNS)
-        runs.setdefault(name, []).append(record)
-    sets = list(dict.fromkeys(n for rs in runs.values() for r in rs for n in r["scores"]))
-    lines = ["| system | encoder, acoustic layer | runs | " + " | ".join(sets) + " | CPU s a run |"]
-    lines.append("|---" * (len(sets) + 4) + "|")
-    for (encoder, acoustic, padding, layer, system, changed), records in runs.items():
-        cells = [_cell([r["scores"][n] for r in records if n in r["scores"]]) for n in sets]
-        title = SYSTEMS[system].title + ("" if changed == "{}" else f" {changed}")
-        source = f"{encoder}, {Path(acoustic).stem or layer}" + (" (30 s)" if padding == "30s" else "")
-        seconds = np.mean([r["cpu_seconds"] for r in records])
-        lines.append(f"| {title} | {source} | {len(records)} | " + " | ".join(cells) + f" | {seconds:.0f} |")
-    return "\n".join(lines)
-
-
-def _cell(scores: list[dict]) -> str:
-    """ACC / UA / macro-F1, mean and deviation."""
-    if not scores:
-        return "-"
-    return " / ".join(
-        f"{np.mean([s[n] for s in scores]):.1f} ± {np.std([s[n] for s in scores]):.1f}"
-        for n in ("accuracy", "ua", "macro_f1")
-    )
 
 
 def parse_arguments(argv=None) -> argparse.Namespace:
@@ -267,6 +233,7 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     show = commands.add_parser("table", help="print the table of result files")
     show.add_argument("results", nargs="+", type=Path)
     show.add_argument("--stage", choices=STAGES, default="test")
+    show.add_argument("--heads", action="store_true", help="with the acoustic head's own figures")
     return parser.parse_args(argv)
 
 
@@ -276,7 +243,7 @@ def main(argv=None) -> int:
         if arguments.command == "run":
             run(arguments)
         else:
-            print(tables(arguments.results, arguments.stage))
+            print(tables(arguments.results, arguments.stage, arguments.heads))
     except FASError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
