@@ -22,6 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 
 demo: env
 	$(BIN)/python -m fas_core.demo --output demo_out
+	$(BIN)/python -m serve.demo --demo demo_out
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
