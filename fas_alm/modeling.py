@@ -86,8 +86,9 @@ class FASAudioForConditionalGeneration(PreTrainedModel, GenerationMixin):
         tokenizer = copy.deepcopy(tokenizer)
         audio_token_id = add_audio_token(tokenizer)
         grow_vocabulary(llm, audio_token_id)
+        llm.config.architectures = [type(llm).__name__]
         config = FASAudioConfig(
-            text_config=llm.config,
+            text_config=copy.deepcopy(llm.config),  # a configuration resets the attention of those inside it
             fas_config=copy.deepcopy(pipeline.model.config),
             encoder_config=copy.deepcopy(_encoder(pipeline).config),
             audio_tokens=audio_tokens,
