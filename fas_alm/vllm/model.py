@@ -20,7 +20,7 @@ from vllm.utils.torch_utils import set_default_torch_dtype
 
 from fas_alm.configuration import FASAudioConfig
 from fas_alm.projector import MultiModalProjector
-from fas_alm.tower import AudioTower
+from fas_alm.tower import AudioTower, audio_tokens
 from fas_alm.vllm.processing import (
     FASAudioDummyInputsBuilder,
     FASAudioMultiModalProcessor,
@@ -93,6 +93,12 @@ class FASAudioForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsLo
             embeddings += self._embed(mels[part], lengths[part])
         return embeddings
 
+    def _embed(self, mels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Sequence[Tensor]:
+        tokens, mask = audio_tokens(self.fas, self.audio_tower(mels, lengths), self.config.audio_tokens)  # (N, K, d)
+        rows = self.multi_modal_projector(tokens) * mask[..., None]  # (N, K, H)
+        windows = [len(each) for each in lengths]
+        return [audio.flatten(0, 1) for audio in rows.to(self.dtype).split(windows)]
+
     def forward(
         self,
         input_ids: Tensor | None,
@@ -104,7 +110,11 @@ class FASAudioForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsLo
         return self.language_model(input_ids, positions, intermediate_tensors, inputs_embeds=inputs_embeds)
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor | None:
-        return self.language_model.compute_logits(hidden_states)
+        """Logits in which the audio token is impossible: an answer is text (transformers: `suppress_tokens`)."""
+        logits = self.language_model.compute_logits(hidden_states)
+        if logits is not None:  # None on all ranks but one
+            logits[..., self.config.audio_token_id] = -torch.inf
+        return logits
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         loaded = AutoWeightsLoader(self).load_weights(weights)
