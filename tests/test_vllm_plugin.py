@@ -66,21 +66,37 @@ def save_adapter(folder: Path, model: Path) -> Path:
     return folder
 
 
-@contextmanager
-def engine(directory: Path, **options):
-    """vLLM in this process, and nothing of it afterwards."""
-    from vllm.distributed import cleanup_dist_env_and_memory
+class Engines:
+    """vLLM in this process: one engine at a time, kept until another one is asked for. Starting one takes 10 s."""
 
-    from fas_alm.vllm.parity import start_vllm
+    def __init__(self):
+        self.running, self.key = None, None
 
-    llm = start_vllm(directory, **options)
-    try:
-        yield llm
-    finally:
-        llm.llm_engine.engine_core.shutdown()
-        del llm
+    def get(self, directory: Path, **options):
+        from fas_alm.vllm.parity import start_vllm
+
+        key = (directory, *sorted(options.items()))
+        if key != self.key:
+            self.close()
+            self.running, self.key = start_vllm(directory, **options), key
+        return self.running
+
+    def close(self) -> None:
+        if self.running is None:
+            return
+        from vllm.distributed import cleanup_dist_env_and_memory
+
+        self.running.llm_engine.engine_core.shutdown()
+        self.running = self.key = None
         gc.collect()
         cleanup_dist_env_and_memory()
+
+
+@pytest.fixture(scope="module")
+def engines():
+    engines = Engines()
+    yield engines
+    engines.close()
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +109,9 @@ def adapter(directory) -> Path:
     return save_adapter(directory.parent / "lora", directory)
 
 
-@pytest.fixture(scope="module")
-def llm(directory):
-    with engine(directory, lora=True, max_lora_rank=8) as running:
-        yield running
+@pytest.fixture
+def llm(engines, directory):
+    return engines.get(directory, lora=True, max_lora_rank=8)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +215,9 @@ class TestRegistration:
             "print(set(ModelRegistry.get_supported_archs()) - before)\n"
         )
         environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "VLLM_PLUGINS": "fas_alm_test"}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
+        )
         assert done.returncode == 0, done.stderr[-2000:]
         assert ARCHITECTURE in done.stdout
 
@@ -213,7 +230,9 @@ class TestProcessing:
     def token(self, processor):
         return processor.info.get_hf_config().audio_token_id
 
-    @pytest.mark.parametrize(("seconds", "windows"), [(0.03, 1), (3, 1), (30, 1), (30.02, 1), (30.03, 2), (60, 2), (61, 3)])
+    @pytest.mark.parametrize(
+        ("seconds", "windows"), [(0.03, 1), (3, 1), (30, 1), (30.02, 1), (30.03, 2), (60, 2), (61, 3)]
+    )
     def test_a_placeholder_becomes_the_tokens_of_its_windows(self, processor, token, seconds, windows):
         config = processor.info.get_hf_config()
         found = process(processor, [5, token, 6], [clip(seconds)])
@@ -296,15 +315,16 @@ class TestProcessing:
         assert [place.length for place in dummy["mm_placeholders"]["audio"]] == [2, 2, 2]
 
 
+@pytest.fixture(scope="module")
+def messages():
+    from fas_alm.vllm.parity import conversations
+
+    return conversations()
+
+
 @needs_vllm
 class TestParity:
     """vLLM against transformers in float32: 24 prompts with no, one and two audios of 3 to 60 s."""
-
-    @pytest.fixture(scope="class")
-    def messages(self):
-        from fas_alm.vllm.parity import conversations
-
-        return conversations()
 
     @pytest.fixture(scope="class")
     def reference(self, directory, messages):
@@ -313,10 +333,10 @@ class TestParity:
         return transformers_answers(directory, messages, MAX_TOKENS)
 
     @pytest.fixture(scope="class")
-    def answers(self, llm, messages):
+    def answers(self, engines, directory, messages):
         from fas_alm.vllm.parity import vllm_answers
 
-        return vllm_answers(llm, messages, MAX_TOKENS)
+        return vllm_answers(engines.get(directory, lora=True, max_lora_rank=8), messages, MAX_TOKENS)
 
     def test_transformers_and_vllm(self, reference, answers):
         from fas_alm.vllm.parity import compare
@@ -347,34 +367,6 @@ class TestParity:
         assert compare(merged, served).holds(1e-3), compare(merged, served)
         assert compare(answers, served).same_answers == 0
 
-    @pytest.mark.slow
-    @pytest.mark.parametrize(("kind", "audio_tokens"), [("qwen3", "fused"), ("llama", "distilled")])
-    def test_other_language_models_and_tokens(self, tmp_path, messages, kind, audio_tokens):
-        from fas_alm.vllm.parity import compare, transformers_answers, vllm_answers
-
-        model = save_model(tmp_path / "model", kind, audio_tokens)
-        reference = transformers_answers(model, messages, MAX_TOKENS)
-        with engine(model) as running:
-            comparison = compare(reference, vllm_answers(running, messages, MAX_TOKENS))
-        assert comparison.holds(1e-3), comparison
-
-    @pytest.mark.slow
-    def test_merged_model_served(self, tmp_path, directory, adapter, llm, messages):
-        """An adapter merged into the weights that vLLM loads, and the same adapter served beside the base."""
-        from peft import PeftModel
-
-        from fas_alm import FASAudioProcessor
-        from fas_alm.vllm.parity import compare, vllm_answers
-
-        served = vllm_answers(llm, messages, MAX_TOKENS, lora_request(adapter))
-        model = FASAudioForConditionalGeneration.from_pretrained(directory)
-        model.language_model = PeftModel.from_pretrained(model.language_model, adapter).merge_and_unload()
-        model.save_pretrained(tmp_path / "merged")
-        FASAudioProcessor.from_pretrained(directory).save_pretrained(tmp_path / "merged")
-        with engine(tmp_path / "merged") as running:
-            comparison = compare(served, vllm_answers(running, messages, MAX_TOKENS))
-        assert comparison.holds(1e-3), comparison
-
 
 @needs_vllm
 class TestRequests:
@@ -389,7 +381,9 @@ class TestRequests:
 
     def test_audios_of_one_length_are_not_confused(self, llm):
         """Caches of prompts, of processed audio and of embeddings go by what was said, not by how long it took."""
-        asked = [message(clip(2, seed=seed), "How?") for seed in (1, 2, 1)]
+        assert llm.llm_engine.vllm_config.cache_config.enable_prefix_caching
+        question = "How? " * 100  # some blocks of the cache of prompts
+        asked = [message(clip(2, seed=seed), question) for seed in (1, 2, 1)]
         first, second, again = (first_logprobs(ask(llm, each)) for each in asked)
         assert first == pytest.approx(again, abs=1e-5)
         assert set(first) != set(second) or max(abs(first[t] - second[t]) for t in first) > 0.01
@@ -423,7 +417,10 @@ class TestRequests:
             clip(0.01),
             np.full(16_000, np.nan, np.float32),
             {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
-            {"type": "input_audio", "input_audio": {"data": base64.b64encode(b"RIFF no audio").decode(), "format": "wav"}},
+            {
+                "type": "input_audio",
+                "input_audio": {"data": base64.b64encode(b"RIFF no audio").decode(), "format": "wav"},
+            },
             {"type": "input_audio", "input_audio": {"data": "!", "format": "wav"}},
             {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}},
         ],
@@ -497,22 +494,52 @@ class TestRequests:
 
 @needs_vllm
 @pytest.mark.slow
-def test_low_precision_is_for_the_language_model_only(directory):
-    """Trap: `--dtype auto` may take everything to bfloat16, where the choice of tokens by norm flips."""
-    audio = clip(3)
-    reference = FASAudioForConditionalGeneration.from_pretrained(directory)
-    from fas_alm import FASAudioProcessor
+class TestOtherEngines:
+    """Each starts an engine of its own, and ends the one that the tests above share."""
 
-    mel, lengths = FASAudioProcessor.from_pretrained(directory).prepare_audio(audio)
-    expected = reference.get_audio_features([mel], [lengths])[0].bfloat16()
+    @pytest.mark.parametrize(("kind", "audio_tokens"), [("qwen3", "fused"), ("llama", "distilled")])
+    def test_other_language_models_and_tokens(self, engines, tmp_path, messages, kind, audio_tokens):
+        from fas_alm.vllm.parity import compare, transformers_answers, vllm_answers
 
-    def look(model):
-        types = {name: {p.dtype for p in getattr(model, name).parameters()} for name in ("audio_tower", "fas")}
-        embedded = model.embed_multimodal(audio_mels=[mel], audio_window_lengths=[lengths])[0]
-        return types, {p.dtype for p in model.language_model.parameters()}, embedded
+        model = save_model(tmp_path / "model", kind, audio_tokens)
+        reference = transformers_answers(model, messages, MAX_TOKENS)
+        comparison = compare(reference, vllm_answers(engines.get(model), messages, MAX_TOKENS))
+        assert comparison.holds(1e-3), comparison
 
-    with engine(directory, dtype="bfloat16") as running, torch.inference_mode():
-        ((audio_types, text_types, embedded),) = running.apply_model(look)
+    def test_merged_model_served(self, engines, tmp_path, directory, adapter, llm, messages):
+        """An adapter merged into the weights that vLLM loads, and the same adapter served beside the base."""
+        from peft import PeftModel
+
+        from fas_alm import FASAudioProcessor
+        from fas_alm.vllm.parity import compare, vllm_answers
+
+        served = vllm_answers(llm, messages, MAX_TOKENS, lora_request(adapter))
+        model = FASAudioForConditionalGeneration.from_pretrained(directory)
+        model.language_model = PeftModel.from_pretrained(model.language_model, adapter).merge_and_unload()
+        model.save_pretrained(tmp_path / "merged")
+        FASAudioProcessor.from_pretrained(directory).save_pretrained(tmp_path / "merged")
+        comparison = compare(served, vllm_answers(engines.get(tmp_path / "merged"), messages, MAX_TOKENS))
+        assert comparison.holds(1e-3), comparison
+
+    def test_low_precision_is_for_the_language_model_only(self, engines, directory):
+        """Trap: `--dtype auto` may take everything to bfloat16, where the choice of tokens by norm flips."""
+        audio = clip(3)
+        reference = FASAudioForConditionalGeneration.from_pretrained(directory)
+        from fas_alm import FASAudioProcessor
+
+        mel, lengths = FASAudioProcessor.from_pretrained(directory).prepare_audio(audio)
+        expected = reference.get_audio_features([mel], [lengths])[0].bfloat16()
+
+        def look(model):
+            types = {name: {p.dtype for p in getattr(model, name).parameters()} for name in ("audio_tower", "fas")}
+            embedded = model.embed_multimodal(audio_mels=[mel], audio_window_lengths=[lengths])[0]
+            return types, {p.dtype for p in model.language_model.parameters()}, embedded
+
+        running = engines.get(directory, dtype="bfloat16")
+        with torch.inference_mode():
+            ((audio_types, text_types, embedded),) = running.apply_model(look)
         assert ask(running, message(audio, "How?")).outputs[0].token_ids
-    assert audio_types == {"audio_tower": {torch.float32}, "fas": {torch.float32}} and text_types == {torch.bfloat16}
-    assert torch.equal(embedded, expected)
+        assert audio_types == {"audio_tower": {torch.float32}, "fas": {torch.float32}} and text_types == {
+            torch.bfloat16
+        }
+        assert torch.equal(embedded, expected)

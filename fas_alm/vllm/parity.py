@@ -145,12 +145,18 @@ def _generate(model, inputs, max_tokens: int) -> Answer:
     settings = copy.deepcopy(model.generation_config)
     settings.update(do_sample=False, temperature=None, top_p=None, top_k=None, repetition_penalty=None)
     output = model.generate(
-        **inputs, generation_config=settings, max_new_tokens=max_tokens, output_scores=True, return_dict_in_generate=True
+        **inputs,
+        generation_config=settings,
+        max_new_tokens=max_tokens,
+        output_scores=True,
+        return_dict_in_generate=True,
     )
     prompt_ids = inputs["input_ids"][0].tolist()
     ids = output.sequences[0].tolist()[len(prompt_ids) :]
     steps = torch.log_softmax(torch.cat(output.scores).float(), -1).topk(4 * LIKELIEST)
-    logprobs = [dict(zip(*step, strict=True)) for step in zip(steps.indices.tolist(), steps.values.tolist(), strict=True)]
+    logprobs = [
+        dict(zip(*step, strict=True)) for step in zip(steps.indices.tolist(), steps.values.tolist(), strict=True)
+    ]
     return Answer(prompt_ids, ids, logprobs)
 
 
