@@ -382,11 +382,11 @@ class TestRequests:
     def test_audios_of_one_length_are_not_confused(self, llm):
         """Caches of prompts, of processed audio and of embeddings go by what was said, not by how long it took."""
         assert llm.llm_engine.vllm_config.cache_config.enable_prefix_caching
-        question = "How? " * 100  # some blocks of the cache of prompts
+        question = "How? " * 60  # more than a block of the cache of prompts
         asked = [message(clip(2, seed=seed), question) for seed in (1, 2, 1)]
         first, second, again = (first_logprobs(ask(llm, each)) for each in asked)
         assert first == pytest.approx(again, abs=1e-5)
-        assert set(first) != set(second) or max(abs(first[t] - second[t]) for t in first) > 0.01
+        assert set(first) != set(second) or max(abs(first[t] - second[t]) for t in first) > 1e-3
 
     def test_order_of_audios_matters(self, llm):
         one, other = clip(1, seed=1), clip(1, seed=2)
