@@ -27,7 +27,7 @@ from fas_core.audio import load_audio
 from fas_core.errors import FASError
 
 SECONDS = (3, 30)
-LEVELS = {1: 6, 8: 24, 32: 64}  # concurrent clients -> requests
+LEVELS = {1: 4, 8: 16, 32: 32}  # concurrent clients -> requests
 QUICK_LEVELS = {1: 1, 2: 2}
 QUICK_LAYERS = 2
 GOAL = 3  # times the requests per second, at 30 s clips

@@ -93,7 +93,11 @@ def save_qwen2_audio(
     )
     torch.manual_seed(0)
     model = Qwen2AudioForConditionalGeneration(config).model
-    parts = {"audio_tower": model.audio_tower, "multi_modal_projector": model.multi_modal_projector, "language_model": llm}
+    parts = {
+        "audio_tower": model.audio_tower,
+        "multi_modal_projector": model.multi_modal_projector,
+        "language_model": llm,
+    }
     weights = {f"{name}.{key}": tensor for name, part in parts.items() for key, tensor in part.state_dict().items()}
     if llm.config.tie_word_embeddings:
         del weights["language_model.lm_head.weight"]

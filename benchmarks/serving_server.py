@@ -34,7 +34,7 @@ class Server:
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
     def wait_until_healthy(self, log: Path) -> None:
-        """Raises `RuntimeError` with the end of the log when the server ends or takes too long."""
+        """Raises `RuntimeError` with the errors of the log when the server ends or takes too long."""
         began = time.perf_counter()
         self._watcher.start()
         while time.perf_counter() - began < START_SECONDS and self.process.poll() is None:
@@ -44,7 +44,8 @@ class Server:
                     return
             except httpx.TransportError:
                 time.sleep(0.2)
-        raise RuntimeError(f"vLLM did not start; the end of its log:\n{log.read_text()[-3000:]}")
+        errors = [line for line in log.read_text().splitlines() if "Error" in line]  # the cause comes first
+        raise RuntimeError("vLLM did not start; from its log:\n" + "\n".join([*errors[:5], *errors[-1:]]))
 
     def stop(self) -> None:
         """End the server and the processes that it started."""
