@@ -47,6 +47,10 @@ class Server:
         errors = [line for line in log.read_text().splitlines() if "Error" in line]  # the cause comes first
         raise RuntimeError("vLLM did not start; from its log:\n" + "\n".join([*errors[:5], *errors[-1:]]))
 
+    def cpu_seconds(self) -> float:
+        """CPU time of all its processes so far."""
+        return sum(_cpu_seconds(process) for process in _family(self.process.pid))
+
     def stop(self) -> None:
         """End the server and the processes that it started."""
         self._ended.set()
@@ -103,3 +107,11 @@ def _resident(process: psutil.Process) -> int:
         return process.memory_info().rss
     except psutil.NoSuchProcess:
         return 0
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+        return times.user + times.system
+    except psutil.NoSuchProcess:
+        return 0.0

@@ -87,11 +87,17 @@ def clip_of_noise() -> np.ndarray:
 
 def test_ratios_and_table():
     level = {"clip_seconds": 30, "clients": 8, "prompt_tokens": 45.0, "first_token_median_s": 0.5,
-             "answer_median_s": 1.0, "requests_per_s": 4.0}  # fmt: skip
-    other = level | {"prompt_tokens": 790.0, "first_token_median_s": 2.0, "requests_per_s": 1.0}
+             "answer_median_s": 1.0, "requests_per_s": 4.0, "cpu_s_per_request": 0.5}  # fmt: skip
+    other = level | {
+        "prompt_tokens": 790.0,
+        "first_token_median_s": 2.0,
+        "requests_per_s": 1.0,
+        "cpu_s_per_request": 1.0,
+    }
     ours, theirs = {"levels": [level]}, {"levels": [other]}
     (found,) = ratios(ours, theirs)
     assert found["requests_per_s"] == found["first_token"] == 4.0 and found["prompt_tokens"] == pytest.approx(790 / 45)
+    assert found["cpu_time"] == 2.0
     assert "| 30 s | 8 | qwen2_audio | 790 |" in table({"fas_alm": ours, "qwen2_audio": theirs, "times": [found]})
 
 
