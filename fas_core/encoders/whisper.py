@@ -15,7 +15,7 @@ on CPU, and the deep layers of a real Whisper amplify its other rounding to 3e-4
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,7 @@ LAST = -1  # the last layer after the final layer norm
 PADDINGS = ("clip", "30s")
 OFFLINE_PREFIX = "offline:"
 BATCH_SECONDS = {"cpu": 30, "cuda": 600}  # of audio in one forward pass; more is not faster
+PACKED_ATTENTION = "fas_packed"  # the attention implementation that a backbone's encoder must have
 MIN_ROWS = 32  # products of fewer rows take other kernels, with other rounding
 
 
@@ -50,7 +51,29 @@ def packed_attention(module, query, key, value, attention_mask, scaling=None, *,
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
-AttentionInterface.register("fas_packed", packed_attention)
+AttentionInterface.register(PACKED_ATTENTION, packed_attention)
+
+
+class LogMel:
+    """Whisper's log-mel spectrogram of one window of samples.
+
+    Args:
+        num_mel_bins: M, 80 or 128.
+        window: frames of 20 ms of a padded window (Whisper: 1500, 30 s).
+    """
+
+    def __init__(self, num_mel_bins: int = 80, window: int = 1500):
+        self.window = window
+        self.extractor = WhisperFeatureExtractor(feature_size=num_mel_bins)
+
+    def __call__(self, samples: np.ndarray, padding: str) -> Tensor:
+        """(n,) samples at 16 kHz -> (M, 2T) of the real frames ("clip"), or (M, 2 * window) padded with silence."""
+        options = {"padding": "max_length", "max_length": self.window * SAMPLES_PER_FRAME}
+        if padding == "clip":
+            samples = samples[: len(samples) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
+            options = {"padding": False}
+        output = self.extractor(samples, sampling_rate=16_000, truncation=False, return_tensors="pt", **options)
+        return output.input_features[0]
 
 
 class WhisperBackbone:
@@ -66,13 +89,29 @@ class WhisperBackbone:
     """
 
     def __init__(self, model: str, revision: str | None = None, device: str | torch.device | None = None):
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.name, self.revision = _public_name(model), revision
-        self.encoder = _load_encoder(model, revision).to(self.device)
-        config = self.encoder.config
+        encoder = _load_encoder(model, revision)
+        self._wrap(encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), _public_name(model), revision)
+
+    @classmethod
+    def from_module(cls, encoder: nn.Module, name: str = "whisper", revision: str | None = None) -> WhisperBackbone:
+        """A backbone around transformers' Whisper encoder, whose attention must be `PACKED_ATTENTION`.
+
+        The module stays the caller's: it may move to another device or get other weights later.
+        """
+        backbone = cls.__new__(cls)
+        backbone._wrap(encoder, name, revision)
+        return backbone
+
+    def _wrap(self, encoder: nn.Module, name: str, revision: str | None) -> None:
+        self.encoder, self.name, self.revision = encoder, name, revision
+        config = encoder.config
         self.num_layers, self.dimension = config.encoder_layers, config.d_model
         self.window = config.max_source_positions  # frames: 1500 of 20 ms, 30 s
-        self.log_mel = WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+        self.mel = LogMel(config.num_mel_bins, self.window)
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.conv1.weight.device
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -82,15 +121,6 @@ class WhisperBackbone:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
         return digest.hexdigest()
-
-    def mel(self, samples: np.ndarray, padding: str) -> Tensor:
-        """Log-mel of a window: (M, 2T) of its real frames, or (M, 2 * window) padded with silence."""
-        options = {"padding": "max_length", "max_length": self.window * SAMPLES_PER_FRAME}
-        if padding == "clip":
-            samples = samples[: len(samples) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
-            options = {"padding": False}
-        output = self.log_mel(samples, sampling_rate=16_000, truncation=False, return_tensors="pt", **options)
-        return output.input_features[0]
 
     def forward(self, mels: Sequence[Tensor], layers: Sequence[int]) -> dict[int, list[Tensor]]:
         """Log-mels of (M, 2T_i) -> layer -> (T_i, D) of each. Layers above the highest are not computed."""
@@ -218,11 +248,26 @@ class WhisperEncoder(Encoder):
     def _encode_windows(self, windows: list[np.ndarray], layers: list[int]) -> dict[int, list[Tensor]]:
         """layer -> the real frames (T_i, D) of each window."""
         frames = [len(window) // SAMPLES_PER_FRAME for window in windows]
-        work = frames if self.padding == "clip" else [self.backbone.window] * len(windows)
+        return self.encode_mels(lambda index: self.backbone.mel(windows[index], self.padding), frames, layers)
+
+    def encode_mels(
+        self, mel: Callable[[int], Tensor], frames: Sequence[int], layers: Sequence[int]
+    ) -> dict[int, list[Tensor]]:
+        """Windows whose log-mels there are, in batches by length.
+
+        Args:
+            mel: index of a window -> its log-mel as `LogMel` gives it with this encoder's padding.
+            frames: T_i, real frames of each window.
+            layers: numbers as in `layers` of this encoder.
+
+        Returns:
+            layer -> the real frames (T_i, D) of each window.
+        """
+        work = frames if self.padding == "clip" else [self.backbone.window] * len(frames)
         budget = BATCH_SECONDS.get(self.backbone.device.type, BATCH_SECONDS["cpu"]) * 50
-        encoded: dict[int, list] = {layer: [None] * len(windows) for layer in layers}
+        encoded: dict[int, list] = {layer: [None] * len(frames) for layer in layers}
         for batch in length_batches(work, budget):
-            mels = [self.backbone.mel(windows[index], self.padding) for index in batch]
+            mels = [mel(index) for index in batch]
             for layer, outputs in self.backbone.forward(mels, layers).items():
                 for index, output in zip(batch, outputs, strict=True):
                     encoded[layer][index] = output[: frames[index]]
@@ -258,7 +303,7 @@ def _load_encoder(model: str, revision: str | None) -> nn.Module:
             source,
             revision=revision,
             dtype=torch.float32,
-            attn_implementation="fas_packed",
+            attn_implementation=PACKED_ATTENTION,
             use_safetensors=True,
             output_loading_info=True,
         )

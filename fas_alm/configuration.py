@@ -1,0 +1,125 @@
+"""Configuration of FAS-ALM: an LLM, a FAS, and the Whisper encoder that both of FAS's streams read."""
+
+from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
+
+from fas_alm.windows import AUDIO_TOKEN, WINDOW_SECONDS
+from fas_core.configuration_fas import FASConfig
+from fas_core.encoders.extractor import StreamConfig
+from fas_core.errors import CheckpointError
+
+AUDIO_TOKENS = ("fused", "distilled")
+FRAMES_PER_SECOND = 50
+
+
+class FASAudioConfig(PreTrainedConfig):
+    """Settings of `FASAudioForConditionalGeneration`.
+
+    Args:
+        text_config: configuration of the LLM, any causal one; its `architectures` names the class.
+        fas_config: `FASConfig` with its `streams`: two layers of one Whisper.
+        encoder_config: `WhisperConfig` of that Whisper.
+        audio_tokens: "fused" gives the LLM the N_q fused tokens of each window of audio; "distilled" the kept tokens
+            of both streams (k_acoustic + k_semantic), to measure what the bottleneck costs.
+        audio_token_id: id of `<|audio|>`, inside the vocabulary of the LLM.
+        option_temperature: calibrates the probabilities of lettered options (Guo et al. 2017).
+        base_language_model, base_revision: hub id or "offline:NAME" of the LLM that an adapter was trained on.
+
+    Raises:
+        CheckpointError: streams other than two layers of one Whisper, widths that do not fit, an audio token
+            outside the vocabulary; the message names the field.
+    """
+
+    model_type = "fas_audio"
+    # FAS and the encoder are left out: dtype and attention of the LLM are not for them.
+    sub_configs = {"text_config": AutoConfig}
+    has_no_defaults_at_init = True
+
+    def __init__(
+        self,
+        text_config: PreTrainedConfig | dict | None = None,
+        fas_config: FASConfig | dict | None = None,
+        encoder_config: WhisperConfig | dict | None = None,
+        audio_tokens: str = "fused",
+        audio_token_id: int | None = None,
+        option_temperature: float = 1.0,
+        base_language_model: str | None = None,
+        base_revision: str | None = None,
+        **kwargs,
+    ):
+        self.text_config = _text_config(text_config)
+        self.fas_config = FASConfig(**fas_config) if isinstance(fas_config, dict) else fas_config
+        self.encoder_config = WhisperConfig(**encoder_config) if isinstance(encoder_config, dict) else encoder_config
+        self.audio_tokens, self.audio_token_id = audio_tokens, audio_token_id
+        self.option_temperature = option_temperature
+        self.base_language_model, self.base_revision = base_language_model, base_revision
+        if fas_config is not None:  # transformers builds an empty one to compare with
+            self._check()
+        kwargs.setdefault("tie_word_embeddings", getattr(self.text_config, "tie_word_embeddings", False))
+        super().__init__(**kwargs)
+
+    @property
+    def audio_token(self) -> str:
+        return AUDIO_TOKEN
+
+    @property
+    def streams(self) -> StreamConfig:
+        return StreamConfig.from_dict(self.fas_config.streams)
+
+    @property
+    def tokens_per_window(self) -> int:
+        """Audio tokens of one window of up to 30 s, whatever its length."""
+        fas = self.fas_config
+        if self.audio_tokens == "distilled":
+            return fas.k_acoustic + fas.k_semantic
+        return fas.num_queries if fas.fusion == "query" and fas.learnable_queries else 1
+
+    @property
+    def audio_token_size(self) -> int:
+        """Width of the tokens that the projector reads."""
+        is_pair = self.audio_tokens == "fused" and self.fas_config.fusion == "concat"
+        return self.fas_config.hidden_size * (2 if is_pair else 1)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the LLM."""
+        return self.text_config.hidden_size
+
+    @property
+    def vocab_size(self) -> int:
+        return self.text_config.vocab_size
+
+    def _check(self) -> None:
+        for name in ("text_config", "encoder_config"):
+            _expect(name, getattr(self, name) is not None, "missing", "the configuration of the LLM and of Whisper")
+        _expect("audio_tokens", self.audio_tokens in AUDIO_TOKENS, self.audio_tokens, f"one of {AUDIO_TOKENS}")
+        token = self.audio_token_id
+        is_inside = isinstance(token, int) and 0 <= token < self.text_config.vocab_size
+        _expect("audio_token_id", is_inside, token, f"an id below vocab_size {self.text_config.vocab_size}")
+        temperature = self.option_temperature
+        is_positive = isinstance(temperature, int | float) and 0 < temperature < float("inf")
+        _expect("option_temperature", is_positive, temperature, "a positive number")
+        self._check_streams()
+
+    def _check_streams(self) -> None:
+        _expect("fas_config.streams", self.fas_config.streams is not None, None, "the encoders of the FAS checkpoint")
+        streams = self.streams
+        keys = [tuple(s.get(k) for k in ("type", "model", "revision")) for s in (streams.acoustic, streams.semantic)]
+        paddings = {s.get("padding", "clip") for s in (streams.acoustic, streams.semantic)}
+        shared = keys[0] == keys[1] and keys[0][0] == "whisper" and len(paddings) == 1
+        names = [f"{s['type']} {s['model']}" for s in (streams.acoustic, streams.semantic)]
+        _expect("fas_config.streams", shared, " and ".join(names), "two layers of one Whisper, with the same padding")
+        window = self.encoder_config.max_source_positions
+        expected = round(WINDOW_SECONDS * FRAMES_PER_SECOND)
+        _expect("encoder_config.max_source_positions", window == expected, window, f"{expected} frames of 20 ms")
+
+
+def _text_config(config: PreTrainedConfig | dict | None) -> PreTrainedConfig | None:
+    if not isinstance(config, dict):
+        return config
+    config = dict(config)
+    return AutoConfig.for_model(config.pop("model_type", "llama"), **config)
+
+
+def _expect(name: str, is_right: bool, value, expected: str) -> None:
+    if not is_right:
+        raise CheckpointError(f"FASAudioConfig.{name}: {value}; expected {expected}")

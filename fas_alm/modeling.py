@@ -1,0 +1,289 @@
+"""FAS-ALM: an LLM that hears. Audio tokens of FAS stand where the text says `<|audio|>`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from fas_alm.configuration import FASAudioConfig
+from fas_alm.processing import FASAudioProcessor, add_audio_token
+from fas_alm.projector import MultiModalProjector
+from fas_alm.tower import AudioTower, audio_tokens
+from fas_core.encoders.whisper import WhisperEncoder
+from fas_core.errors import CheckpointError, FASError
+from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.pipeline import SHIPPED, EmotionPipeline
+
+FLOAT32_PARTS = ("audio_tower", "fas", "multi_modal_projector")
+VOCABULARY_MULTIPLE = 64
+
+
+class FASAudioForConditionalGeneration(PreTrainedModel, GenerationMixin):
+    """Encoder, FAS, projector and LLM.
+
+    Encoder, FAS and projector are float32 whatever the LLM is, because the choice of tokens by their norm flips in low
+    precision; their output is cast at the end. The encoder is frozen; FAS is in training mode only where some of its
+    parameters are trained. LoRA goes on `model.language_model`:
+    `model.language_model = get_peft_model(model.language_model, LoraConfig(...))`.
+    """
+
+    config_class = FASAudioConfig
+    base_model_prefix = ""
+    input_modalities = ("audio", "text")
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _keep_in_fp32_modules_strict = set(FLOAT32_PARTS)
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
+    _skip_keys_device_placement = ["past_key_values"]
+
+    def __init__(self, config: FASAudioConfig):
+        super().__init__(config)
+        self.audio_tower = AudioTower(config)
+        self.fas = FASForEmotionClassification(config.fas_config)
+        self.multi_modal_projector = MultiModalProjector(config.audio_token_size, config.hidden_size)
+        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        config.text_config = self.language_model.config  # one object: a table that grows changes both
+        self.post_init()
+
+    @classmethod
+    def from_parts(
+        cls,
+        fas: str | Path | EmotionPipeline = SHIPPED,
+        language_model: str | Path | tuple[PreTrainedModel, PreTrainedTokenizerBase] = "offline:smollm2",
+        audio_tokens: str = "fused",
+        *,
+        revision: str | None = None,
+        dtype: torch.dtype | str = "auto",
+        seed: int = 0,
+    ) -> tuple[FASAudioForConditionalGeneration, FASAudioProcessor]:
+        """A model with a new projector, and its processor, on the CPU.
+
+        Args:
+            fas: a checkpoint of fas_core, or a pipeline, which is copied.
+            language_model: hub id, directory, "offline:smollm2", or a model and its tokenizer.
+            audio_tokens: "fused" or "distilled".
+            revision: of the language model on the hub.
+            dtype: of the language model; "auto" is that of its weights.
+            seed: of the projector's first values.
+
+        Raises:
+            CheckpointError: a part that cannot be loaded, or streams that are not two layers of one Whisper.
+            FASError: a language model without a chat template.
+        """
+        from fas_alm.language_models import load_language_model, public_name
+
+        pipeline = copy.deepcopy(fas) if isinstance(fas, EmotionPipeline) else EmotionPipeline.from_pretrained(
+            fas, device="cpu"
+        )  # fmt: skip
+        is_loaded = isinstance(language_model, tuple)
+        llm, tokenizer = language_model if is_loaded else load_language_model(language_model, revision, dtype)
+        tokenizer = copy.deepcopy(tokenizer)
+        audio_token_id = add_audio_token(tokenizer)
+        grow_vocabulary(llm, audio_token_id)
+        config = FASAudioConfig(
+            text_config=llm.config,
+            fas_config=copy.deepcopy(pipeline.model.config),
+            encoder_config=copy.deepcopy(_encoder(pipeline).config),
+            audio_tokens=audio_tokens,
+            audio_token_id=audio_token_id,
+            base_language_model=public_name(llm.config._name_or_path if is_loaded else language_model),
+            base_revision=revision,
+        )
+        model = cls._assemble(config, pipeline.model.cpu(), _encoder(pipeline).cpu(), llm, seed)
+        return model.eval(), FASAudioProcessor.from_config(config, tokenizer)
+
+    @classmethod
+    def _assemble(
+        cls, config: FASAudioConfig, fas: nn.Module, encoder: nn.Module, language_model: nn.Module, seed: int = 0
+    ) -> FASAudioForConditionalGeneration:
+        """A model around loaded parts; only the projector is new."""
+        with torch.device("meta"):  # what is replaced below takes no memory and no time
+            model = cls(copy.deepcopy(config))
+        model.config = config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model.multi_modal_projector = MultiModalProjector(config.audio_token_size, config.hidden_size)
+        model.audio_tower, model.fas = AudioTower(config, encoder), fas.float()
+        model.language_model = language_model
+        config.text_config = language_model.config
+        model.generation_config = copy.deepcopy(language_model.generation_config)
+        model.generation_config.suppress_tokens = [config.audio_token_id]
+        return model.freeze_parts()
+
+    def freeze_parts(self, fas: bool = True, language_model: bool = True) -> FASAudioForConditionalGeneration:
+        """Freezes the encoder, and FAS and the LLM unless told not to; the projector stays trainable. Returns itself."""
+        self.audio_tower.requires_grad_(False)
+        self.fas.requires_grad_(not fas)
+        self.language_model.requires_grad_(not language_model)
+        return self
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        audio_mels: Sequence[Tensor] | None = None,
+        audio_window_lengths: Sequence[Tensor] | None = None,
+        audio_features: dict[str, Tensor] | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs,
+    ) -> CausalLMOutputWithPast:
+        """Logits, and the loss on labels.
+
+        Args:
+            input_ids: (B, L), with each audio's tokens in place (`FASAudioProcessor`).
+            attention_mask: (B, L), 0 for padding.
+            audio_mels, audio_window_lengths: lists over all audios of the batch, in the order of their tokens, row by row.
+            audio_features: instead of mels, FAS's inputs as the feature cache gives them, one row a window: `acoustic`,
+                `semantic`, `acoustic_mask`, `semantic_mask`, `acoustic_deviation`, `semantic_deviation`.
+            inputs_embeds: (B, L, H) instead of all of the above.
+            labels: (B, L); loss where they are not -100.
+            kwargs: for the LLM.
+
+        Raises:
+            FASError: audio tokens and embeddings that differ in number; the message gives both.
+        """
+        if inputs_embeds is None:
+            inputs_embeds = self.embed(input_ids, audio_mels, audio_window_lengths, audio_features)
+        return self.language_model(inputs_embeds=inputs_embeds, attention_mask=attention_mask, labels=labels, **kwargs)
+
+    def embed(
+        self,
+        input_ids: Tensor,
+        audio_mels: Sequence[Tensor] | None = None,
+        audio_window_lengths: Sequence[Tensor] | None = None,
+        audio_features: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """(B, L) ids -> (B, L, H) embeddings, those of the audio in their places. Arguments as in `forward`."""
+        is_audio = input_ids == self.config.audio_token_id
+        embeddings = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
+        audio = self._audio_rows(audio_mels, audio_window_lengths, audio_features)
+        tokens, rows = int(is_audio.sum()), 0 if audio is None else len(audio)
+        if tokens != rows:
+            raise FASError(
+                f"input_ids have {tokens} audio tokens for {rows} audio embeddings; expected the same number, "
+                f"{self.config.tokens_per_window} for each window of 30 s"
+            )
+        if not rows:
+            return embeddings
+        return embeddings.masked_scatter(is_audio[..., None], audio.to(embeddings))
+
+    def get_audio_features(self, audio_mels: Sequence[Tensor], audio_window_lengths: Sequence[Tensor]) -> list[Tensor]:
+        """What the LLM reads of each audio: (W * tokens_per_window, H) float32, W its windows.
+
+        Args:
+            audio_mels, audio_window_lengths: of each audio, as `FASAudioProcessor.prepare_audio` gives them.
+        """
+        rows = self._audio_rows(audio_mels, audio_window_lengths, None)
+        sizes = [len(lengths) * self.config.tokens_per_window for lengths in audio_window_lengths]
+        return list(rows.split(sizes))
+
+    def _audio_rows(self, mels, lengths, features: dict[str, Tensor] | None) -> Tensor | None:
+        """(all windows * tokens_per_window, H), or None without audio."""
+        if features is None:
+            if not mels:
+                return None
+            features = self.audio_tower(mels, lengths)
+        features = {name: value.to(self.device) for name, value in features.items()}
+        return self.embed_windows(features).flatten(0, 1)
+
+    def embed_windows(self, features: dict[str, Tensor]) -> Tensor:
+        """FAS's inputs of N windows -> (N, tokens_per_window, H) float32; zeros where a short window has no token."""
+        tokens, mask = audio_tokens(self.fas, features, self.config.audio_tokens)
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self.multi_modal_projector(tokens) * mask[..., None]
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: Tensor | None = None,
+        *args,
+        audio_mels: Sequence[Tensor] | None = None,
+        audio_window_lengths: Sequence[Tensor] | None = None,
+        audio_features: dict[str, Tensor] | None = None,
+        **kwargs,
+    ):
+        """As `GenerationMixin.generate`; the answer follows the prompt's ids. Audio as in `forward`, encoded once."""
+        if input_ids is not None and kwargs.get("inputs_embeds") is None:
+            kwargs["inputs_embeds"] = self.embed(input_ids, audio_mels, audio_window_lengths, audio_features)
+        return super().generate(input_ids, *args, **kwargs)
+
+    def train(self, mode: bool = True) -> FASAudioForConditionalGeneration:
+        """Parts without a trained parameter stay in evaluation mode: no dropout in a frozen FAS."""
+        super().train(mode)
+        self.audio_tower.eval()
+        self.fas.train(mode and any(p.requires_grad for p in self.fas.parameters()))
+        return self
+
+    def _apply(self, fn, recurse: bool = True):
+        """`.to(bfloat16)`, `.half()` and whatever else casts (DeepSpeed does) reach the LLM only."""
+        self.language_model._apply(fn)
+        for name in FLOAT32_PARTS:
+            getattr(self, name)._apply(lambda tensor: _without_cast(tensor, fn))
+        return self
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the LLM."""
+        return next(p.dtype for p in self.language_model.parameters() if p.is_floating_point())
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.language_model.get_output_embeddings()
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        self.language_model.set_output_embeddings(value)
+
+    def get_decoder(self) -> nn.Module:
+        return self.language_model.get_decoder()
+
+    def resize_token_embeddings(self, *args, **kwargs) -> nn.Embedding:
+        """As of the LLM, whose `vocab_size` is this model's."""
+        return self.language_model.resize_token_embeddings(*args, **kwargs)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Parts initialise themselves."""
+
+
+def grow_vocabulary(language_model: PreTrainedModel, token_id: int) -> None:
+    """Makes room for a token: nothing where the embedding table has a row for it, else rows that are the mean of the
+    others, up to a multiple of 64.
+    """
+    table = language_model.get_input_embeddings().weight
+    old = table.shape[0]
+    if token_id < old:
+        return
+    language_model.resize_token_embeddings(
+        token_id + 1, pad_to_multiple_of=VOCABULARY_MULTIPLE, mean_resizing=False
+    )
+    for part in (language_model.get_input_embeddings(), language_model.get_output_embeddings()):
+        weight = part.weight.data
+        weight[old:] = weight[:old].float().mean(0).to(weight.dtype)
+
+
+def _encoder(pipeline: EmotionPipeline) -> nn.Module:
+    """Whisper's encoder of a pipeline."""
+    encoder = pipeline.extractor.acoustic
+    if not isinstance(encoder, WhisperEncoder):
+        raise CheckpointError(
+            f"{pipeline.name}: streams 'acoustic' is a {pipeline.model.config.streams['acoustic']['type']}; expected two "
+            "layers of one Whisper, which a model directory can hold"
+        )
+    return encoder.backbone.encoder
+
+
+def _without_cast(tensor: Tensor, fn) -> Tensor:
+    """What `fn` does to a tensor, but for its type; a tensor that would be rounded is moved and not converted."""
+    out = fn(tensor)
+    return out if out.dtype == tensor.dtype else tensor.to(out.device)

@@ -1,0 +1,264 @@
+"""From text and audio to what the model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AddedToken, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+
+from fas_alm.chat import audio_chat_template, check_messages, message_audios
+from fas_alm.configuration import FASAudioConfig
+from fas_alm.windows import AUDIO_TOKEN, count_windows, cut_windows
+from fas_core.audio import Audio, AudioLimits, load_audio
+from fas_core.encoders.base import check_waveforms
+from fas_core.encoders.whisper import LogMel
+from fas_core.errors import AudioError, FASError
+from fas_core.frontend import FrontEnd, FrontEndConfig
+
+
+class FASAudioProcessor(ProcessorMixin):
+    """Tokenizer, front end and log-mel in one.
+
+    Args:
+        tokenizer: the LLM's; gets the token `<|audio|>` if it has none, and pads on the left.
+        chat_template: the LLM's own one if None; parts of messages are flattened before it.
+        tokens_per_window: audio tokens of one window of up to 30 s (`FASAudioConfig.tokens_per_window`).
+        num_mel_bins, window_frames: Whisper's mel bands, and frames of 20 ms of its window.
+        padding: "clip" or "30s", as the encoder was trained on (fas_core's `StreamConfig`).
+        front_end: options of `FrontEndConfig`.
+    """
+
+    tokenizer_class = "AutoTokenizer"
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        chat_template: str | None = None,
+        tokens_per_window: int = 2,
+        num_mel_bins: int = 80,
+        window_frames: int = 1500,
+        padding: str = "clip",
+        front_end: dict | None = None,
+        **kwargs,
+    ):
+        add_audio_token(tokenizer)
+        tokenizer.chat_template = audio_chat_template(chat_template or tokenizer.chat_template)
+        super().__init__(tokenizer, chat_template=tokenizer.chat_template)
+        self.tokens_per_window = tokens_per_window
+        self.num_mel_bins, self.window_frames, self.padding = num_mel_bins, window_frames, padding
+        self.front_end = FrontEndConfig.from_dict(front_end or {}).to_dict()
+
+    @classmethod
+    def from_config(cls, config: FASAudioConfig, tokenizer: PreTrainedTokenizerBase) -> FASAudioProcessor:
+        """The processor of a model; its tokenizer is given the audio token and the template."""
+        streams = config.streams
+        return cls(
+            tokenizer,
+            tokens_per_window=config.tokens_per_window,
+            num_mel_bins=config.encoder_config.num_mel_bins,
+            window_frames=config.encoder_config.max_source_positions,
+            padding=streams.acoustic.get("padding", "clip"),
+            front_end=streams.front_end,
+        )
+
+    @property
+    def audio_token(self) -> str:
+        return AUDIO_TOKEN
+
+    @property
+    def audio_token_id(self) -> int:
+        return self.tokenizer.convert_tokens_to_ids(AUDIO_TOKEN)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return ["input_ids", "attention_mask", "audio_mels", "audio_window_lengths"]
+
+    def count_tokens(self, num_samples: int) -> int:
+        """Audio tokens of an audio of that many samples at 16 kHz."""
+        return count_windows(num_samples) * self.tokens_per_window
+
+    def prepare_audio(self, samples: np.ndarray) -> tuple[Tensor, Tensor]:
+        """One audio: front end on each window by itself, then log-mel.
+
+        Args:
+            samples: (n,) float32, mono, 16 kHz, of at least 25 ms.
+
+        Returns:
+            (M, sum of 2T_w) float32 log-mel of the windows side by side, of their real frames only, or (M, 3000 W) with
+            padding "30s"; and (W,) int64 real mel frames 2T_w of each.
+
+        Raises:
+            AudioError: samples that are no audio, or shorter than 25 ms.
+        """
+        samples = np.asarray(samples)
+        windows = cut_windows(samples) if samples.ndim == 1 else []
+        if not windows:
+            problem = f"samples of shape {samples.shape}"
+            raise AudioError("<array>", problem, f"expected (n,), at least {AudioLimits().min_seconds} s at 16 kHz")
+        heard = check_waveforms([self._front_end(window).samples for window in windows])
+        mels = [self._log_mel(window, self.padding) for window in heard]
+        return torch.cat(mels, dim=-1), torch.tensor([2 * (len(window) // 320) for window in heard])
+
+    def __call__(
+        self,
+        text: str | Sequence[str] | None = None,
+        audio=None,
+        sampling_rate: int | None = None,
+        return_tensors: str = "pt",
+        padding: bool | str = True,
+        limits: AudioLimits = AudioLimits(),
+        **kwargs,
+    ) -> BatchFeature:
+        """A batch.
+
+        Args:
+            text: one or several, with `<|audio|>` where an audio goes (`apply_chat_template` writes it there).
+            audio: one, or a flat list in the order of the placeholders: path, bytes, file, array, or `Audio`.
+            sampling_rate: Hz, of arrays.
+            limits: of size and duration of each audio.
+            kwargs: for the tokenizer.
+
+        Returns:
+            `input_ids`, `attention_mask` (B, L), padded on the left; with audio also `audio_mels`,
+            `audio_window_lengths`: a list over audios, see `prepare_audio`.
+
+        Raises:
+            FASError: placeholders and audios that differ in number.
+            AudioError: audio that cannot be used.
+        """
+        texts = [text] if isinstance(text, str) else list(text or [])
+        clips = self.load_audios(audio, sampling_rate, limits)
+        data = {}
+        if texts:
+            rendered = self._expand(texts, [len(clip.samples) for clip in clips])
+            data = dict(self.tokenizer(rendered, return_tensors=return_tensors, padding=padding, **_defaults(kwargs)))
+        if clips:
+            prepared = [self.prepare_audio(clip.samples) for clip in clips]
+            data["audio_mels"], data["audio_window_lengths"] = (list(part) for part in zip(*prepared, strict=True))
+        return AudioBatch(data)
+
+    def load_audios(self, audio, sampling_rate: int | None = None, limits: AudioLimits = AudioLimits()) -> list[Audio]:
+        """One audio or a list of them, decoded. Raises `AudioError`."""
+        sources = [] if audio is None else list(audio) if isinstance(audio, list | tuple) else [audio]
+        return [
+            source if isinstance(source, Audio) else load_audio(
+                source, sampling_rate=sampling_rate if hasattr(source, "shape") else None, limits=limits
+            )
+            for source in sources
+        ]  # fmt: skip
+
+    def _expand(self, texts: list[str], num_samples: list[int]) -> list[str]:
+        """Each placeholder repeated as often as its audio has tokens."""
+        placeholders = sum(text.count(AUDIO_TOKEN) for text in texts)
+        if placeholders != len(num_samples):
+            raise FASError(
+                f"text has {placeholders} {AUDIO_TOKEN} placeholders for {len(num_samples)} audios; expected one each"
+            )
+        counts = iter(num_samples)
+        return [
+            "".join(
+                piece if piece != AUDIO_TOKEN else AUDIO_TOKEN * self.count_tokens(next(counts))
+                for piece in _pieces(text)
+            )
+            for text in texts
+        ]
+
+    def apply_chat_template(
+        self,
+        conversation: Sequence[dict] | Sequence[Sequence[dict]],
+        chat_template: str | None = None,
+        tokenize: bool = False,
+        add_generation_prompt: bool = False,
+        return_dict: bool = True,
+        sampling_rate: int | None = None,
+        tools: list | None = None,
+        **kwargs,
+    ) -> str | list[str] | BatchFeature | Tensor:
+        """A conversation, or several, as the LLM's template writes it.
+
+        Args:
+            conversation: messages whose content is text or a list of parts: {"type": "text", "text"}, {"type": "audio",
+                "audio" | "path" | "url"}, or OpenAI's "input_audio" and "audio_url".
+            tokenize: also read the audio and tokenize, as `__call__` does.
+            add_generation_prompt: end with the header of the assistant's answer.
+            return_dict: False gives `input_ids` only.
+            sampling_rate: Hz, of audio given as arrays.
+            kwargs: variables of the template (`enable_thinking=False` is the default here), or with `tokenize` also
+                `limits`.
+
+        Raises:
+            FASError: `<|audio|>` typed as text, parts of another type, an audio part without audio.
+        """
+        is_batch = bool(conversation) and not isinstance(conversation[0], dict)
+        conversations = list(conversation) if is_batch else [conversation]
+        for messages in conversations:
+            check_messages(messages)
+        options = {key: kwargs.pop(key) for key in ("limits", "return_tensors", "padding") if key in kwargs}
+        template = self.chat_template if chat_template is None else audio_chat_template(chat_template)
+        texts = [
+            self.tokenizer.apply_chat_template(
+                messages, chat_template=template, tools=tools, tokenize=False,
+                add_generation_prompt=add_generation_prompt, **kwargs,
+            )
+            for messages in conversations
+        ]  # fmt: skip
+        if not tokenize:
+            return texts if is_batch else texts[0]
+        audios = [source for messages in conversations for source in message_audios(messages)]
+        if any(source is None for source in audios):
+            raise FASError("an audio part without audio: expected one of 'audio', 'path', 'url'")
+        inputs = self(text=texts, audio=audios, sampling_rate=sampling_rate, **options)
+        return inputs if return_dict else inputs["input_ids"]
+
+    def batch_decode(self, *args, **kwargs) -> list[str]:
+        return self.tokenizer.batch_decode(*args, **kwargs)
+
+    def decode(self, *args, **kwargs) -> str:
+        return self.tokenizer.decode(*args, **kwargs)
+
+    @cached_property
+    def _front_end(self) -> FrontEnd:
+        return FrontEnd(FrontEndConfig.from_dict(self.front_end))
+
+    @cached_property
+    def _log_mel(self) -> LogMel:
+        return LogMel(self.num_mel_bins, self.window_frames)
+
+    def to_dict(self) -> dict:
+        values = super().to_dict()
+        return {key: value for key, value in values.items() if key not in ("_front_end", "_log_mel")}
+
+
+class AudioBatch(BatchFeature):
+    """A batch whose `to` moves the lists of audios as well, and never changes their type: log-mels stay float32."""
+
+    def to(self, *args, **kwargs) -> AudioBatch:
+        audio = {key: self.data.pop(key) for key in ("audio_mels", "audio_window_lengths") if key in self.data}
+        super().to(*args, **kwargs)
+        device = next((v.device for v in self.data.values() if isinstance(v, Tensor)), None)
+        self.data.update({key: [item.to(device) for item in items] for key, items in audio.items()})
+        return self
+
+
+def add_audio_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Adds `<|audio|>` where it is missing, pads on the left; the id of the token."""
+    if AUDIO_TOKEN not in tokenizer.get_vocab():
+        tokenizer.add_tokens([AddedToken(AUDIO_TOKEN, special=True, normalized=False)], special_tokens=True)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    return tokenizer.convert_tokens_to_ids(AUDIO_TOKEN)
+
+
+def _defaults(kwargs: dict) -> dict:
+    return {"add_special_tokens": False, "padding_side": "left"} | kwargs  # the template wrote the special tokens
+
+
+def _pieces(text: str) -> list[str]:
+    """The text cut at its placeholders, with them."""
+    first, *rest = text.split(AUDIO_TOKEN)
+    return [first, *(piece for tail in rest for piece in (AUDIO_TOKEN, tail))]
