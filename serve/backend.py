@@ -1,6 +1,6 @@
 """What the gateway needs of a language model, whoever runs it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 
@@ -15,7 +15,7 @@ class Backend(Protocol):
     async def chat(self, request: dict) -> dict:
         """A chat completion in OpenAI's shape."""
 
-    def stream(self, request: dict) -> AsyncIterator[bytes]:
+    def stream(self, request: dict) -> AsyncGenerator[bytes, None]:
         """The same as server-sent events; what is wrong with the request raises before the first of them."""
 
     async def option_logprobs(self, messages: list[dict], token_ids: list[int]) -> list[float]:

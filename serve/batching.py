@@ -1,16 +1,26 @@
-"""One worker thread; what arrives while it works is answered together, next."""
+"""Work side by side: calls for one made into calls for many, and tasks that end together."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 BATCH = 16
 
 
+async def gather(work: Iterable[Coroutine]) -> list:
+    """Results in order; the first error stops the others, as does being cancelled."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 class Batcher:
-    """Makes one call for many out of many calls for one.
+    """Makes one call for many out of many calls for one: what arrives while its thread works is answered next.
 
     Args:
         answer: items to results, in the same order; called in one thread, never twice at once.

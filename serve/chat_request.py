@@ -4,11 +4,11 @@ Nothing unknown reaches the model server. Several of its own options would let a
 prompt under the audio, or have the server fetch media.
 """
 
-import asyncio
 import json
 from typing import Any
 
 from serve.audio_parts import KINDS, AudioReader, wav_part
+from serve.batching import gather
 from serve.errors import APIError, invalid
 from serve.settings import Settings
 
@@ -50,19 +50,9 @@ async def read_chat(body: Any, reader: AudioReader, settings: Settings) -> dict:
     if len(places) > settings.max_audios:
         problem = f"{len(places)} audios; this server takes {settings.max_audios} in a request (--max-audios)"
         raise invalid(f"{places[settings.max_audios][0]}: {problem}", places[settings.max_audios][0], "too_many_audios")
-    audios = await _gather([reader.read(part, where) for where, part in places])
+    audios = await gather(reader.read(part, where) for where, part in places)
     parts = iter([wav_part(audio.samples) for audio in audios])
     return request | {"messages": [_filled(message, parts) for message in messages]}
-
-
-async def _gather(work: list) -> list:
-    """Results in order; the first error stops the others."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 def _options(body: dict, settings: Settings) -> dict:
@@ -78,11 +68,13 @@ def _options(body: dict, settings: Settings) -> dict:
             raise invalid(f"{field}: expected true or false", field)
     _check_shapes(given)
     field = "max_completion_tokens" if "max_completion_tokens" in given else "max_tokens"
-    wanted = given.pop(field, settings.max_tokens)
+    wanted = given.pop(field, None)
     given.pop("max_tokens", None)
-    if wanted > settings.max_tokens:
+    if wanted and wanted > settings.max_tokens:
         raise invalid(f"{field}: {wanted}; expected at most {settings.max_tokens} (server option --max-tokens)", field)
-    return given | {"model": settings.model, "max_tokens": wanted}
+    limit = {"max_tokens": wanted} if wanted else {}  # without one, the backend gives what the context leaves
+    # An emotion should not be drawn by lot: greedy unless a temperature is asked for.
+    return {"temperature": 0.0} | given | limit | {"model": settings.model}
 
 
 def check_model(name: Any, settings: Settings) -> None:

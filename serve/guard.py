@@ -19,7 +19,7 @@ log = logging.getLogger("serve")
 
 
 class Guard:
-    """ASGI middleware; raises nothing, answers what is refused itself."""
+    """ASGI middleware; raises nothing, answers what is refused itself, and what failed."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics):
         self.app, self.settings, self.metrics = app, settings, metrics
@@ -44,6 +44,11 @@ class Guard:
                 await answer(scope, receive, counted_send)
             else:
                 await self.app(scope, self._limited(receive), counted_send)
+        except Exception as error:
+            log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            if status == 499:
+                failure = APIError(500, "the server failed at this request", code="internal_error")
+                await JSONResponse(failure.to_dict(), 500)(scope, receive, counted_send)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self.metrics.requests.labels(route, status).inc()
@@ -52,7 +57,7 @@ class Guard:
 
     def _refusal(self, path: str, headers: Headers) -> APIError | None:
         if path not in OPEN_ROUTES:
-            if self._key is None and not is_loopback(urlsplit(f"//{headers.get('host', '')}").hostname or ""):
+            if self._key is None and not is_loopback(_host_name(headers)):
                 # A page in a browser could reach us by a name of its own that resolves to this machine.
                 text = "without an API key this server answers to localhost only (Host header)"
                 return APIError(403, text, code="host_not_allowed")
@@ -85,6 +90,13 @@ class Guard:
     def _too_big(self) -> APIError:
         text = f"the request is larger than {self.settings.max_body_bytes} bytes (server option --max-body-bytes)"
         return APIError(413, text, code="body_too_big")
+
+
+def _host_name(headers: Headers) -> str:
+    try:
+        return urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_loopback(host: str) -> bool:

@@ -36,7 +36,7 @@ class Settings:
     max_audios: int = 4
     max_clips: int = 32
     max_text: int = 100_000
-    max_tokens: int = 2048
+    max_tokens: int = 1024
     max_body_bytes: int = 48 * MIB
     concurrency: int = 32
     queue: int = 128

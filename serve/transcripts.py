@@ -9,14 +9,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import StoppingCriteria, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers import AutoTokenizer, StoppingCriteria, WhisperForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 from fas_core.encoders.whisper import LAST, OFFLINE_PREFIX, WhisperBackbone
 from fas_core.errors import CheckpointError
 
 SILENT_MEL = -0.85  # what the log-mel of padding is behind speech: 8 decades under its maximum, scaled by 1/4, plus 1
-TOKENS = 224  # of one window, half of what the decoder can hold, as in Whisper's own code
 ROUNDS = 3  # copies of the same words in a row are no speech any more
 PERIOD = 40  # tokens of what may be repeated
 
@@ -39,13 +38,14 @@ class Transcriber:
 
             source = str(offline_whisper_dir(source.removeprefix(OFFLINE_PREFIX)))
         try:
-            self.tokenizer = WhisperTokenizer.from_pretrained(source)
+            self.tokenizer = AutoTokenizer.from_pretrained(source)
             model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{directory}: no Whisper with decoder and tokenizer, so no transcripts") from error
         self.model, self.backbone = model.eval().to(backbone.device), backbone
-        self.model.generation_config.max_length = None  # the limit is given in new tokens
-        silence = torch.full((backbone.log_mel.feature_size, 2 * backbone.window), SILENT_MEL)
+        self.model.generation_config.max_length = None  # the limit is given in new tokens:
+        self.tokens = model.config.max_target_positions // 2  # of one window, as in Whisper's own code
+        silence = torch.full((backbone.encoder.config.num_mel_bins, 2 * backbone.window), SILENT_MEL)
         self._silence = backbone.forward([silence], [LAST])[LAST][0]  # (window, D)
 
     @torch.no_grad()
@@ -56,9 +56,9 @@ class Transcriber:
 
     def _window(self, frames: Tensor) -> str:
         filled = torch.cat([frames.to(self._silence.device), self._silence[len(frames) :]])[None]
-        prompt = {"task": "transcribe"} if self.model.generation_config.is_multilingual else {}
+        prompt = {"task": "transcribe"} if getattr(self.model.generation_config, "is_multilingual", False) else {}
         tokens = self.model.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=filled), do_sample=False, max_new_tokens=TOKENS,
+            encoder_outputs=BaseModelOutput(last_hidden_state=filled), do_sample=False, max_new_tokens=self.tokens,
             stopping_criteria=[_GoesInCircles()], **prompt,
         )  # fmt: skip
         kept = without_circles(tokens[0].tolist())
