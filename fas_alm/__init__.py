@@ -16,7 +16,7 @@ _PUBLIC = {
     "load_language_model": "fas_alm.language_models",
     "save_adapter": "fas_alm.artifacts",
     "load_adapter": "fas_alm.artifacts",
-    "export_model": "fas_alm.artifacts",
+    "export_model": "fas_alm.export",
     "load_emotion_pipeline": "fas_alm.artifacts",
 }
 __all__ = ["FASAudioConfig", *_PUBLIC]

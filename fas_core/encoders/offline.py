@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,35 +129,49 @@ def offline_whisper_dir(name: str = "tiny.en") -> Path:
         raise FASError(f"offline Whisper {name!r} is unknown; expected one of {', '.join(OFFLINE_WEIGHTS)}")
     weights = OFFLINE_WEIGHTS[name]
     target = cache_dir() / "offline" / f"whisper-{name}-v{CONVERTER_VERSION}-{weights.digest[:12]}"
+
+    def convert(out: Path) -> None:
+        convert_whisper(
+            b"".join(read_source(file, weights.install)[1] for file in weights.model),
+            json.loads(read_source(weights.config, weights.install)[1]),
+            read_source(weights.tokenizer, weights.install)[1],
+            out,
+            multilingual=weights.multilingual,
+            source=f"model.bin of offline Whisper {name!r}",
+        )
+
+    return convert_once(target, convert)
+
+
+def convert_once(target: Path, convert: Callable[[Path], None]) -> Path:
+    """The directory `target`, which `convert` fills on the first call; whole or not at all, also among processes."""
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.parent / f"{target.name}.lock"):
         if not target.is_dir():  # another process may have converted it meanwhile
-            _convert_atomically(name, weights, target)
+            _convert_atomically(target, convert)
     return target
 
 
-def _convert_atomically(name: str, weights: OfflineWeights, target: Path) -> None:
+def _convert_atomically(target: Path, convert: Callable[[Path], None]) -> None:
     scratch = target.with_name(f"{target.name}.partial")  # one name: the lock is held, and a kill leaves one at most
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     try:
-        convert_whisper(
-            b"".join(_read_source(file, weights.install) for file in weights.model),
-            json.loads(_read_source(weights.config, weights.install)),
-            _read_source(weights.tokenizer, weights.install),
-            scratch,
-            multilingual=weights.multilingual,
-            source=f"model.bin of offline Whisper {name!r}",
-        )
+        convert(scratch)
         os.replace(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _read_source(file: SourceFile, install: str) -> bytes:
-    """The bytes of a package's file, which must be the pinned ones."""
+def read_source(file: SourceFile, install: str) -> tuple[Path, bytes]:
+    """A package's file, and its bytes, which must be the pinned ones.
+
+    Raises:
+        MissingDependencyError: the package is not installed; `install` says how to.
+        CheckpointError: another version of the file.
+    """
     spec = importlib.util.find_spec(file.module)
     path = Path(next(iter(spec.submodule_search_locations), "")) / file.path if spec else None
     if path is None or not path.is_file():
@@ -169,7 +184,7 @@ def _read_source(file: SourceFile, install: str) -> bytes:
         raise CheckpointError(
             f"{path}: sha256 {digest}; expected {file.sha256}; reinstall the pinned version: {install}"
         )
-    return data
+    return path, data
 
 
 def convert_whisper(

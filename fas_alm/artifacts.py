@@ -1,0 +1,183 @@
+"""What a training leaves behind: the adapter directory, without the LLM's own weights."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from fas_alm.card import model_card
+from fas_alm.configuration import FASAudioConfig
+from fas_alm.language_models import load_language_model
+from fas_alm.modeling import FASAudioForConditionalGeneration, grow_vocabulary
+from fas_alm.processing import FASAudioProcessor
+from fas_core.atomic import atomic_directory, write_json, write_text
+from fas_core.checkpoint import find_device, load_model
+from fas_core.encoders.extractor import FeatureExtractor
+from fas_core.errors import CheckpointError, MissingDependencyError
+from fas_core.pipeline import EmotionPipeline
+
+PROJECTOR = "projector.safetensors"
+LORA = ("adapter_config.json", "adapter_model.safetensors")  # PEFT's names
+RECORD = "training.json"
+FAS_FOLDER, WHISPER_FOLDER, LORA_FOLDER = "fas", "whisper", "lora"
+
+
+def save_adapter(
+    model: FASAudioForConditionalGeneration,
+    processor: FASAudioProcessor,
+    directory: str | Path,
+    record: dict | None = None,
+    *,
+    state_dict: dict[str, Tensor] | None = None,
+) -> Path:
+    """Write what was trained: projector, FAS, and LoRA where `model.language_model` is a PEFT model.
+
+    PEFT's files have the keys of the bare LLM, so that PEFT alone or vLLM can load them. The directory appears whole, in
+    the place of an older one.
+
+    Args:
+        record: JSON-ready, becomes `training.json`; the card tells of it (`fas_alm.card.model_card`).
+        state_dict: the model's weights, gathered, where processes hold parts of them (FSDP, ZeRO-3).
+    """
+    state = state_dict or model.state_dict()
+    with atomic_directory(directory) as folder:
+        model.config.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        model.generation_config.save_pretrained(folder)
+        _save_tensors(_below(state, "multi_modal_projector"), folder / PROJECTOR)
+        model.fas.save_pretrained(folder / FAS_FOLDER, state_dict=_below(state, "fas"))
+        if hasattr(model.language_model, "peft_config"):
+            save_lora(model.language_model, folder, model.config, _below(state, "language_model"))
+        write_json(folder / RECORD, record or {})
+        write_text(folder / "README.md", model_card(model.config, record))
+    return Path(directory)
+
+
+def save_lora(llm: nn.Module, folder: Path, config: FASAudioConfig, state: dict[str, Tensor] | None = None) -> None:
+    """PEFT's two files of the active adapter. The embedding table is left out: none of it is trained."""
+    from peft import get_peft_model_state_dict
+
+    name = llm.active_adapter
+    tensors = get_peft_model_state_dict(llm, state_dict=state, adapter_name=name, save_embedding_layers=False)
+    settings = copy.deepcopy(llm.peft_config[name])
+    settings.base_model_name_or_path, settings.revision = config.base_language_model, config.base_revision
+    settings.inference_mode = True
+    folder.mkdir(exist_ok=True)
+    settings.save_pretrained(folder)
+    _save_tensors(tensors, folder / LORA[1])
+
+
+def load_adapter(
+    directory: str | Path,
+    language_model: str | Path | None = None,
+    *,
+    dtype: torch.dtype | str = "auto",
+    is_trainable: bool = False,
+) -> tuple[FASAudioForConditionalGeneration, FASAudioProcessor]:
+    """The model of an adapter directory, on the CPU; LoRA stays apart (`model.language_model` is then a PEFT model).
+
+    Args:
+        directory: as `save_adapter` writes it.
+        language_model: where the LLM is, if not where it was in training (hub id, directory, "offline:smollm2").
+        dtype: of the LLM.
+        is_trainable: leave LoRA and projector trainable.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the LLM is another one.
+        IdentityMismatchError: Whisper's weights differ from those that FAS was trained with.
+        MissingDependencyError: LoRA without the package peft.
+    """
+    directory = Path(directory)
+    config = _config(directory)
+    name = language_model or config.base_language_model
+    if not name:
+        raise CheckpointError(f"{directory}: does not say which language model it is for; give `language_model`")
+    llm, _ = load_language_model(name, None if language_model else config.base_revision, dtype)
+    grow_vocabulary(llm, config.audio_token_id)
+    _check_same(config, llm, str(name))
+    pipeline = EmotionPipeline.from_pretrained(directory / FAS_FOLDER, device="cpu")
+    config.fas_config = pipeline.model.config
+    model = FASAudioForConditionalGeneration.assemble(config, pipeline, llm)
+    _load_tensors(model.multi_modal_projector, directory / PROJECTOR)
+    if (directory / LORA[0]).is_file():
+        model.language_model = _with_lora(llm, directory, is_trainable)
+    model.multi_modal_projector.requires_grad_(is_trainable)
+    return model.eval(), FASAudioProcessor.from_pretrained(directory)
+
+
+def load_emotion_pipeline(directory: str | Path, *, device: str | torch.device | None = None) -> EmotionPipeline:
+    """The FAS classifier inside a model directory, or of an adapter directory.
+
+    Raises:
+        CheckpointError: there is none.
+        IdentityMismatchError: `whisper/` is not the encoder that it was trained with.
+    """
+    directory, device = Path(directory), find_device(device)
+    model = load_model(directory / FAS_FOLDER)
+    streams, whisper = copy.deepcopy(model.config.streams), directory / WHISPER_FOLDER
+    if whisper.is_dir():  # self-contained; an adapter names its encoder
+        for stream in ("acoustic", "semantic"):
+            streams[stream] |= {"model": str(whisper), "revision": None}
+    pipeline = EmotionPipeline(model.to(device), FeatureExtractor.from_config(streams, device=device), directory.name)
+    pipeline.training = read_record(directory / FAS_FOLDER)
+    return pipeline
+
+
+def read_record(directory: Path) -> dict:
+    """What `training.json` says, nothing where there is none."""
+    path = directory / RECORD
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _config(directory: Path) -> FASAudioConfig:
+    missing = [name for name in ("config.json", PROJECTOR, FAS_FOLDER) if not (directory / name).exists()]
+    if missing:
+        raise CheckpointError(f"{directory}: not an adapter directory, {missing[0]} is missing (train/alm_adapter.py)")
+    return FASAudioConfig.from_pretrained(directory)
+
+
+def _check_same(config: FASAudioConfig, llm: PreTrainedModel, name: str) -> None:
+    """An adapter fits one LLM only."""
+    for field in ("model_type", "hidden_size", "num_hidden_layers", "vocab_size"):
+        here, there = getattr(llm.config, field, None), getattr(config.text_config, field, None)
+        if here != there:
+            raise CheckpointError(
+                f"language model {name}: {field} is {here}, the adapter was trained on {config.base_language_model} "
+                f"with {there}; give the same one as `language_model`"
+            )
+
+
+def _with_lora(llm: PreTrainedModel, directory: Path, is_trainable: bool) -> nn.Module:
+    try:
+        from peft import PeftModel
+    except ImportError:
+        raise MissingDependencyError(f"{directory}: its LoRA needs the package peft: pip install peft") from None
+    if not (directory / LORA[1]).is_file():  # PEFT would look for a pickle
+        raise CheckpointError(f"{directory}: {LORA[0]} without {LORA[1]}")
+    try:
+        return PeftModel.from_pretrained(llm, str(directory), is_trainable=is_trainable)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{directory / LORA[1]}: {str(error).splitlines()[0]}") from error
+
+
+def _below(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{part}."): value for key, value in state.items() if key.startswith(f"{part}.")}
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path, {"format": "pt"})
+    path.chmod(0o644)  # safetensors writes 0600
+
+
+def _load_tensors(module: nn.Module, path: Path) -> None:
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: {str(error).splitlines()[0]}; expected the tensors of save_adapter") from None
