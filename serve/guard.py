@@ -71,7 +71,7 @@ class Guard:
 
     def _knows_key(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._key)
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key)
 
     def _limited(self, receive: Receive) -> Receive:
         """Counts what comes, whatever the header said."""

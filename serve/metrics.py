@@ -14,7 +14,11 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         self.requests = Counter("fas_requests", "answered requests", ["route", "status"], registry=registry)
         self.seconds = Histogram(
-            "fas_request_seconds", "from the request to the end of its answer", ["route"], SECONDS, registry=registry
+            "fas_request_seconds",
+            "from the request to the end of its answer",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
         )
         self.refused = Counter("fas_refused", "requests answered by an error", ["code"], registry=registry)
         self.audio = Counter("fas_audio_seconds", "audio of /v1/emotion", registry=registry)

@@ -86,13 +86,17 @@ async def _read(response: httpx.Response, where: str, max_bytes: int) -> bytes:
 
 
 async def _public_address(host: str, port: int, where: str) -> str:
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [entry[4][0] for entry in found]
+    addresses = await resolve(host, port)
     if not addresses or not all(map(is_public, addresses)):
         problem = f"{where}: audio_url: its host has a loopback, private or link-local address"
         raise invalid(problem, where, "media_not_allowed")
     return addresses[0]
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """Every address of a host."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [entry[4][0] for entry in found]
 
 
 def is_public(address: str) -> bool:

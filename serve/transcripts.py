@@ -39,6 +39,8 @@ class Transcriber:
             source = str(offline_whisper_dir(source.removeprefix(OFFLINE_PREFIX)))
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source)
+            if len(self.tokenizer) <= len(self.tokenizer.all_special_tokens):  # made up where there are no files of one
+                raise OSError("no tokenizer")
             model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{directory}: no Whisper with decoder and tokenizer, so no transcripts") from error
