@@ -1,5 +1,7 @@
 """Client and `serve.chat` against a gateway with stand-ins."""
 
+import types
+
 import numpy as np
 import pytest
 from serving import FakeBackend, audios, fake_app, running, wav
@@ -76,7 +78,7 @@ def test_errors_carry_status_code_and_param(url, file):
 
 def test_full_server_is_asked_again(monkeypatch):
     waits = []
-    monkeypatch.setattr("serve.client.time.sleep", waits.append)
+    monkeypatch.setattr("serve.client.time", types.SimpleNamespace(sleep=waits.append))
     with running(fake_app(Settings(concurrency=1, queue=-1))) as http:
         with pytest.raises(ServerError) as full:
             Client(str(http.base_url), retries=2).chat("How?")
