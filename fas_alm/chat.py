@@ -38,28 +38,32 @@ FLATTEN = (
 {%- endfor -%}
 {%- set messages = flat.messages -%}
 {%- if enable_thinking is not defined -%}{%- set enable_thinking = false -%}{%- endif -%}
-{#- fas_alm: the template of the LLM -#}
 """
 ).replace("TYPED", TYPED)
+MARK = "{#- fas_alm: the template of the LLM -#}\n"
 CHATML = (
     "{%- for message in messages -%}{{- '<|im_start|>' ~ message.role ~ '\\n' ~ message.content ~ '<|im_end|>\\n' -}}"
     "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
 )
 
 
-def audio_chat_template(template: str | None) -> str:
-    """The LLM's chat template behind one that flattens audio parts; the same where that was done already.
+def audio_chat_template(template: str | dict | None) -> str:
+    """The LLM's chat template (its default, of several) behind the one that flattens audio parts; any number of times.
 
     Raises:
         FASError: an LLM without a chat template: it was not trained to chat.
     """
+    if isinstance(template, dict):
+        template = template.get("default")
     if not template:
         raise FASError("tokenizer.chat_template: missing; expected an instruct model, whose template says how it chats")
-    return template if template.startswith(FLATTEN) else FLATTEN + template
+    return FLATTEN + MARK + template.rpartition(MARK)[2]
 
 
 def check_messages(messages: Sequence[dict]) -> None:
     """Raises `FASError` for messages that are not role and content, and for an audio token typed as text."""
+    if not messages:
+        raise FASError("messages: there are none; expected at least one")
     for number, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("content"), str | list | tuple):
             raise FASError(f"message {number}: expected a dict with role and content (text, or a list of parts)")

@@ -9,6 +9,7 @@ from fas_core.errors import CheckpointError
 
 AUDIO_TOKENS = ("fused", "distilled")
 FRAMES_PER_SECOND = 50
+PARTS = ("text_config", "fas_config", "encoder_config")
 
 
 class FASAudioConfig(PreTrainedConfig):
@@ -52,7 +53,7 @@ class FASAudioConfig(PreTrainedConfig):
         self.audio_tokens, self.audio_token_id = audio_tokens, audio_token_id
         self.option_temperature = option_temperature
         self.base_language_model, self.base_revision = base_language_model, base_revision
-        if fas_config is not None:  # transformers builds an empty one to compare with
+        if any(part is not None for part in (text_config, fas_config, encoder_config)):  # transformers makes empty ones
             self._check()
         kwargs.setdefault("tie_word_embeddings", getattr(self.text_config, "tie_word_embeddings", False))
         super().__init__(**kwargs)
@@ -88,9 +89,16 @@ class FASAudioConfig(PreTrainedConfig):
     def vocab_size(self) -> int:
         return self.text_config.vocab_size
 
+    def to_diff_dict(self) -> dict:
+        """What is written to a file: without the paths of this machine that the parts were loaded from."""
+        values = super().to_diff_dict()
+        for part in PARTS:
+            (values.get(part) or {}).pop("_name_or_path", None)
+        return values
+
     def _check(self) -> None:
-        for name in ("text_config", "encoder_config"):
-            _expect(name, getattr(self, name) is not None, "missing", "the configuration of the LLM and of Whisper")
+        for name in PARTS:
+            _expect(name, getattr(self, name) is not None, "missing", "the configurations of LLM, FAS and Whisper")
         _expect("audio_tokens", self.audio_tokens in AUDIO_TOKENS, self.audio_tokens, f"one of {AUDIO_TOKENS}")
         token = self.audio_token_id
         is_inside = isinstance(token, int) and 0 <= token < self.text_config.vocab_size

@@ -190,11 +190,12 @@ class FASAudioForConditionalGeneration(PreTrainedModel, GenerationMixin):
             if not mels:
                 return None
             features = self.audio_tower(mels, lengths)
-        features = {name: value.to(self.device) for name, value in features.items()}
         return self.embed_windows(features).flatten(0, 1)
 
     def embed_windows(self, features: dict[str, Tensor]) -> Tensor:
         """FAS's inputs of N windows -> (N, tokens_per_window, H) float32; zeros where a short window has no token."""
+        device = self.multi_modal_projector.linear_1.weight.device
+        features = {k: x.to(device, torch.float32 if x.is_floating_point() else x.dtype) for k, x in features.items()}
         tokens, mask = audio_tokens(self.fas, features, self.config.audio_tokens)
         with torch.autocast(tokens.device.type, enabled=False):
             return self.multi_modal_projector(tokens) * mask[..., None]
@@ -223,6 +224,8 @@ class FASAudioForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     def _apply(self, fn, recurse: bool = True):
         """`.to(bfloat16)`, `.half()` and whatever else casts (DeepSpeed does) reach the LLM only."""
+        if not recurse:
+            return self
         self.language_model._apply(fn)
         for name in FLOAT32_PARTS:
             getattr(self, name)._apply(lambda tensor: _without_cast(tensor, fn))
