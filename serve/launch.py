@@ -20,6 +20,7 @@ from serve.emotion import EmotionService
 from serve.guard import is_loopback
 from serve.listening import Listener, find_transcriber
 from serve.settings import Settings
+from serve.transcripts import Transcriber
 from serve.vllm_process import VLLMError, VLLMProcess
 
 GRACE = 30  # seconds for requests at work when the server is told to stop
@@ -56,13 +57,6 @@ class Launch:
     vllm_arguments: tuple[str, ...] = ()
     eager: bool = False
     vllm_log: Path | None = None
-
-    @property
-    def fas_directory(self) -> Path:
-        if self.directory is None:
-            return SHIPPED
-        inner = self.directory / "fas"
-        return inner if inner.is_dir() else self.directory
 
     @property
     def url(self) -> str:
@@ -119,9 +113,7 @@ async def serve(launch: Launch, say: Callable[[str], None] = print) -> None:
 
 def build_app(launch: Launch, backend: Backend | None):
     """Gateway, FAS and the questions to the language model, for a backend that runs."""
-    pipeline = EmotionPipeline.from_pretrained(launch.fas_directory, device=launch.device)
-    whisper = launch.directory / "whisper" if launch.directory else None
-    transcriber = find_transcriber(pipeline, whisper if whisper and whisper.is_dir() else None)
+    pipeline, transcriber = load_fas(launch.directory, launch.device)
     listen = Batcher(Listener(pipeline, transcriber))
     language = None
     if backend is not None:
@@ -130,6 +122,17 @@ def build_app(launch: Launch, backend: Backend | None):
         language = LanguageModel.from_directory(backend, launch.directory)
     emotion = EmotionService(listen, language, transcribes=transcriber is not None)
     return create_app(launch.settings, emotion, backend, closing=(listen,))
+
+
+def load_fas(directory: Path | None, device: str | None = None) -> tuple[EmotionPipeline, Transcriber | None]:
+    """FAS and a decoder for the words, of a model directory, of a FAS checkpoint, or (None) as shipped."""
+    if directory is not None and (directory / "fas").is_dir():
+        from fas_alm.artifacts import WHISPER_FOLDER, load_emotion_pipeline
+
+        pipeline, whisper = load_emotion_pipeline(directory, device=device), directory / WHISPER_FOLDER
+        return pipeline, find_transcriber(pipeline, whisper if whisper.is_dir() else None)
+    pipeline = EmotionPipeline.from_pretrained(directory or SHIPPED, device=device)
+    return pipeline, find_transcriber(pipeline)
 
 
 async def start_backend(launch: Launch, say: Callable[[str], None]) -> Backend:

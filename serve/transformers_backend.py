@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList, TextStreamer
 
+from fas_alm.artifacts import LORA_FOLDER
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_core.checkpoint import find_device
@@ -28,7 +29,7 @@ class TransformersBackend:
     """Chat with `generate`.
 
     Args:
-        model, processor: as `load_artifacts` or `from_pretrained` give them.
+        model, processor: as `from_pretrained` gives them.
         max_tokens: of an answer where the request says nothing.
     """
 
@@ -41,8 +42,13 @@ class TransformersBackend:
     @classmethod
     def load(cls, directory: Path, device: str | None = None, max_tokens: int = 1024) -> "TransformersBackend":
         """From a model directory; a GPU where there is one, unless told otherwise."""
-        model = FASAudioForConditionalGeneration.from_pretrained(directory).to(find_device(device))
-        return cls(model, FASAudioProcessor.from_pretrained(directory), max_tokens)
+        model = FASAudioForConditionalGeneration.from_pretrained(directory)
+        if (directory / LORA_FOLDER).is_dir():
+            from peft import PeftModel
+
+            llm = PeftModel.from_pretrained(model.language_model, str(directory / LORA_FOLDER))
+            model.language_model = llm.merge_and_unload()
+        return cls(model.to(find_device(device)), FASAudioProcessor.from_pretrained(directory), max_tokens)
 
     async def chat(self, request: dict) -> dict:
         stop = threading.Event()

@@ -26,6 +26,7 @@ STOP_TIMEOUT = 15.0
 RESTARTS = 3
 NO_HOST = "no.host.invalid"  # with no host listed vLLM would fetch from all of them
 LAST_LINES = 15
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM makes room for
 log = logging.getLogger("serve")
 
 
@@ -153,12 +154,18 @@ async def _is_healthy(client: httpx.AsyncClient) -> bool:
 
 def vllm_arguments(directory: Path, settings: Settings, socket: Path, eager: bool) -> list[str]:
     """Options of vLLM's server: one model, one socket, no media from outside, as many audios as the gateway takes."""
+    lora = directory / "lora"  # of fas_alm.export --no-merge: the public name is that of the adapter
+    name = f"{settings.model}-base" if lora.is_dir() else settings.model
     arguments = [
-        "--model", str(directory), "--served-model-name", settings.model, "--uds", str(socket),
+        "--model", str(directory), "--served-model-name", name, "--uds", str(socket),
         "--limit-mm-per-prompt", json.dumps({"audio": settings.max_audios}),
         "--allowed-media-domains", NO_HOST, "--disable-uvicorn-access-log", "--disable-fastapi-docs",
         "--override-generation-config", json.dumps({"max_new_tokens": settings.max_tokens}),
     ]  # fmt: skip
+    if lora.is_dir():
+        rank = json.loads((lora / "adapter_config.json").read_text())["r"]
+        rank = min(size for size in LORA_RANKS if size >= rank)
+        arguments += ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{settings.model}={lora}"]
     if eager:
         arguments.append("--enforce-eager")
     if not torch.cuda.is_available():

@@ -5,8 +5,13 @@ import base64
 import contextlib
 import io
 import json
+import os
+import queue
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -171,3 +176,30 @@ def wait_until(condition, seconds: float = 5.0) -> None:
 
 def events_of(text: str) -> list[str]:
     return [line.removeprefix("data: ") for line in text.splitlines() if line]
+
+
+@contextlib.contextmanager
+def started_server(arguments: list[str], environment: dict[str, str] | None = None, seconds: float = 60.0):
+    """`python -m serve ARGUMENTS` as a process; gives a client of it, and the process."""
+    command = [sys.executable, "-m", "serve", *arguments, "--port", "0"]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=os.environ | (environment or {}), cwd=Path(__file__).parents[1]
+    )
+    lines, found = [], queue.Queue()
+
+    def read() -> None:
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("ready: "):
+                found.put(line.split()[1])
+        found.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        url = found.get(timeout=seconds)
+        assert url, "".join(lines)
+        with httpx.Client(base_url=url, timeout=60) as client:
+            yield client, process
+    finally:
+        process.terminate()
+        process.wait(60)
