@@ -40,7 +40,7 @@ class Tally:
 
     def report(self, clients: int, elapsed: float) -> dict:
         sent = self.answered + self.refused + sum(self.lost.values())
-        p50, p95, p99 = np.percentile(self.seconds, [50, 95, 99]) if self.seconds else [float("nan")] * 3
+        p50, p95, p99 = np.percentile(self.seconds, [50, 95, 99]).tolist() if self.seconds else [None] * 3
         return {
             "clients": clients, "seconds": elapsed, "requests": sent, "requests_per_second": sent / elapsed,
             "answered": self.answered, "bad_files_refused": self.refused, "full_and_asked_again": self.full,

@@ -32,6 +32,9 @@ NUMBERS = {  # field -> (smallest, largest)
 INTEGERS = ("top_k", "n", "top_logprobs", "max_tokens", "max_completion_tokens", "seed")
 PASSED = ("stop", "stream_options", "response_format", "structured_outputs", "logit_bias", "logprobs", "stream")
 IGNORED = ("user", "metadata", "store", "safety_identifier", "service_tier")  # OpenAI's clients may send them
+FORMATS = ("text", "json_object", "json_schema")
+SCHEMA_SIZES = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
+SCHEMA_LARGEST, SCHEMA_DEPTH = 1000, 32
 STRUCTURED = ("choice", "json", "json_object", "regex")
 FIELDS = ("messages", "model", *NUMBERS, *PASSED)
 
@@ -100,13 +103,31 @@ def _check_shapes(given: dict) -> None:
     for field in ("stream_options", "response_format", "structured_outputs", "logit_bias"):
         if not isinstance(given.get(field, {}), dict):
             raise invalid(f"{field}: expected an object", field)
+    if given.get("response_format", {"type": "text"}).get("type") not in FORMATS:
+        raise invalid(f"response_format.type: expected one of {', '.join(FORMATS)}", "response_format")
+    for field in ("response_format", "structured_outputs"):
+        _check_schema(given.get(field), field)
     if unknown := sorted(set(given.get("structured_outputs", {})) - {*STRUCTURED}):
         text = f"structured_outputs.{unknown[0]}: expected one of {', '.join(STRUCTURED)}"
         raise invalid(text, "structured_outputs", "unsupported_field")
+    if isinstance(given.get("structured_outputs", {}).get("json"), str):
+        raise invalid("structured_outputs.json: expected the schema as an object, not as text", "structured_outputs")
     if set(given.get("stream_options", {})) - {"include_usage"}:
         raise invalid("stream_options: expected {'include_usage': true}", "stream_options")
     if "stream_options" in given and not given.get("stream"):
         raise invalid("stream_options: expected only with stream: true", "stream_options")
+
+
+def _check_schema(node: Any, field: str, depth: int = 0) -> None:
+    """A schema of a few bytes can ask for a grammar that takes minutes to build."""
+    if depth > SCHEMA_DEPTH:
+        raise invalid(f"{field}: nested deeper than {SCHEMA_DEPTH}", field)
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in SCHEMA_SIZES and isinstance(value, int | float) and value > SCHEMA_LARGEST:
+                raise invalid(f"{field}: {key} is {value}; expected at most {SCHEMA_LARGEST}", field)
+    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _check_schema(each, field, depth + 1)
 
 
 def _messages(messages: Any) -> tuple[list[dict], list[tuple[str, dict]]]:

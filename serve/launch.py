@@ -23,6 +23,7 @@ from serve.settings import Settings
 from serve.transcripts import Transcriber
 from serve.vllm_process import VLLMError, VLLMProcess
 
+KEEP_ALIVE = 75  # seconds; longer than clients keep a connection, or some would ask just as it is closed
 GRACE = 30  # seconds for requests at work when the server is told to stop
 MESSAGE_EVERY = 10.0  # seconds
 KEY_VARIABLE = "FAS_API_KEY"
@@ -98,7 +99,7 @@ async def serve(launch: Launch, say: Callable[[str], None] = print) -> None:
         server = uvicorn.Server(
             uvicorn.Config(
                 app, host=launch.host, port=launch.port, log_config=None, access_log=False, server_header=False,
-                timeout_graceful_shutdown=GRACE,
+                timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEEP_ALIVE,
             )
         )  # fmt: skip
         announcement = asyncio.create_task(_announce(server, launch, backend, say))

@@ -161,6 +161,9 @@ def vllm_arguments(directory: Path, settings: Settings, socket: Path, eager: boo
         "--limit-mm-per-prompt", json.dumps({"audio": settings.max_audios}),
         "--allowed-media-domains", NO_HOST, "--disable-uvicorn-access-log", "--disable-fastapi-docs",
         "--override-generation-config", json.dumps({"max_new_tokens": settings.max_tokens}),
+        # Its cache of processed audio counts what was refused late (a bad schema) as sent to the engine, and then the
+        # next request with the same audio fails (vLLM 0.32).
+        "--mm-processor-cache-gb", "0",
     ]  # fmt: skip
     if lora.is_dir():
         rank = json.loads((lora / "adapter_config.json").read_text())["r"]

@@ -150,7 +150,9 @@ def fake_app(settings: Settings | None = None, backend: FakeBackend | None = Non
 @contextlib.contextmanager
 def running(app, key: str | None = None):
     """A client of the app, served on a port of its own; its `base_url` tells where."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=5))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=5, timeout_keep_alive=75)
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -115,6 +115,10 @@ def message(content, role="user"):
     return {"messages": [{"role": role, "content": content}]}
 
 
+def nested(depth: int):
+    return {"items": nested(depth - 1)} if depth else {}
+
+
 TEXT = {"type": "text", "text": "x"}
 REQUEST_ABUSE = {
     "placeholder": (question(wav(), text="What is <|audio|> ?"), "messages[0].content[1]", "placeholder_in_text"),
@@ -147,13 +151,25 @@ REQUEST_ABUSE = {
     "private url": (message([url_part("http://10.0.0.1/a.wav")]), "messages[0].content[0]", "media_not_allowed"),
     "data url, text": (message([url_part("data:audio/wav,xyz")]), "messages[0].content[0]", None),
     "long prompt": (message("x" * 1_000_000), "messages", "context_length_exceeded"),
-    "long schema": (question(wav(), response_format={"x": "y" * 30_000}), "messages", "context_length_exceeded"),
+    "long schema": (
+        question(wav(), response_format={"type": "text", "x": "y" * 30_000}),
+        "messages",
+        "context_length_exceeded",
+    ),
     "temperature": (question(wav(), temperature="hot"), "temperature", "invalid_value"),
     "temperature nan": (question(wav(), temperature=True), "temperature", "invalid_value"),
     "tokens": (question(wav(), max_tokens=10**6), "max_tokens", "invalid_value"),
     "n": (question(wav(), n=1000), "n", "invalid_value"),
     "stop": (question(wav(), stop=[""]), "stop", "invalid_value"),
     "grammar": (question(wav(), structured_outputs={"grammar": "x"}), "structured_outputs", "unsupported_field"),
+    "huge grammar": (
+        question(wav(), response_format={"type": "json_schema", "json_schema": {"schema": {"minItems": 10**8}}}),
+        "response_format",
+        "invalid_value",
+    ),
+    "schema as text": (question(wav(), structured_outputs={"json": "{}"}), "structured_outputs", "invalid_value"),
+    "deep schema": (question(wav(), structured_outputs={"json": nested(60)}), "structured_outputs", "invalid_value"),
+    "format": (question(wav(), response_format={"type": "structural_tag"}), "response_format", "invalid_value"),
     "stream": (question(wav(), stream="yes"), "stream", "invalid_value"),
 }
 
