@@ -44,7 +44,7 @@ MODEL_USAGE = """import fas_alm  # registers the classes
 from transformers import AutoModelForMultimodalLM, AutoProcessor
 model, processor = AutoModelForMultimodalLM.from_pretrained("DIR"), AutoProcessor.from_pretrained("DIR")"""
 ADAPTER = "An adapter: projector and FAS, and LoRA where `adapter_config.json` is present."
-MODEL = "A whole model, for transformers and vLLM; `fas/` and `whisper/` hold the classifier and the encoder by themselves."
+MODEL = "A whole model, for transformers and vLLM; `fas/` and `whisper/` hold classifier and encoder by themselves."
 
 
 def model_card(config: FASAudioConfig, record: dict | None = None, is_adapter: bool = True) -> str:

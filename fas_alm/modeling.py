@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, Cache, GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from fas_alm.configuration import FASAudioConfig
@@ -132,6 +132,9 @@ class FASAudioForConditionalGeneration(PreTrainedModel, GenerationMixin):
         audio_features: dict[str, Tensor] | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        logits_to_keep: int | Tensor = 0,
         **kwargs,
     ) -> CausalLMOutputWithPast:
         """Logits, and the loss on labels.
@@ -144,14 +147,18 @@ class FASAudioForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 `semantic`, `acoustic_mask`, `semantic_mask`, `acoustic_deviation`, `semantic_deviation`.
             inputs_embeds: (B, L, H) instead of all of the above.
             labels: (B, L); loss where they are not -100.
-            kwargs: for the LLM.
+            position_ids, past_key_values, logits_to_keep, kwargs: for the LLM. (Named, because `generate` gives positions
+                that do not count the padding, and asks for the last logits only, where a signature has the name.)
 
         Raises:
             FASError: audio tokens and embeddings that differ in number; the message gives both.
         """
         if inputs_embeds is None:
             inputs_embeds = self.embed(input_ids, audio_mels, audio_window_lengths, audio_features)
-        return self.language_model(inputs_embeds=inputs_embeds, attention_mask=attention_mask, labels=labels, **kwargs)
+        return self.language_model(
+            inputs_embeds=inputs_embeds, attention_mask=attention_mask, labels=labels, position_ids=position_ids,
+            past_key_values=past_key_values, logits_to_keep=logits_to_keep, **kwargs,
+        )  # fmt: skip
 
     def embed(
         self,
@@ -267,9 +274,7 @@ def grow_vocabulary(language_model: PreTrainedModel, token_id: int) -> None:
     old = table.shape[0]
     if token_id < old:
         return
-    language_model.resize_token_embeddings(
-        token_id + 1, pad_to_multiple_of=VOCABULARY_MULTIPLE, mean_resizing=False
-    )
+    language_model.resize_token_embeddings(token_id + 1, pad_to_multiple_of=VOCABULARY_MULTIPLE, mean_resizing=False)
     for part in (language_model.get_input_embeddings(), language_model.get_output_embeddings()):
         weight = part.weight.data
         weight[old:] = weight[:old].float().mean(0).to(weight.dtype)

@@ -33,7 +33,7 @@ CHOICE = {
     ),
 }
 TRANSCRIPT = {
-    "en": "Someone says: \"{transcript}\"\nWhich emotion do the words express?\n{options}\nAnswer with one letter.",
+    "en": 'Someone says: "{transcript}"\nWhich emotion do the words express?\n{options}\nAnswer with one letter.',
     "zh": "有人说：“{transcript}”\n这些话表达了什么情绪？\n{options}\n只回答一个字母。",
 }
 

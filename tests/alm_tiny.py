@@ -62,7 +62,9 @@ def tiny_tokenizer(kind: str = "qwen2") -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def tiny_language_model(kind: str = "qwen2", rows: int | None = None, tie: bool = True, seed: int = 0) -> PreTrainedModel:
+def tiny_language_model(
+    kind: str = "qwen2", rows: int | None = None, tie: bool = True, seed: int = 0
+) -> PreTrainedModel:
     """Two layers of width 32; `rows` of the embedding table, by default just those of the tokenizer."""
     config_class, model_class = KINDS[kind]
     tokenizer = tiny_tokenizer(kind)

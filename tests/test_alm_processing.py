@@ -65,7 +65,9 @@ class TestTemplate:
     def test_the_tokenizers_own_template_does_the_same(self, processor):
         """vLLM asks the tokenizer."""
         messages = [user(clip(), "?")]
-        assert processor.tokenizer.apply_chat_template(messages, tokenize=False) == processor.apply_chat_template(messages)
+        assert processor.tokenizer.apply_chat_template(messages, tokenize=False) == processor.apply_chat_template(
+            messages
+        )
 
     def test_qwen3_does_not_think_unless_asked_to(self):
         processor = tiny_model("qwen3")[1]
@@ -94,7 +96,8 @@ class TestTemplate:
             processor.tokenizer.apply_chat_template(messages, tokenize=False)
 
     @pytest.mark.parametrize(
-        "messages", [[], [{"role": "user"}], [{"role": "user", "content": [{"type": "image"}]}], [user() | {"content": 3}]]
+        "messages",
+        [[], [{"role": "user"}], [{"role": "user", "content": [{"type": "image"}]}], [user() | {"content": 3}]],
     )
     def test_messages_of_another_form_are_refused(self, processor, messages):
         with pytest.raises(FASError, match="message"):
@@ -157,7 +160,9 @@ class TestAudio:
 
 class TestBatch:
     def test_rows_pad_on_the_left_and_audios_are_one_flat_list(self, processor):
-        batch = tokenized(processor, [user(clip(1.0), "short")], [user(clip(31), clip(2), "a longer text")], [user("none")])
+        batch = tokenized(
+            processor, [user(clip(1.0), "short")], [user(clip(31), clip(2), "a longer text")], [user("none")]
+        )
         assert audio_tokens(processor, batch) == [2, 6, 0]
         assert len(batch["audio_mels"]) == len(batch["audio_window_lengths"]) == 3
         assert batch["attention_mask"][:, -1].tolist() == [1, 1, 1] and batch["attention_mask"][2, 0] == 0
@@ -182,5 +187,7 @@ def test_a_saved_processor_is_the_same(processor, tmp_path):
     assert isinstance(loaded, FASAudioProcessor)
     conversation = [user(clip(1.0), "Why?")]
     here, there = (tokenized(p, conversation) for p in (processor, loaded))
-    assert torch.equal(here["input_ids"], there["input_ids"]) and torch.equal(here["audio_mels"][0], there["audio_mels"][0])
+    assert torch.equal(here["input_ids"], there["input_ids"]) and torch.equal(
+        here["audio_mels"][0], there["audio_mels"][0]
+    )
     assert loaded.tokenizer.padding_side == "left" and loaded.front_end == processor.front_end

@@ -89,8 +89,8 @@ class WhisperBackbone:
     """
 
     def __init__(self, model: str, revision: str | None = None, device: str | torch.device | None = None):
-        encoder = _load_encoder(model, revision)
-        self._wrap(encoder.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), _public_name(model), revision)
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._wrap(_load_encoder(model, revision).to(device), _public_name(model), revision)
 
     @classmethod
     def from_module(cls, encoder: nn.Module, name: str = "whisper", revision: str | None = None) -> WhisperBackbone:
