@@ -80,8 +80,8 @@ async def timed_request(client: httpx.AsyncClient, url: str, body: dict) -> Timi
                 continue
             event = json.loads(line.removeprefix("data: "))
             usage = event.get("usage") or usage
-            is_token = event["choices"] and event["choices"][0].get("token_ids", True)
-            if first is None and is_token and "role" not in event["choices"][0]["delta"]:
+            is_token = event["choices"] and "role" not in event["choices"][0]["delta"]  # the first event has no text
+            if first is None and is_token:
                 first = time.perf_counter() - start
     total = time.perf_counter() - start
     return Timing(first or total, total, usage["prompt_tokens"], usage["completion_tokens"])

@@ -34,7 +34,7 @@ class Server:
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
     def wait_until_healthy(self, log: Path) -> None:
-        """Raises `RuntimeError` with the end of the log when the server ends or takes too long."""
+        """Raises `RuntimeError` with the errors of the log when the server ends or takes too long."""
         began = time.perf_counter()
         self._watcher.start()
         while time.perf_counter() - began < START_SECONDS and self.process.poll() is None:
@@ -44,7 +44,12 @@ class Server:
                     return
             except httpx.TransportError:
                 time.sleep(0.2)
-        raise RuntimeError(f"vLLM did not start; the end of its log:\n{log.read_text()[-3000:]}")
+        errors = [line for line in log.read_text().splitlines() if "Error" in line]  # the cause comes first
+        raise RuntimeError("vLLM did not start; from its log:\n" + "\n".join([*errors[:5], *errors[-1:]]))
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all its processes so far."""
+        return sum(_cpu_seconds(process) for process in _family(self.process.pid))
 
     def stop(self) -> None:
         """End the server and the processes that it started."""
@@ -102,3 +107,11 @@ def _resident(process: psutil.Process) -> int:
         return process.memory_info().rss
     except psutil.NoSuchProcess:
         return 0
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+        return times.user + times.system
+    except psutil.NoSuchProcess:
+        return 0.0

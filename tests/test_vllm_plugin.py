@@ -506,20 +506,26 @@ class TestOtherEngines:
         comparison = compare(reference, vllm_answers(engines.get(model), messages, MAX_TOKENS))
         assert comparison.holds(1e-3), comparison
 
-    def test_merged_model_served(self, engines, tmp_path, directory, adapter, llm, messages):
-        """An adapter merged into the weights that vLLM loads, and the same adapter served beside the base."""
+    def test_exported_models_served(self, engines, tmp_path, directory, adapter, messages):
+        """A model directory with the adapter merged into the weights, and one that keeps it in `lora/`."""
         from peft import PeftModel
 
-        from fas_alm import FASAudioProcessor
+        from fas_alm import FASAudioProcessor, export_model, save_adapter
         from fas_alm.vllm.parity import compare, vllm_answers
 
-        served = vllm_answers(llm, messages, MAX_TOKENS, lora_request(adapter))
         model = FASAudioForConditionalGeneration.from_pretrained(directory)
-        model.language_model = PeftModel.from_pretrained(model.language_model, adapter).merge_and_unload()
-        model.save_pretrained(tmp_path / "merged")
-        FASAudioProcessor.from_pretrained(directory).save_pretrained(tmp_path / "merged")
-        comparison = compare(served, vllm_answers(engines.get(tmp_path / "merged"), messages, MAX_TOKENS))
-        assert comparison.holds(1e-3), comparison
+        model.language_model.save_pretrained(tmp_path / "llm")
+        processor = FASAudioProcessor.from_pretrained(directory)
+        processor.tokenizer.save_pretrained(tmp_path / "llm")
+        model.language_model = PeftModel.from_pretrained(model.language_model, adapter)
+        trained = save_adapter(model, processor, tmp_path / "adapter")
+        merged = export_model(trained, tmp_path / "merged", language_model=tmp_path / "llm")
+        apart = export_model(trained, tmp_path / "apart", merge=False, language_model=tmp_path / "llm")
+        expected = vllm_answers(engines.get(merged), messages, MAX_TOKENS)
+        running = engines.get(apart, lora=True)
+        served = vllm_answers(running, messages, MAX_TOKENS, lora_request(apart / "lora"))
+        assert compare(expected, served).holds(1e-3), compare(expected, served)
+        assert compare(vllm_answers(running, messages, MAX_TOKENS), served).same_answers == 0
 
     def test_low_precision_is_for_the_language_model_only(self, engines, directory):
         """Trap: `--dtype auto` may take everything to bfloat16, where the choice of tokens by norm flips."""
