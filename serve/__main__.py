@@ -97,8 +97,11 @@ def main(
 
     Ctrl-C lets requests at work finish, for up to 30 seconds. Exit code: 0; 2 when it could not be started.
     """
-    from serve.launch import Launch, configure_logging, serve
-
+    try:
+        from serve.launch import Launch, configure_logging, serve
+    except ModuleNotFoundError as error:
+        typer.echo(f"error: the package {error.name} is missing: pip install 'fas-alm[serve]'", err=True)
+        raise typer.Exit(2) from None
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve the others
     try:
         settings = Settings(
