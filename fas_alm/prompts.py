@@ -63,6 +63,17 @@ def transcript_prompt(transcript: str, order: Sequence[str] = EMOTIONS, language
     return TRANSCRIPT[_known(language)].format(transcript=transcript.strip(), options=options_line(order, language))
 
 
+def question_content(question: str, audio: dict, audio_first: bool = False) -> list[dict]:
+    """Content of the user's message: a question, and the audio part it is about.
+
+    Conversations, evaluation and serving put the lettered question first: whatever the audio, all but the last few tokens of
+    the prompt are then the same. Training on a CPU computes them once a batch (5 times faster with SmolLM2), and vLLM's
+    prefix cache once in all.
+    """
+    text = {"type": "text", "text": question}
+    return [audio, text] if audio_first else [text, audio]
+
+
 def options_line(order: Sequence[str] = EMOTIONS, language: str = "en") -> str:
     """"A angry, B disgust, ..." in this order."""
     names = EMOTION_NAMES[_known(language)]

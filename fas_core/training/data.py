@@ -108,7 +108,7 @@ def load_clips(
     cache = FeatureCache(Path(data.cache_dir).expanduser(), extractor.identity())
     parts: dict[str, list[Clips]] = {"train": [], "validation": []}
     account = []
-    for name, dataset, tone in _read(data, seed):
+    for name, dataset, tone in read_corpora(data, seed):
         entry = dict(corpus=name, learns="tone and words" if tone else "words", failed=[])
         for split, clips in parts.items():
             rows = dataset.select([i for i, s in enumerate(dataset["split"]) if s == split])
@@ -126,7 +126,7 @@ def load_clips(
     return train, validation if has_validation else None, {"corpora": account, "identity": extractor.digest}
 
 
-def _read(data: DataArguments, seed: int) -> list[tuple[str, Dataset, bool]]:
+def read_corpora(data: DataArguments, seed: int) -> list[tuple[str, Dataset, bool]]:
     """(name, clips, whether they teach the tone) of every corpus, before anything is extracted."""
     corpora = [(n, _load(n, p, data), True) for n, p in parse_pairs(data.corpora, "--corpora")]
     words = [(n, _load(n, p, data), False) for n, p in parse_pairs(data.words_corpora, "--words_corpora")]

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from accelerate import Accelerator
 from accelerate.utils import is_tensorboard_available, set_seed
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from transformers import HfArgumentParser
 
 from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
@@ -29,50 +27,15 @@ from fas_core.training.arguments import DataArguments, ModelArguments, TrainingA
 from fas_core.training.card import model_card
 from fas_core.training.clips import UNKNOWN, Clips, concatenate
 from fas_core.training.data import load_clips
+from fas_core.training.flags import parse_flags
 from fas_core.training.loop import Trainer
 
 console = Console()
 
 
 def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, TrainingArguments]:
-    """YAML file first (optional), then flags.
-
-    Raises:
-        FASError: for a YAML file that is missing or has unknown keys, an unknown flag, a value out of range.
-        SystemExit: for a flag whose value is of another type (2), and after --help (0).
-    """
-    parser = HfArgumentParser((DataArguments, ModelArguments, TrainingArguments), description=__doc__)
-    if argv and argv[0].endswith((".yaml", ".yml")):
-        known = {a.dest for a in parser._actions} - {"help"}
-        argv = _flags(_read_yaml(Path(argv[0]), known)) + argv[1:]
-    *parsed, rest = parser.parse_args_into_dataclasses(args=argv, return_remaining_strings=True)
-    if rest:
-        raise FASError(f"{' '.join(rest)}: not understood; `python train/fas.py --help` lists all flags")
-    return tuple(parsed)
-
-
-def _read_yaml(path: Path, known: set[str]) -> dict:
-    if not path.is_file():
-        raise FASError(f"{path}: no such configuration file; see train/configs")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FASError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise FASError(f"{path}: expected keys with values, such as epochs: 20")
-    unknown = sorted(str(key) for key in set(values) - known)
-    if unknown:
-        raise FASError(f"{path}: unknown keys {', '.join(unknown)}; `python train/fas.py --help` lists all")
-    return values
-
-
-def _flags(values: dict) -> list[str]:
-    """YAML values as flags, so that one parser checks both; null and an empty list leave the default."""
-    flags = []
-    for key, value in values.items():
-        items = value if isinstance(value, list) else [] if value is None else [value]
-        flags += [f"--{key}", *map(str, items)] if items else []
-    return flags
+    """YAML file first (optional), then flags. Raises as `parse_flags`."""
+    return parse_flags((DataArguments, ModelArguments, TrainingArguments), argv, "train/fas.py", __doc__)
 
 
 def train(data: DataArguments, model_arguments: ModelArguments, arguments: TrainingArguments) -> dict:

@@ -1,0 +1,87 @@
+"""`python -m fas_alm.conversations build NAME=FOLDER ... --out FILE` and `python -m fas_alm.conversations check FILE`."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fas_alm.conversations.build import build_conversations
+from fas_alm.conversations.conversation import Conversation
+from fas_alm.conversations.jsonl import read_conversations, write_conversations
+from fas_alm.conversations.questions import TASKS
+from fas_alm.prompts import LANGUAGES
+from fas_core.data import load_corpus
+from fas_core.errors import FASError
+from fas_core.training.arguments import parse_pairs
+
+WITH_FOLDS = ("ravdess", "iemocap")
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Conversations to train FAS-ALM on.")
+
+
+@app.command()
+def build(
+    corpora: Annotated[list[str], typer.Argument(help="Corpora as NAME=FOLDER.", metavar="NAME=FOLDER")],
+    out: Annotated[Path, typer.Option(help="JSONL file to write.")],
+    tasks: Annotated[str, typer.Option(help=f"Some of {','.join(TASKS)}, with commas.")] = ",".join(TASKS),
+    languages: Annotated[str, typer.Option(help="Languages of question and answer.")] = ",".join(LANGUAGES),
+    per_clip: Annotated[int, typer.Option(min=1, help="Questions about each clip.")] = 1,
+    fold: Annotated[int | None, typer.Option(help=f"Fold, of {' and '.join(WITH_FOLDS)}.")] = None,
+    exclude: Annotated[Path | None, typer.Option(help="Exclusion list of `python -m fas_core.data check`.")] = None,
+    seed: Annotated[int, typer.Option(help="Of tasks, wordings and orders.")] = 42,
+) -> None:
+    """Make conversations from corpora.
+
+    Example: python -m fas_alm.conversations build ravdess=data/ravdess --fold 1 --out conversations.jsonl
+    """
+    _or_exit(lambda: _build(corpora, out, tasks.split(","), languages.split(","), per_clip, fold, exclude, seed))
+
+
+def _build(corpora, out, tasks, languages, per_clip, fold, exclude, seed) -> None:
+    conversations: list[Conversation] = []
+    skipped: Counter = Counter()
+    for name, folder in parse_pairs(corpora, "corpus"):
+        rows = load_corpus(name, folder, fold=fold if name in WITH_FOLDS else None, exclude=exclude)
+        made, left_out = build_conversations(rows, tasks=tasks, languages=languages, per_clip=per_clip, seed=seed)
+        conversations += made
+        skipped += left_out
+    if not conversations:
+        raise FASError(
+            f"tasks {', '.join(tasks)}: the labels of these clips answer none of them; try --tasks choose,name"
+        )
+    write_conversations(out, conversations)
+    typer.echo(f"{out}: " + _summary(conversations))
+    for corpus, count in skipped.items():
+        typer.echo(f"left out of {corpus}: {count} clips whose labels answer none of the tasks")
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="JSONL file to read.", metavar="FILE")]) -> None:
+    """Read a file of conversations as training does, and count what is in it; the exit code is 2 for one with errors."""
+    _or_exit(lambda: typer.echo(f"{file}: " + _summary(read_conversations(file))))
+
+
+def _summary(conversations: list[Conversation]) -> str:
+    def counts(values) -> str:
+        return ", ".join(f"{count} {name}" for name, count in Counter(values).most_common())
+
+    files = len({path for c in conversations for path in c.audio_paths})
+    return (
+        f"{len(conversations)} conversations about {files} audio files; {counts(c.task for c in conversations)}; "
+        f"{counts(c.split for c in conversations)}"
+    )
+
+
+def _or_exit(work) -> None:
+    try:
+        work()
+    except FASError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    app()

@@ -1,0 +1,49 @@
+"""Conversations on disk: a line of JSON each, in the chat format that people know."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from fas_alm.conversations.conversation import Conversation
+from fas_core.atomic import write_text
+from fas_core.errors import CorpusError, FASError
+
+
+def write_conversations(path: str | Path, conversations: Iterable[Conversation]) -> Path:
+    """Write JSONL, atomically. Audio below the file's folder is named from there, other audio by its whole path."""
+    folder = Path(path).expanduser().resolve().parent
+    lines = [json.dumps(c.to_dict(folder), ensure_ascii=False) for c in conversations]
+    return write_text(Path(path).expanduser(), "".join(line + "\n" for line in lines))
+
+
+def read_conversations(path: str | Path) -> list[Conversation]:
+    """Read JSONL; audio by paths from the file's folder, or whole paths.
+
+    Raises:
+        CorpusError: no such file, no conversation in it, or a line that is not one; the message names file, line and
+            field.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CorpusError(f"{path}: no such file; `python -m fas_alm.conversations` writes one")
+    folder = path.resolve().parent
+    conversations = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                conversations.append(_conversation(line, path, number, folder))
+    if not conversations:
+        raise CorpusError(f"{path}: no conversation; expected a line of JSON for each")
+    return conversations
+
+
+def _conversation(line: bytes, path: Path, number: int, folder: Path) -> Conversation:
+    try:
+        return Conversation.from_dict(json.loads(line.decode("utf-8")), f"{path.stem}:{number}", folder)
+    except UnicodeDecodeError:
+        problem = "not UTF-8"
+    except json.JSONDecodeError as error:
+        problem = f"not JSON: {error.msg} at column {error.colno}"
+    except FASError as error:
+        problem = str(error)
+    raise CorpusError(f"{path}, line {number}: {problem}")

@@ -1,0 +1,115 @@
+"""The tasks: what is asked about a clip, and what is the right answer by its labels."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fas_alm.conversations.wordings import AGREE, QUESTIONS, TONE_AND_WORDS
+from fas_alm.prompts import CHOICE, EMOTION_NAMES, LANGUAGES, choice_prompt, option_letter, question_content
+from fas_core.errors import FASError
+from fas_core.labels import EMOTIONS
+
+TASKS = ("choose", "name", "tone_words", "agree", "json", "json_words")
+OF_WORDS = ("tone_words", "agree", "json_words")  # need the emotion of the words
+
+_EMOTION = {"type": "string", "enum": list(EMOTIONS)}
+# For `response_format` or `structured_outputs` of a request.
+SCHEMAS = {
+    "json": {
+        "type": "object", "properties": {"emotion": _EMOTION}, "required": ["emotion"], "additionalProperties": False,
+    },
+    "json_words": {
+        "type": "object", "properties": {"emotion": _EMOTION, "words": _EMOTION, "agree": {"type": "boolean"}},
+        "required": ["emotion", "words", "agree"], "additionalProperties": False,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Question:
+    """One way to ask about any clip.
+
+    Attributes:
+        task: one of `TASKS`.
+        language: "en" or "zh".
+        variant: number of the wording.
+        order: the emotions as "choose" letters them; of no meaning for the other tasks.
+        audio_first: the audio before the question. Otherwise after it, so that clips that are asked the same share all
+            but the last few tokens of their prompts; "choose" is always asked like that.
+
+    Raises:
+        FASError: an unknown task or language.
+    """
+
+    task: str
+    language: str = "en"
+    variant: int = 0
+    order: tuple[str, ...] = EMOTIONS
+    audio_first: bool = False
+
+    def __post_init__(self):
+        check_names("tasks", [self.task], TASKS)
+        check_names("languages", [self.language], LANGUAGES)
+
+    @property
+    def text(self) -> str:
+        if self.task == "choose":
+            return choice_prompt(self.order, self.language, self.variant)
+        wordings = QUESTIONS[self.task][self.language]
+        return wordings[self.variant % len(wordings)].format(emotions=", ".join(EMOTIONS))
+
+    def answer(self, emotion: str, words: str | None = None) -> str:
+        """What a model should say.
+
+        Args:
+            emotion: of the tone.
+            words: emotion of the words, for the tasks that ask for it.
+
+        Raises:
+            FASError: no `words` for a task that asks for them.
+        """
+        if self.task in OF_WORDS and words is None:
+            raise FASError(
+                f"task {self.task!r}: the clip has no semantic_emotion; expected one of {', '.join(EMOTIONS)}"
+            )
+        if self.task == "choose":
+            return option_letter(emotion, self.order)
+        if self.task.startswith("json"):
+            extra = {"words": words, "agree": emotion == words} if self.task == "json_words" else {}
+            return json.dumps({"emotion": emotion} | extra)
+        names = EMOTION_NAMES[self.language]
+        said = {"tone": names[emotion], "words": names.get(words)}
+        templates = {"name": "{tone}", "tone_words": TONE_AND_WORDS[self.language]}
+        return templates.get(self.task, AGREE[self.language][emotion == words]).format(**said)
+
+    def content(self, audio: dict) -> list[dict]:
+        """The user message's content: the question and the audio part, in their order."""
+        return question_content(self.text, audio, self.audio_first)
+
+
+def possible_tasks(row: Mapping, tasks: Sequence[str]) -> list[str]:
+    """The tasks that a clip's labels answer."""
+    if row["emotion"] is None:
+        return []
+    return [task for task in tasks if task not in OF_WORDS or row["semantic_emotion"] is not None]
+
+
+def draw_question(
+    rng: np.random.Generator, tasks: Sequence[str], languages: Sequence[str], shuffled_options: float = 1.0
+) -> Question:
+    """A task, a language, a wording, an order of the options (shuffled with that probability) and a place for the audio."""
+    task, language = (names[rng.integers(len(names))] for names in (tasks, languages))
+    wordings = CHOICE[language] if task == "choose" else QUESTIONS[task][language]
+    order = tuple(EMOTIONS[i] for i in rng.permutation(len(EMOTIONS)))
+    order = order if rng.random() < shuffled_options else EMOTIONS
+    audio_first = task != "choose" and bool(rng.integers(2))
+    return Question(task, language, int(rng.integers(len(wordings))), order, audio_first)
+
+
+def check_names(option: str, names: Sequence[str], valid: Sequence[str]) -> None:
+    """Raises `FASError` for an empty list or a name that is not valid."""
+    unknown = [name for name in names if name not in valid]
+    if unknown or not names:
+        raise FASError(f"{option}: {', '.join(map(str, unknown)) or 'none'}; expected some of {', '.join(valid)}")

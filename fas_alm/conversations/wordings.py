@@ -1,0 +1,74 @@
+"""The words of questions and answers, in English and Chinese. The lettered question is `fas_alm.prompts`' own."""
+
+QUESTIONS = {
+    "name": {
+        "en": (
+            "Name the emotion in this voice, in one word.",
+            "What does the speaker feel, by the sound of the voice? One word.",
+            "In one word, how does this person sound?",
+        ),
+        "zh": (
+            "用一个词说出这段语音的情绪。",
+            "从语气听，说话人是什么情绪？用一个词回答。",
+            "说话人听起来怎么样？请用一个词回答。",
+        ),
+    },
+    "tone_words": {
+        "en": (
+            "What does the tone say, and what do the words say?",
+            "Which emotion is in the voice, and which is in the words?",
+            "Compare the tone of voice with what is being said.",
+        ),
+        "zh": (
+            "语气表达了什么情绪？话语内容又表达了什么情绪？",
+            "声音里是什么情绪，话里是什么情绪？",
+            "请比较说话人的语气和所说的内容。",
+        ),
+    },
+    "agree": {
+        "en": (
+            "Do the tone and the words agree?",
+            "Does the speaker sound the way the words read?",
+            "How does the speaker feel, and do the words agree?",
+        ),
+        "zh": (
+            "语气和话语内容一致吗？",
+            "说话人的语气与所说的话相符吗？",
+            "说话人的情绪如何？和话语内容一致吗？",
+        ),
+    },
+    "json": {
+        "en": ('Answer as JSON: {{"emotion": one of {emotions}}}', 'Emotion of the voice ({emotions}) as {{"emotion": ...}}, JSON only.'),
+        "zh": ('请用 JSON 回答：{{"emotion": {emotions} 之一}}', '语音的情绪（{emotions}），只输出 JSON：{{"emotion": ...}}'),
+    },
+    "json_words": {
+        "en": (
+            'Answer as JSON: {{"emotion": the tone, "words": the words, "agree": true or false}}, emotions being {emotions}.',
+            'Tone and words, each one of {emotions}, as JSON with "emotion", "words" and "agree".',
+        ),
+        "zh": (
+            '请用 JSON 回答：{{"emotion": 语气, "words": 话语内容, "agree": true 或 false}}，情绪为 {emotions} 之一。',
+            '语气和话语内容各是什么情绪（{emotions}）？用含 "emotion"、"words"、"agree" 的 JSON 回答。',
+        ),
+    },
+}  # fmt: skip
+
+TONE_AND_WORDS = {
+    "en": "The tone is {tone}; the words are {words}.",
+    "zh": "语气是{tone}；话语内容是{words}。",
+}
+AGREE = {
+    "en": ("No: the tone is {tone}, but the words are {words}.", "Yes: both the tone and the words are {tone}."),
+    "zh": ("不一致：语气是{tone}，而话语内容是{words}。", "一致：语气和话语内容都是{tone}。"),
+}
+
+# What people and models say for the seven, beside their names; to read free text, never to write it.
+SYNONYMS = {
+    "angry": ("anger", "furious", "mad", "irritated", "annoyed", "生气", "愤怒", "气愤"),
+    "disgust": ("disgusted", "revolted", "厌恶", "恶心", "反感"),
+    "fear": ("fearful", "afraid", "scared", "frightened", "anxious", "恐惧", "害怕", "恐慌"),
+    "happy": ("happiness", "joy", "joyful", "glad", "cheerful", "excited", "高兴", "开心", "快乐"),
+    "neutral": ("calm", "neutrality", "unemotional", "中性", "平静", "中立"),
+    "sad": ("sadness", "unhappy", "sorrowful", "depressed", "悲伤", "难过", "伤心"),
+    "surprise": ("surprised", "astonished", "amazed", "惊讶", "吃惊", "惊奇"),
+}

@@ -1,0 +1,1 @@
+"""Training of the adapter: projector, LoRA, and FAS where asked for."""

@@ -1,0 +1,126 @@
+"""What `train/alm_adapter.py` can be told, by flags or YAML, beside all that transformers' own trainer knows."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import transformers
+
+from fas_alm.configuration import AUDIO_TOKENS
+from fas_alm.conversations.questions import TASKS, check_names
+from fas_alm.prompts import LANGUAGES
+from fas_core.errors import FASError
+from fas_core.training.arguments import option
+
+STAGES = ("stage1", "stage2")
+
+
+@dataclass
+class DataArguments:
+    """Which clips and conversations, and what is asked about the clips."""
+
+    corpora: list[str] = option(
+        [], "corpora as NAME=FOLDER, e.g. ravdess=data/ravdess; questions are drawn anew each epoch"
+    )
+    conversations: list[str] = option(
+        [], "JSONL files of conversations (`python -m fas_alm.conversations`), used as they are"
+    )
+    fold: int | None = option(None, "fold of corpora that have folds (RAVDESS: 1 to 6, the EmoBox speakers)")
+    exclude: str | None = option(None, "exclusion list written by `python -m fas_core.data check`")
+    cache_dir: str = option("~/.cache/fas_alm/features", "feature cache; features are extracted once")
+    validation_fraction: float = option(
+        0.15, "share of speakers kept for validation when no corpus has such a split; 0: train without validation"
+    )
+    max_train_clips: int = option(0, "train on this many clips of the corpora, drawn from the seed; 0: all")
+    tasks: list[str] = option(list(TASKS), "what is asked, drawn evenly; a name given twice is drawn twice as often")
+    languages: list[str] = option(list(LANGUAGES), "languages of the questions; validation asks in the first")
+    shuffled_options: float = option(
+        1.0, "share of the lettered questions of stage 2 whose options are shuffled; the others, and those of stage 1, have "
+        "the order in which they are asked later. A small LLM learns letters that move slowly"
+    )  # fmt: skip
+    no_audio: bool = option(False, "zeros instead of FAS's tokens: what the same training learns without hearing")
+
+    def __post_init__(self):
+        if not self.corpora and not self.conversations:
+            raise FASError("--corpora and --conversations are empty: give corpora as NAME=FOLDER, or JSONL files")
+        check_names("--tasks", self.tasks, TASKS)
+        check_names("--languages", self.languages, LANGUAGES)
+        for name in ("validation_fraction", "shuffled_options"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise FASError(f"--{name} {getattr(self, name)}: expected a share, from 0 to 1")
+        if self.max_train_clips < 0:
+            raise FASError(f"--max_train_clips {self.max_train_clips}: expected 0 (all) or more")
+
+
+@dataclass
+class ModelArguments:
+    """The parts of the model, and what is added to the LLM. LoRA's defaults are C2SER's (Zhao et al. 2025)."""
+
+    fas: str | None = option(None, "FAS checkpoint (directory or hub id); default: the shipped one")
+    language_model: str = option("offline:smollm2", "hub id or directory of an instruct LLM, or offline:smollm2")
+    revision: str | None = option(None, "of the LLM on the hub")
+    dtype: str = option(
+        "auto", "of the LLM's frozen weights: auto (bfloat16 with --bf16, else as they are), float32, bfloat16"
+    )
+    attention: str | None = option(
+        None,
+        "transformers' attention implementation; default: its own choice, but eager in bf16 on a CPU, where it is faster",
+    )
+    audio_tokens: str = option("fused", "fused (N_q tokens a window) or distilled (k_acoustic + k_semantic)")
+    lora_rank: int = option(8, "rank of LoRA")
+    lora_alpha: int = option(32, "scale of LoRA")
+    lora_dropout: float = option(0.1, "dropout of LoRA")
+    train_fas: bool = option(
+        False, "train FAS too, in stage 2; otherwise it is frozen and its tokens are computed once"
+    )
+
+    def __post_init__(self):
+        check_names("--audio_tokens", [self.audio_tokens], AUDIO_TOKENS)
+        check_names("--dtype", [self.dtype], ("auto", "float32", "bfloat16"))
+        if self.lora_rank < 1 or self.lora_alpha < 1 or not 0 <= self.lora_dropout < 1:
+            raise FASError("--lora_rank and --lora_alpha: expected at least 1; --lora_dropout: at least 0 and below 1")
+
+
+@dataclass
+class TrainingArguments(transformers.TrainingArguments):
+    """Those of transformers, with this project's defaults, and one schedule a stage."""
+
+    _OWN: ClassVar[tuple[str, ...]] = ("stage1_epochs", "stage2_epochs", "projector_learning_rate", "fas_learning_rate")
+
+    output_dir: str = option("runs/alm", "the adapter goes to its folder adapter, what a resumed run needs beside it")
+    stage1_epochs: float = option(1.0, "epochs of the projector alone; 0: none")
+    stage2_epochs: float = option(3.0, "epochs of projector and LoRA; 0: none")
+    projector_learning_rate: float = option(1e-3, "peak learning rate of the projector")
+    learning_rate: float = option(5e-5, "peak learning rate of LoRA")
+    fas_learning_rate: float = option(5e-5, "peak learning rate of FAS, with --train_fas")
+    weight_decay: float = option(0.01, "AdamW weight decay, of matrices")
+    adam_beta2: float = option(0.99, "AdamW beta 2")
+    warmup_steps: float = option(0.15, "steps with a rising learning rate; below 1 their share")
+    lr_scheduler_type: str = option("cosine", "schedule after that")
+    per_device_train_batch_size: int = option(32, "conversations of a forward pass, on each device")
+    per_device_eval_batch_size: int = option(64, "the same, of validation")
+    share_prefix: bool = option(
+        True, "compute what all prompts of a batch begin with once a batch; off with gradient checkpointing and where weights "
+        "are sharded"
+    )  # fmt: skip
+    eval_strategy: str = option("epoch", "when validation clips are scored: epoch or steps (--eval_steps)")
+    save_strategy: str = option("epoch", "when the state for --resume is written: epoch, steps (--save_steps) or no")
+    save_total_limit: int | None = option(1, "states for --resume that are kept")
+    logging_steps: float = option(10, "steps between two logged losses")
+    logging_nan_inf_filter: bool = option(False, "a loss that is not finite is an error, and not hidden")
+    report_to: str | None = option("none", "trackers: none, tensorboard, wandb, ...")
+    remove_unused_columns: bool = option(False, "has to stay off: the batches are this project's own")
+    metric_for_best_model: str | None = option("accuracy", "validation metric whose best weights are kept")
+    resume: bool = option(False, "continue in output_dir; equal to no interruption")
+
+    def __post_init__(self):
+        for name in self._OWN:
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise FASError(f"--{name} {value}: expected at least 0")
+        if self.stage1_epochs + self.stage2_epochs == 0:
+            raise FASError("--stage1_epochs 0 and --stage2_epochs 0: nothing to train")
+        if self.remove_unused_columns:
+            raise FASError("--remove_unused_columns true: expected false, the batches are this project's own")
+        super().__post_init__()
+        self.num_train_epochs = self.stage1_epochs + self.stage2_epochs

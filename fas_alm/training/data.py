@@ -1,0 +1,184 @@
+"""From corpora and conversations to what the trainer reads."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fas_alm.conversations.conversation import Conversation
+from fas_alm.conversations.jsonl import read_conversations
+from fas_alm.conversations.questions import Question
+from fas_alm.modeling import FASAudioForConditionalGeneration
+from fas_alm.processing import FASAudioProcessor
+from fas_alm.training.arguments import DataArguments
+from fas_alm.training.audio import AudioInputs, FrozenTokens, WindowFeatures
+from fas_alm.training.examples import Example, ExampleEncoder
+from fas_alm.training.plan import ExampleSet
+from fas_core.encoders.extractor import FeatureExtractor
+from fas_core.errors import FeatureError
+from fas_core.features.cache import FeatureCache
+from fas_core.inference import predict_logits
+from fas_core.labels import EMOTIONS
+from fas_core.training.arguments import DataArguments as CorpusArguments
+from fas_core.training.data import read_corpora
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Material:
+    """All that a training reads.
+
+    Attributes:
+        train: examples to learn.
+        validation: prompts to score, with the right option; empty without validation.
+        audio: inputs of every file.
+        account: JSON-ready, what was used and what failed.
+        fas_accuracy: of the FAS classifier on the validation clips, the mark to compare with; None without validation.
+    """
+
+    train: ExampleSet
+    validation: list[Example]
+    audio: AudioInputs
+    account: dict
+    fas_accuracy: float | None = None
+
+    def digest(self) -> str:
+        """sha256 (hex) of what is learned and scored, for a run that is resumed."""
+        clips = [[c["id"], c["emotion"], c["semantic_emotion"]] for c in self.train.clips]
+        ready = [[e.prompt, e.answer] for e in self.train.ready]
+        scored = [[e.prompt, e.label] for e in self.validation]
+        return hashlib.sha256(json.dumps([clips, ready, scored]).encode()).hexdigest()
+
+
+@dataclass
+class Sources:
+    """Clips and conversations of both sides, before any audio is looked at."""
+
+    clips: dict[str, list[dict]] = field(default_factory=lambda: {"train": [], "validation": []})
+    conversations: dict[str, list[Conversation]] = field(default_factory=lambda: {"train": [], "validation": []})
+
+    def files(self) -> list[str]:
+        """All audio files, each once."""
+        files = [clip["audio"] for side in self.clips.values() for clip in side]
+        files += [path for side in self.conversations.values() for c in side for path in c.audio_paths]
+        return list(dict.fromkeys(files))
+
+    def keep(self, usable: Callable[[str], bool]) -> None:
+        """Drop what needs a file that is not usable."""
+        for side in ("train", "validation"):
+            self.clips[side] = [clip for clip in self.clips[side] if usable(clip["audio"])]
+            self.conversations[side] = [c for c in self.conversations[side] if all(map(usable, c.audio_paths))]
+
+
+def load_material(
+    data: DataArguments,
+    seed: int,
+    model: FASAudioForConditionalGeneration,
+    processor: FASAudioProcessor,
+    extractor: FeatureExtractor,
+    *,
+    train_fas: bool = False,
+    process: tuple[int, int] = (0, 1),
+    wait: Callable[[], None] = lambda: None,
+) -> Material:
+    """Read, extract what the cache lacks, and make prompts.
+
+    Args:
+        model, processor: whose FAS and tokens they are for; FAS stays where it is.
+        extractor: the encoders that FAS was trained with.
+        train_fas: keep features in the place of FAS's tokens.
+        process: (index, number) of this process; wait: returns once every process has called it.
+
+    Raises:
+        FASError: a corpus or file that cannot be read as asked.
+        FeatureError: nothing to train on is left.
+    """
+    sources = read_sources(data, seed)
+    cache = FeatureCache(Path(data.cache_dir).expanduser(), extractor.identity())
+    features = WindowFeatures(sources.files(), extractor, cache, process, wait)
+    usable = set(features)
+    sources.keep(usable.__contains__)
+    audio = features if train_fas else FrozenTokens(features, model.fas, model.config.audio_tokens, data.no_audio)
+    encoder = ExampleEncoder(processor, audio)
+    ready = [e for c in sources.conversations["train"] for e in encoder.examples(c.messages)]
+    train = ExampleSet(sources.clips["train"], ready, encoder)
+    if not len(train):
+        raise FeatureError(f"nothing to train on is left; {len(features.failed)} files failed, see --corpora")
+    scored = _scored(sources)
+    question = Question("choose", data.languages[0])
+    validation = [_prompt(encoder, question, file, emotion) for file, emotion in scored]
+    account = _account(sources, features.failed, extractor.digest)
+    return Material(train, validation, audio, account, fas_accuracy(model.fas, features, scored))
+
+
+def read_sources(data: DataArguments, seed: int) -> Sources:
+    """Clips of the corpora and conversations of the files, by side; test sides are not looked at."""
+    sources = Sources()
+    if data.corpora:
+        corpora = CorpusArguments(
+            corpora=data.corpora, fold=data.fold, exclude=data.exclude, validation_fraction=data.validation_fraction
+        )
+        for _, dataset, _ in read_corpora(corpora, seed):
+            for row in dataset:
+                if row["split"] in sources.clips and row["emotion"] is not None:
+                    sources.clips[row["split"]].append(row)
+    for path in data.conversations:
+        for conversation in read_conversations(path):
+            if conversation.split in sources.conversations:
+                sources.conversations[conversation.split].append(conversation)
+    if data.max_train_clips:
+        clips = sources.clips["train"]
+        chosen = np.random.default_rng(seed).permutation(len(clips))[: data.max_train_clips]
+        sources.clips["train"] = [clips[i] for i in sorted(chosen)]
+    return sources
+
+
+def _scored(sources: Sources) -> list[tuple[str, str]]:
+    """(file, emotion) of what validation asks about; conversations count where one audio has a known emotion."""
+    conversations = [c for c in sources.conversations["validation"] if c.emotion and len(c.audio_paths) == 1]
+    pairs = [(clip["audio"], clip["emotion"]) for clip in sources.clips["validation"]]
+    return list(dict.fromkeys(pairs + [(c.audio_paths[0], c.emotion) for c in conversations]))
+
+
+def _prompt(encoder: ExampleEncoder, question: Question, file: str, emotion: str) -> Example:
+    content = question.content({"type": "audio", "path": file})
+    return encoder.prompt([{"role": "user", "content": content}], question.order.index(emotion))
+
+
+def fas_accuracy(fas: torch.nn.Module, features: WindowFeatures, scored: Sequence[tuple[str, str]]) -> float | None:
+    """Accuracy of the FAS classifier; of a file of several windows the mean of its probabilities is taken."""
+    if not scored:
+        return None
+    windows = [(row, window) for row, (file, _) in enumerate(scored) for window in features[file]]
+    logits = predict_logits(fas, lambda i: windows[i][1], [len(w.acoustic) for _, w in windows]).fused
+    probabilities = np.zeros((len(scored), len(EMOTIONS)))
+    np.add.at(probabilities, [row for row, _ in windows], torch.from_numpy(logits).softmax(-1).numpy())
+    labels = np.array([EMOTIONS.index(emotion) for _, emotion in scored])
+    return float((probabilities.argmax(1) == labels).mean())
+
+
+def _account(sources: Sources, failed: list[dict], identity: str) -> dict:
+    """What was used, by corpus."""
+    counts: dict[str, dict] = {}
+    for side in ("train", "validation"):
+        names = [clip["corpus"] for clip in sources.clips[side]]
+        names += [c.corpus or "conversations" for c in sources.conversations[side]]
+        for name in names:
+            counts.setdefault(name, {"corpus": name, "train": 0, "validation": 0})[side] += 1
+    return {"corpora": list(counts.values()), "failed": failed, "identity": identity}
+
+
+def warn_of_seen_validation(training: Mapping, account: Mapping) -> None:
+    """A FAS that was trained again on its validation clips makes validation here look better than it is."""
+    arguments = training.get("arguments", {})
+    if arguments.get("training", {}).get("refit") and any(c["validation"] for c in account["corpora"]):
+        log.warning(
+            "this FAS was trained with --refit, also on its validation clips: where they are validation here too, accuracy and "
+            "temperature will be too good; give --fas one that was trained without"
+        )

@@ -1,0 +1,77 @@
+"""From messages to token ids: each answer of a conversation is an example of its own, after all that came before it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fas_alm.conversations.conversation import audio_paths, parts_of
+from fas_alm.processing import FASAudioProcessor
+from fas_alm.training.audio import AudioInputs
+
+IGNORED = -100  # of labels
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt and its answer.
+
+    Attributes:
+        prompt: ids of the prompt as the model meets it in use, audio tokens in place.
+        answer: ids of the answer, with the token that ends a turn; empty where only the prompt is scored.
+        files: audio files, in the order of their tokens.
+        label: index of the right option, for scoring; -100 where there is none.
+    """
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+    files: tuple[str, ...]
+    label: int = IGNORED
+
+
+class ExampleEncoder:
+    """Renders messages with the chat template of the processor and expands each audio to its tokens.
+
+    Args:
+        processor: of the model.
+        audio: says how many windows a file has.
+    """
+
+    def __init__(self, processor: FASAudioProcessor, audio: AudioInputs):
+        self.processor, self.audio = processor, audio
+        self.end = self._end_of_turn()
+        self.ids = lru_cache(maxsize=4096)(self._ids)  # the same question is asked of many clips
+
+    def prompt(self, messages: Sequence[dict], label: int = IGNORED, answer: Sequence[int] = ()) -> Example:
+        """What comes before an answer. Raises `KeyError` for a file without features."""
+        files = tuple(audio_paths(messages))
+        counts = iter([self.audio.windows(file) * self.processor.tokens_per_window for file in files])
+        token = self.processor.audio_token_id
+        ids = self.ids(self._render(messages, True))
+        expanded = [i for id in ids for i in ((id,) if id != token else (id,) * next(counts))]
+        return Example(tuple(expanded), tuple(answer), files, label)
+
+    def examples(self, messages: Sequence[dict]) -> list[Example]:
+        """One for each answer of the assistant."""
+        return [
+            self.prompt(messages[:number], answer=self.ids(_text(message)) + self.end)
+            for number, message in enumerate(messages)
+            if message["role"] == "assistant"
+        ]
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self.processor.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def _render(self, messages: Sequence[dict], ask: bool) -> str:
+        return self.processor.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=ask)
+
+    def _end_of_turn(self) -> tuple[int, ...]:
+        """What the template writes after an answer, up to the token at which generation stops."""
+        mark = "@@answer@@"
+        text = self._render([{"role": "user", "content": "?"}, {"role": "assistant", "content": mark}], False)
+        ids = self._ids(text.rpartition(mark)[2])
+        stop = self.processor.tokenizer.eos_token_id
+        return ids[: ids.index(stop) + 1] if stop in ids else (stop,)
+
+
+def _text(message: dict) -> str:
+    return "\n".join(part["text"] for part in parts_of(message))

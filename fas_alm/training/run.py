@@ -1,0 +1,280 @@
+"""The training command: arguments, model, data, stages, calibration, adapter."""
+
+import copy
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
+from transformers import PreTrainedModel, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from fas_alm.artifacts import save_adapter
+from fas_alm.modeling import FASAudioForConditionalGeneration
+from fas_alm.processing import FASAudioProcessor
+from fas_alm.prompts import option_token_ids
+from fas_alm.training.answers import AnswerModel
+from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
+from fas_alm.training.collator import Collator
+from fas_alm.training.data import Material, load_material, warn_of_seen_validation
+from fas_alm.training.metrics import calibrated
+from fas_alm.training.plan import BatchPlan, Draw
+from fas_alm.training.trainer import BEST, AdapterTrainer
+from fas_alm.training.weights import is_sharded, load_trainable_state, load_weights
+from fas_core.atomic import write_json
+from fas_core.errors import CheckpointError, FASError, MissingDependencyError
+from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.provenance import PACKAGES, package_versions, provenance
+from fas_core.training.flags import parse_flags
+
+log = logging.getLogger(__name__)
+ADAPTER, DONE, RUN = "adapter", "done.json", "run.json"
+# Of transformers' arguments, those that change what is learned; a resumed run must share them.
+BINDING = (
+    "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "projector_learning_rate",
+    "fas_learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "max_grad_norm", "warmup_steps", "stage1_epochs",
+    "stage2_epochs", "max_steps", "seed", "bf16", "fp16", "world_size",
+)  # fmt: skip
+
+
+def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, TrainingArguments]:
+    """YAML file first (optional), then flags. Raises as `parse_flags`."""
+    return parse_flags((DataArguments, ModelArguments, TrainingArguments), argv, "train/alm_adapter.py", __doc__)
+
+
+def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArguments) -> dict:
+    """Run a whole training; returns the record that is also written to `adapter/training.json`."""
+    start, state = time.time(), PartialState()
+    set_seed(arguments.seed)
+    pipeline = EmotionPipeline.from_pretrained(parts.fas or SHIPPED, device=arguments.device)
+    model, processor = build_model(pipeline, parts, arguments)
+    model.fas.to(arguments.device)
+    material = load_material(
+        data, arguments.seed, model, processor, pipeline.extractor, train_fas=parts.train_fas,
+        process=(state.process_index, state.num_processes), wait=state.wait_for_everyone,
+    )  # fmt: skip
+    warn_of_seen_validation(pipeline.training, material.account)
+    record = dict(
+        data=material.account, arguments=_settings(data, parts, arguments),
+        fas=dict(checkpoint=pipeline.name, validation_accuracy=material.fas_accuracy), stages={},
+    )  # fmt: skip
+    _start(Path(arguments.output_dir), record["arguments"] | {"material": material.digest()}, arguments.resume, state)
+    for stage in STAGES:
+        if getattr(arguments, f"{stage}_epochs"):
+            prepare_stage(model, stage, parts, arguments.seed)
+            done, scores, labels = run_stage(stage, model, processor, material, data, parts, arguments)
+            record["stages"][stage] = done
+            if is_sharded(model):  # the weights are whole again in a model of this process's own
+                model, _ = build_model(pipeline, parts, arguments)
+                prepare_stage(model, stage, parts, arguments.seed)
+            _restore(model, Path(arguments.output_dir) / stage / BEST)
+    if scores is not None:
+        model.config.option_temperature, record["validation"] = calibrated(scores.numpy(), labels.numpy())
+    record |= dict(seconds=round(time.time() - start, 1), provenance=_provenance())
+    if state.is_main_process:
+        save_adapter(model.to("cpu"), processor, Path(arguments.output_dir) / ADAPTER, record)
+        _clean(Path(arguments.output_dir))
+        _report(record, Path(arguments.output_dir) / ADAPTER)
+    state.wait_for_everyone()
+    return record
+
+
+def build_model(
+    pipeline: EmotionPipeline, parts: ModelArguments, arguments: TrainingArguments
+) -> tuple[FASAudioForConditionalGeneration, FASAudioProcessor]:
+    """The whole model before any training, on the CPU."""
+    low = parts.dtype == "bfloat16" or (parts.dtype == "auto" and arguments.bf16)
+    dtype = torch.bfloat16 if low else "auto" if parts.dtype == "auto" else torch.float32
+    model, processor = FASAudioForConditionalGeneration.from_parts(
+        pipeline, parts.language_model, parts.audio_tokens, revision=parts.revision, dtype=dtype, seed=arguments.seed
+    )
+    attention = parts.attention or ("eager" if low and arguments.device.type == "cpu" else None)
+    if attention:
+        model.language_model.set_attn_implementation(attention)
+    return model, processor
+
+
+def prepare_stage(model: FASAudioForConditionalGeneration, stage: str, parts: ModelArguments, seed: int) -> None:
+    """Freeze and unfreeze; stage 2 gets its LoRA."""
+    second = stage == "stage2"
+    model.freeze_parts(fas=not (second and parts.train_fas))
+    if second and isinstance(model.language_model, PreTrainedModel):
+        model.language_model = _with_lora(model.language_model, parts, seed)
+
+
+def _with_lora(llm: PreTrainedModel, parts: ModelArguments, seed: int):
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise MissingDependencyError("stage 2 trains LoRA, which needs a package: pip install peft") from None
+    torch.manual_seed(seed)
+    return get_peft_model(llm, LoraConfig(
+        r=parts.lora_rank, lora_alpha=parts.lora_alpha, lora_dropout=parts.lora_dropout, target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    ))  # fmt: skip
+
+
+def run_stage(
+    stage: str,
+    model: FASAudioForConditionalGeneration,
+    processor: FASAudioProcessor,
+    material: Material,
+    data: DataArguments,
+    parts: ModelArguments,
+    arguments: TrainingArguments,
+) -> tuple[dict, torch.Tensor | None, torch.Tensor | None]:
+    """Train one stage, or read what it left behind when it was finished before.
+
+    Returns:
+        Its record, and the scores (N, 7) and labels (N,) of the best weights, which lie in `best.safetensors`.
+    """
+    args = _of_stage(arguments, stage)
+    folder = Path(args.output_dir)
+    if not (arguments.resume and (folder / DONE).is_file()):
+        answers = AnswerModel(model, option_token_ids(processor.tokenizer), parts.train_fas)
+        AcceleratorState._reset_state()  # DeepSpeed allows one trainer a process, and the second stage has its own
+        trainer = make_trainer(answers, processor, material, data, args, stage)
+        record = _shares(answers, model)
+        start = time.time()
+        trainer.train(resume_from_checkpoint=_checkpoint(folder, arguments.resume))
+        if not (folder / BEST).is_file():
+            trainer.keep_weights()
+        record |= dict(seconds=round(time.time() - start, 1), history=trainer.state.log_history)
+        if args.should_save:
+            write_json(folder / DONE, record)
+        answers.release()
+        trainer.accelerator.wait_for_everyone()
+    _, scores, labels = load_weights(folder / BEST)
+    return json.loads((folder / DONE).read_text(encoding="utf-8")), scores, labels
+
+
+def make_trainer(
+    answers: AnswerModel,
+    processor: FASAudioProcessor,
+    material: Material,
+    data: DataArguments,
+    args: TrainingArguments,
+    stage: str,
+) -> AdapterTrainer:
+    """The trainer of a stage, ready to start."""
+    shuffled = data.shuffled_options if stage == "stage2" else 0.0
+    plan = BatchPlan(
+        material.train, Draw(data.tasks, data.languages, shuffled), args.per_device_train_batch_size, args.seed
+    )
+    tokenizer = processor.tokenizer
+    collator = Collator(material.audio, processor.audio_token_id, tokenizer.pad_token_id, args.share_prefix)
+    return AdapterTrainer(answers, args, material.train, plan, material.validation or None, collator)
+
+
+def _of_stage(arguments: TrainingArguments, stage: str) -> TrainingArguments:
+    args = copy.copy(arguments)
+    args.output_dir = str(Path(arguments.output_dir) / stage)
+    args.num_train_epochs = getattr(arguments, f"{stage}_epochs")
+    return args
+
+
+def _shares(answers: AnswerModel, model: FASAudioForConditionalGeneration) -> dict:
+    """How much is trained."""
+    trained = sum(p.numel() for p in answers.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in model.parameters())
+    if PartialState().is_main_process:
+        print(f"trainable: {trained:,} of {total:,} parameters ({100 * trained / total:.2f} %)", flush=True)
+    return dict(trainable=trained, parameters=total)
+
+
+def _checkpoint(folder: Path, resume: bool) -> str | None:
+    last = get_last_checkpoint(str(folder)) if resume and folder.is_dir() else None
+    if resume and last is None:
+        log.warning("%s: no interrupted stage to resume; it starts from the beginning", folder)
+    return last
+
+
+def _settings(data: DataArguments, parts: ModelArguments, arguments: TrainingArguments) -> dict:
+    """JSON-ready; of transformers' many arguments those that matter."""
+    training = {name: getattr(arguments, name) for name in BINDING}
+    return dict(data=asdict(data), model=asdict(parts), training=training)
+
+
+def _start(output: Path, settings: dict, resume: bool, state: PartialState) -> None:
+    """Clear what an older run left, or check that a resumed one is the same.
+
+    Raises:
+        CheckpointError: a resumed run with other settings or other data.
+    """
+    settings = json.loads(json.dumps(settings))
+    settings["data"].pop("cache_dir")
+    if resume and (output / RUN).is_file():
+        theirs = json.loads((output / RUN).read_text(encoding="utf-8"))
+        changed = [k for k, v in _flat(settings).items() if _flat(theirs).get(k) != v]
+        if changed:
+            raise CheckpointError(
+                f"{output}: --resume needs the run's own settings, but these differ: {', '.join(changed)}; give the same "
+                "ones, another --output_dir, or leave out --resume"
+            )
+    elif state.is_main_process:
+        _clean(output)
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / RUN, settings)
+    state.wait_for_everyone()
+
+
+def _flat(settings: dict) -> dict:
+    return {f"{a}.{b}": v for a, group in settings.items() if isinstance(group, dict) for b, v in group.items()} | {
+        "material": settings.get("material")
+    }
+
+
+def _clean(output: Path) -> None:
+    """Remove what only a resumed run needs; what trackers wrote stays."""
+    for stage in STAGES:
+        for path in (output / stage).glob("checkpoint-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        for name in (BEST, DONE):
+            (output / stage / name).unlink(missing_ok=True)
+        if (output / stage).is_dir() and not any((output / stage).iterdir()):
+            (output / stage).rmdir()
+    (output / RUN).unlink(missing_ok=True)
+
+
+def _restore(model: FASAudioForConditionalGeneration, path: Path) -> None:
+    """The best weights of a stage."""
+    state, _, _ = load_weights(path)
+    load_trainable_state(model, state, str(path))
+
+
+def _provenance() -> dict:
+    return provenance() | {"versions": package_versions((*PACKAGES, "accelerate", "peft", "deepspeed"))}
+
+
+def _report(record: dict, folder: Path) -> None:
+    metrics = record.get("validation")
+    if metrics:
+        fas = record["fas"]["validation_accuracy"]
+        print(
+            f"validation, {metrics['clips']} clips: accuracy {100 * metrics['accuracy']:.1f} % (FAS alone {100 * fas:.1f} %), "
+            f"UA {100 * metrics['ua']:.1f} %, macro-F1 {100 * metrics['macro_f1']:.1f} %, mass of the options "
+            f"{metrics['mass']:.3f}, ECE {metrics['ece_before']:.3f} -> {metrics['ece']:.3f} at temperature "
+            f"{metrics['temperature']:.2f}"
+        )
+    for failure in record["data"]["failed"]:
+        print(f"left out {failure['file']}: {failure['error']}")
+    print(f"{folder}: adapter, after {record['seconds']:.0f} s")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code: 0, or 2 for input that cannot be used."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        train(*parse(sys.argv[1:] if argv is None else argv))
+    except FASError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

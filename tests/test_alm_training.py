@@ -1,0 +1,628 @@
+"""Training of the adapter: what is computed, that it learns, resumes exactly, and comes back from its directory."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from alm_corpus import RATE, colored_noise, train_fas, write_corpus
+from alm_tiny import clip, save_tiny_fas, save_tiny_language_model, tiny_model, user
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
+
+from fas_alm import load_adapter
+from fas_alm.conversations import Question
+from fas_alm.prompts import option_token_ids
+from fas_alm.training import run
+from fas_alm.training.answers import AnswerModel
+from fas_alm.training.arguments import DataArguments, ModelArguments, TrainingArguments
+from fas_alm.training.audio import FrozenTokens, WindowFeatures
+from fas_alm.training.collator import Collator
+from fas_alm.training.examples import IGNORED, Example, ExampleEncoder
+from fas_alm.training.metrics import option_metrics
+from fas_alm.training.plan import BatchPlan, Draw, ExampleSet
+from fas_alm.training.trainer import AdapterTrainer
+from fas_alm.training.weights import load_trainable_state, trainable_state
+from fas_core.data import load_corpus
+from fas_core.encoders.extractor import FeatureExtractor
+from fas_core.errors import CheckpointError, FASError
+from fas_core.features.cache import FeatureCache
+from fas_core.labels import EMOTIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Windows:
+    """Audio inputs that only know how many windows a file has."""
+
+    def __init__(self, **windows):
+        self._windows = windows
+
+    def windows(self, file):
+        return self._windows.get(file, 1)
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """A tiny corpus, a FAS and an LLM on disk, and a feature cache that is shared."""
+    root = tmp_path_factory.mktemp("alm")
+    write_corpus(root / "corpus", {"train": 8, "validation": 4}, emotions=("angry", "happy", "sad"), words=True)
+    save_tiny_language_model(root / "llm")
+    train_fas(save_tiny_fas(root), root / "corpus")
+    return root
+
+
+def flags(material, output, *more: str) -> list[str]:
+    return [
+        "--corpora", f"manifest={material / 'corpus'}", "--fas", str(material / "fas"), "--language_model",
+        str(material / "llm"), "--cache_dir", str(material / "cache"), "--output_dir", str(output), "--use_cpu", "true",
+        "--per_device_train_batch_size", "8", "--tasks", "choose", "--languages", "en", "--shuffled_options", "0",
+        "--learning_rate", "1e-2", "--projector_learning_rate", "1e-2", "--stage1_epochs", "1", "--stage2_epochs", "2",
+        "--disable_tqdm", "true", *more,
+    ]  # fmt: skip
+
+
+def trained(material, output, *more: str) -> dict:
+    """The record of a run that went well."""
+    assert run.main(flags(material, output, *more)) == 0
+    return json.loads((output / "adapter" / "training.json").read_text())
+
+
+def weights(output: Path) -> dict:
+    files = [output / "adapter" / name for name in ("projector.safetensors", "adapter_model.safetensors")]
+    return {k: v for file in files if file.exists() for k, v in load_file(file).items()}
+
+
+# ---- prompts and batches ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3", "llama"])
+def test_prompts_of_training_are_those_of_use(kind):
+    _, processor = tiny_model(kind)
+    encoder = ExampleEncoder(processor, Windows(short=1, long=2))
+    files = {"short": clip(1.0), "long": clip(31.0)}
+    for audio in (["short"], ["long"], ["short", "long"]):
+        texts = [*({"type": "audio", "path": name} for name in audio), {"type": "text", "text": "Which emotion?"}]
+        example = encoder.prompt([{"role": "user", "content": texts}])
+        used = processor.apply_chat_template(
+            [user(*(files[name] for name in audio), "Which emotion?")], tokenize=True, add_generation_prompt=True, sampling_rate=RATE
+        )
+        assert list(example.prompt) == used["input_ids"][0].tolist()
+        assert example.files == tuple(audio)
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
+def test_each_answer_is_an_example_that_ends_where_generation_stops(kind):
+    _, processor = tiny_model(kind)
+    encoder = ExampleEncoder(processor, Windows())
+    messages = [
+        {"role": "user", "content": [{"type": "audio", "path": "a"}, {"type": "text", "text": "Which emotion?"}]},
+        {"role": "assistant", "content": "B"},
+        {"role": "user", "content": "Why?"},
+        {"role": "assistant", "content": "the tone"},
+    ]
+    first, second = encoder.examples(messages)
+    tokenizer = processor.tokenizer
+    letter = option_token_ids(tokenizer)[1]
+    assert first.answer == (letter, tokenizer.eos_token_id)
+    assert tokenizer.decode(second.answer) == "the tone<|im_end|>"
+    assert second.files == ("a",) and "B<|im_end|>" in tokenizer.decode(second.prompt)
+    assert first.prompt.count(processor.audio_token_id) == second.prompt.count(processor.audio_token_id) == 2
+
+
+def example(prompt, answer=(), files=(), label=IGNORED) -> Example:
+    return Example(tuple(prompt), tuple(answer), tuple(files), label)
+
+
+def test_a_batch_is_padded_on_the_left_and_its_common_beginning_apart():
+    class Audio(Windows):
+        def batch(self, files):
+            return {"audio_tokens": torch.tensor([int(file) for file in files])}
+
+    head = list(range(10, 20))
+    examples = [
+        example([*head, 5, 99, 99, 6], (7, 8), ["1"], 2),
+        example([*head, 99, 99, 99, 99, 6, 6], (9, 3, 8), ["2"]),
+    ]
+    batch = Collator(Audio(), 99, 0)(examples)
+    assert batch["prefix_ids"].tolist() == [head]
+    assert batch["input_ids"].tolist() == [[0, 0, 0, 5, 99, 99, 6, 7], [99, 99, 99, 99, 6, 6, 9, 3]]
+    assert batch["attention_mask"].tolist() == [[1] * 10 + [0, 0, 0] + [1] * 5, [1] * 18]
+    assert batch["labels"].tolist() == [[IGNORED, 7, 8], [9, 3, 8]]
+    assert batch["options"].tolist() == [2, IGNORED] and batch["audio_tokens"].tolist() == [1, 2]
+    assert "prefix_ids" not in Collator(Audio(), 99, 0, share_prefix=False)(examples)
+    assert "prefix_ids" not in Collator(Audio(), 12, 0)(examples)  # the audio comes after three tokens: too few
+
+
+def rows(count: int, **overrides) -> list[dict]:
+    return [
+        dict(id=str(i), audio=f"{i}", emotion=EMOTIONS[i % 7], semantic_emotion=None, corpus="c", split="train") | overrides
+        for i in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def plan_of():
+    encoder = ExampleEncoder(tiny_model()[1], Windows(**{"3": 2}))
+
+    def make(clips, ready=(), batch=4, seed=0, draw=Draw(("choose", "name"), ("en", "zh"))):
+        return BatchPlan(ExampleSet(clips, ready, encoder), draw, batch, seed)
+
+    return make
+
+
+def test_an_epoch_asks_about_every_clip_once_and_the_same_within_a_batch(plan_of):
+    plan = plan_of(rows(22))
+    batches = list(plan)
+    assert len(batches) == len(plan) == 7  # 21 clips of one window, and one of two by itself
+    assert sorted(clip for batch in batches for clip, _ in batch) == list(range(22))
+    assert all(len({question for _, question in batch}) == 1 for batch in batches)
+    assert [3] in [[clip for clip, _ in batch] for batch in batches]
+
+
+def test_the_plan_is_a_function_of_seed_and_epoch(plan_of):
+    plan, again, other = plan_of(rows(22)), plan_of(rows(22)), plan_of(rows(22), seed=1)
+    first = list(plan)
+    assert first == list(plan) == list(again) != list(other)
+    plan.set_epoch(1)
+    assert list(plan) != first
+    again.set_epoch(1)
+    assert list(plan) == list(again)
+
+
+def test_clips_are_asked_only_what_their_labels_answer(plan_of):
+    clips = rows(12) + rows(12, semantic_emotion="sad")
+    plan = plan_of(clips, draw=Draw(("choose", "agree"), ("en",)))
+    for epoch in range(10):
+        plan.set_epoch(epoch)
+        assert all(q.task == "choose" for batch in plan for i, q in batch if i < 12)
+    assert not list(plan_of(rows(5), draw=Draw(("agree",), ("en",))))
+
+
+def test_conversations_go_by_length(plan_of):
+    ready = [example(range(length), (1,)) for length in np.random.default_rng(0).integers(5, 500, 200)]
+    batches = list(plan_of([], ready, batch=10))
+    assert sorted(i for batch in batches for i in batch) == list(range(200))
+    padding = sum(max(len(ready[i].prompt) for i in b) - len(ready[j].prompt) for b in batches for j in b)
+    assert padding < 0.1 * sum(len(e.prompt) for e in ready)
+
+
+# ---- what is computed ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def heard(material):
+    """A model with LoRA whose values are not zero, and the features of three clips, one of them of 31 s."""
+    folder = material / "clips"
+    folder.mkdir()
+    for name, seconds in (("a", 1.0), ("b", 1.7), ("long", 31.0)):
+        soundfile.write(folder / f"{name}.wav", colored_noise("sad", seconds, 3), RATE)
+    model, processor = tiny_model("qwen2", fas=material / "fas")
+    extractor = FeatureExtractor.from_config(model.config.fas_config.streams, device="cpu")
+    cache = FeatureCache(material / "cache", extractor.identity())
+    files = {path.stem: str(path) for path in folder.iterdir()}
+    features = WindowFeatures(files.values(), extractor, cache)
+    model.freeze_parts()
+    torch.manual_seed(0)
+    model.language_model = get_peft_model(model.language_model, LoraConfig(r=2, target_modules="all-linear"))
+    with torch.no_grad():
+        for parameter in model.language_model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(0, 0.3)
+    tokens = FrozenTokens(features, model.fas, "fused")
+    return model, processor, features, tokens, files, extractor, cache
+
+
+def asked(heard, audio, names: list[str], share: bool, answers: bool = True) -> dict:
+    _, processor, _, _, files, _, _ = heard
+    encoder = ExampleEncoder(processor, audio)
+    messages = [[
+        {"role": "user", "content": Question("choose").content({"type": "audio", "path": files[name]})},
+        {"role": "assistant", "content": "ABC"[i]},
+    ] for i, name in enumerate(names)]  # fmt: skip
+    examples = [encoder.examples(m)[0] if answers else encoder.prompt(m[:1]) for m in messages]
+    return Collator(audio, processor.audio_token_id, processor.tokenizer.pad_token_id, share)(examples)
+
+
+@pytest.fixture()
+def answers(heard):
+    model, processor = heard[:2]
+    answers = AnswerModel(model, option_token_ids(processor.tokenizer))
+    yield answers.eval()
+    answers.release()
+
+
+def test_options_are_those_of_the_whole_model_on_the_audio_itself(heard, answers):
+    model, processor, _, tokens, files, _, _ = heard
+    names = ["a", "b", "long"]
+    batch = asked(heard, tokens, names, share=True, answers=False)
+    assert batch["audio_tokens"].shape == (4, 2, 16)  # 31 s are two windows
+    with torch.no_grad():
+        options = answers(**batch)["options"]
+    for row, name in enumerate(names):
+        content = Question("choose").content({"type": "audio", "path": files[name]})
+        inputs = processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=True, add_generation_prompt=True
+        )
+        with torch.no_grad():
+            logits = model(**inputs).logits[0, -1]
+        expected = logits.log_softmax(-1)[option_token_ids(processor.tokenizer)]
+        torch.testing.assert_close(options[row], expected, atol=5e-3, rtol=0)  # the cache holds fp16
+
+
+def test_the_loss_is_on_answers_only(heard, answers):
+    model, _, _, tokens, _, _, _ = heard
+    batch = asked(heard, tokens, ["a", "b"], share=False)
+    inputs = {k: batch[k] for k in ("input_ids", "attention_mask")}
+    embeddings = answers._embed(batch["input_ids"], batch["audio_tokens"], batch["audio_mask"], {})
+    with torch.no_grad():
+        logits = model.language_model(inputs_embeds=embeddings, attention_mask=inputs["attention_mask"]).logits
+        expected = torch.nn.functional.cross_entropy(logits[:, -2:].flatten(0, 1), batch["labels"].flatten(), reduction="sum")
+        loss = answers(**batch)["loss"]
+    torch.testing.assert_close(loss, expected)
+    assert batch["labels"].shape == (2, 2)  # the letter, and the end of the turn
+
+
+@pytest.mark.parametrize("inputs", ["tokens", "features"])
+def test_sharing_the_prefix_changes_neither_loss_nor_gradients(heard, inputs):
+    model, processor, features, tokens, _, _, _ = heard
+    audio = tokens if inputs == "tokens" else features
+    model.fas.requires_grad_(inputs == "features")
+    answers = AnswerModel(model, option_token_ids(processor.tokenizer), with_fas=True).eval()
+    try:
+        found = {}
+        for share in (False, True):
+            batch = asked(heard, audio, ["a", "b", "long"], share)
+            assert ("prefix_ids" in batch) is share
+            answers.zero_grad()
+            output = answers(**batch)
+            output["loss"].backward()
+            gradients = {n: p.grad.clone() for n, p in answers.named_parameters() if p.grad is not None}
+            found[share] = output["loss"].detach(), gradients
+        torch.testing.assert_close(found[True][0], found[False][0])
+        torch.testing.assert_close(found[True][1], found[False][1], atol=1e-3, rtol=1e-3)
+        parts = ("multi_modal_projector", "lora_", *(["fas."] if inputs == "features" else []))
+        assert all(any(part in name for name in found[True][1]) for part in parts)
+        assert not any("base_layer" in name for name in found[True][1])
+    finally:
+        model.fas.requires_grad_(False)
+        answers.release()
+
+
+def test_a_cached_prefix_is_forgotten_when_the_weights_may_have_changed(heard, answers):
+    batch = asked(heard, heard[3], ["a", "b"], share=True)
+    state = trainable_state(answers)
+    try:
+        with torch.no_grad():
+            before = answers.eval()(**batch)["options"]
+            for name, parameter in answers.named_parameters():
+                if "lora_" in name:
+                    parameter.add_(0.05)
+            after = answers.train().eval()(**batch)["options"]
+            fresh = {k: v for k, v in asked(heard, heard[3], ["a", "b"], share=False).items()}
+            torch.testing.assert_close(after, answers(**fresh)["options"], atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(before, after, atol=1e-3)
+    finally:
+        load_trainable_state(answers, state, "test")
+
+
+def test_windows_of_long_audio_are_extracted_once(heard, monkeypatch):
+    _, _, features, _, files, extractor, cache = heard
+    assert [features.windows(files[name]) for name in ("a", "b", "long")] == [1, 1, 2]
+    whole = soundfile.read(files["long"], dtype="float32")[0]
+    [second] = extractor([whole[30 * RATE :]])
+    np.testing.assert_allclose(features[files["long"]][1].acoustic, second.acoustic, atol=2e-2)
+    monkeypatch.setattr(extractor, "encode", lambda *_: pytest.fail("encoded again"))
+    again = WindowFeatures(files.values(), extractor, FeatureCache(cache.path.parent, extractor.identity()))
+    assert {file: again.windows(file) for file in again} == {file: features.windows(file) for file in features}
+
+
+def test_files_that_cannot_be_used_are_listed(heard, tmp_path):
+    (tmp_path / "broken.wav").write_bytes(b"RIFF nothing")
+    features = WindowFeatures([str(tmp_path / "broken.wav")], *heard[5:])
+    assert list(features) == [] and "broken.wav" in features.failed[0]["file"]
+
+
+def test_metrics_are_of_the_options_and_their_mass():
+    scores = np.log(np.full((4, 7), 0.1))
+    scores[np.arange(4), [0, 1, 2, 0]] = np.log(0.3)
+    metrics = option_metrics(scores, np.array([0, 1, 2, 3]))
+    assert metrics["accuracy"] == 0.75 and metrics["clips"] == 4
+    assert metrics["mass"] == pytest.approx(0.9)
+
+
+# ---- whole runs ------------------------------------------------------------------------------------------------------
+
+
+def test_training_hears(material, tmp_path):
+    more = ("--stage1_epochs", "0", "--stage2_epochs", "30", "--lora_dropout", "0")
+    hears = trained(material, tmp_path / "hears", *more)
+    deaf = trained(material, tmp_path / "deaf", *more, "--no_audio", "true")
+    assert hears["validation"]["accuracy"] > 0.9 and hears["fas"]["validation_accuracy"] > 0.9
+    assert deaf["validation"]["accuracy"] < 0.5
+
+
+def test_the_adapter_says_the_same_when_loaded(material, tmp_path):
+    record = trained(material, tmp_path / "run", "--stage2_epochs", "5")
+    model, processor = load_adapter(tmp_path / "run" / "adapter", material / "llm")
+    assert model.config.option_temperature == record["validation"]["temperature"] != 1.0
+    with torch.no_grad():
+        scores, labels = zip(*(_scored(model, processor, row) for row in validation_rows(material)), strict=True)
+        with model.language_model.disable_adapter():
+            bare = [_scored(model, processor, row)[0] for row in validation_rows(material)]
+    metrics = option_metrics(np.stack(scores), np.array(labels), model.config.option_temperature)
+    expected = {k: v for k, v in record["validation"].items() if isinstance(v, float)}
+    assert {k: metrics[k] for k in expected} == pytest.approx(expected, abs=5e-3)  # the cache holds fp16
+    assert np.abs(np.stack(scores) - np.stack(bare)).max() > 0.1  # base and adapter differ
+
+
+def validation_rows(material) -> list[dict]:
+    return [row for row in load_corpus("manifest", material / "corpus") if row["split"] == "validation"]
+
+
+def _scored(model, processor, row: dict) -> tuple[np.ndarray, int]:
+    """Log-probabilities of the options for an audio file, and the right one."""
+    content = Question("choose").content({"type": "audio", "path": row["audio"]})
+    messages = [{"role": "user", "content": content}]
+    inputs = processor.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)
+    logprobs = model(**inputs).logits[0, -1].log_softmax(-1)
+    return logprobs[option_token_ids(processor.tokenizer)].numpy(), EMOTIONS.index(row["emotion"])
+
+
+def test_a_run_leaves_the_adapter_its_record_and_nothing_else(material, tmp_path, capsys):
+    record = trained(material, tmp_path / "run")
+    assert "trainable: 1,600 of" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["adapter"]
+    assert record["data"]["corpora"] == [{"corpus": "manifest", "train": 24, "validation": 12}]
+    assert set(record["stages"]) == {"stage1", "stage2"} and record["seconds"] > 0
+    assert {"accuracy", "ua", "macro_f1", "mass", "temperature", "ece"} <= set(record["validation"])
+    assert {"commit", "versions", "date"} <= set(record["provenance"])
+    assert record["stages"]["stage2"]["trainable"] > record["stages"]["stage1"]["trainable"]
+    adapter = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
+    assert (adapter["r"], adapter["lora_alpha"], adapter["lora_dropout"]) == (8, 32, 0.1)
+    linear = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert {name.rsplit(".", 1)[-1] for name in adapter["target_modules"]} == linear
+    assert "accuracy" in (tmp_path / "run" / "adapter" / "README.md").read_text()
+
+
+def test_the_best_epoch_is_kept(material, tmp_path, monkeypatch):
+    accuracies = iter([0.2, 0.9, 0.5])
+    kept = []
+
+    def metrics(prediction):
+        return dict(accuracy=next(accuracies), ua=0.0, macro_f1=0.0, mass=1.0)
+
+    monkeypatch.setattr("fas_alm.training.trainer.trainer_metrics", metrics)
+    original = AdapterTrainer.keep_weights
+    monkeypatch.setattr(AdapterTrainer, "keep_weights", lambda self, *a: (kept.append(trainable_state(self.model)), original(self, *a)))
+    trained(material, tmp_path / "run", "--stage1_epochs", "3", "--stage2_epochs", "0")
+    assert len(kept) == 2  # of the first and of the second epoch
+    saved = weights(tmp_path / "run")
+    torch.testing.assert_close(saved["linear_1.weight"], kept[1]["multi_modal_projector.linear_1.weight"], rtol=0, atol=0)
+
+
+class Interrupted(BaseException):
+    pass
+
+
+def interrupt_at(monkeypatch, step: int) -> None:
+    """The power fails after that many steps."""
+    original, count = AdapterTrainer.training_step, [0]
+
+    def training_step(self, *args, **kwargs):
+        count[0] += 1
+        if count[0] > step:
+            raise Interrupted
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(AdapterTrainer, "training_step", training_step)
+
+
+@pytest.mark.parametrize(("step", "more"), [
+    (2, ()),  # in stage 1: 3 steps
+    (3, ()),  # between the stages
+    (7, ()),  # in the second epoch of stage 2
+    (8, ("--save_strategy", "steps", "--save_steps", "2")),  # in the middle of an epoch
+])  # fmt: skip
+def test_resumed_equals_uninterrupted_bit_for_bit(material, tmp_path, monkeypatch, step, more):
+    more = (*more, "--tasks", "choose", "name", "json_words", "--shuffled_options", "1")  # LoRA has its dropout
+    trained(material, tmp_path / "whole", *more)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step)
+        with pytest.raises(Interrupted):
+            run.main(flags(material, tmp_path / "resumed", *more))
+    assert not (tmp_path / "resumed" / "adapter").exists()
+    record = trained(material, tmp_path / "resumed", *more, "--resume", "true")
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "resumed")
+    assert whole.keys() == resumed.keys() and len(whole) > 20
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    expected = json.loads((tmp_path / "whole" / "adapter" / "training.json").read_text())
+    assert record["validation"] == expected["validation"]
+    losses = [[h["loss"] for h in r["stages"]["stage2"]["history"] if "loss" in h] for r in (record, expected)]
+    assert losses[0] == losses[1]
+
+
+def test_a_run_with_other_settings_is_not_resumed(material, tmp_path, monkeypatch, capsys):
+    interrupt_at(monkeypatch, 4)
+    with pytest.raises(Interrupted):
+        run.main(flags(material, tmp_path / "run"))
+    more = ("--resume", "true", "--learning_rate", "1e-3", "--lora_rank", "4")
+    assert run.main(flags(material, tmp_path / "run", *more)) == 2
+    error = capsys.readouterr().err
+    assert "--resume needs the run's own settings" in error and "learning_rate" in error and "lora_rank" in error
+
+
+def test_seeds_differ_and_a_seed_repeats(material, tmp_path):
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        trained(material, tmp_path / name, "--seed", seed)
+    a, b, c = (weights(tmp_path / name) for name in "abc")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not torch.equal(a["linear_1.weight"], c["linear_1.weight"])
+
+
+def test_fas_is_trained_when_asked_and_only_then(material, tmp_path):
+    trained(material, tmp_path / "frozen", "--stage2_epochs", "1")
+    trained(material, tmp_path / "free", "--stage2_epochs", "1", "--train_fas", "true", "--fas_learning_rate", "1e-3")
+    original = load_file(material / "fas" / "model.safetensors")
+    frozen, free = (load_file(tmp_path / n / "adapter" / "fas" / "model.safetensors") for n in ("frozen", "free"))
+    assert all(torch.equal(original[name], frozen[name]) for name in original)
+    assert any(not torch.equal(original[name], free[name]) for name in original)
+
+
+@pytest.mark.parametrize("more", [
+    ("--gradient_checkpointing", "true"),
+    ("--bf16", "true"),
+    ("--audio_tokens", "distilled"),
+    ("--gradient_accumulation_steps", "2"),
+    ("--stage1_epochs", "0", "--stage2_epochs", "1"),
+    ("--max_train_clips", "9", "--validation_fraction", "0"),
+])  # fmt: skip
+def test_options(material, tmp_path, more):
+    record = trained(material, tmp_path / "run", "--stage2_epochs", "1", *more)
+    if "--max_train_clips" in more:
+        assert record["data"]["corpora"][0]["train"] == 9
+    assert np.isfinite(record["stages"]["stage2"]["history"][-1]["train_loss"])
+    load_adapter(tmp_path / "run" / "adapter", material / "llm")
+
+
+def test_accumulated_micro_batches_give_the_step_of_one_batch(material, tmp_path):
+    """Answers of different length weigh by their tokens, however the batch is cut; checked on JSONL, whose batches are alike."""
+    lines = []
+    for number in range(8):
+        audio = {"type": "audio", "path": str(material / "corpus" / f"train-{number:03}.wav")}
+        content = [{"type": "text", "text": "Describe."}, audio]
+        answer = {"role": "assistant", "content": "the tone of voice" if number % 2 else "sad"}
+        lines.append(json.dumps({"messages": [{"role": "user", "content": content}, answer]}))
+    (tmp_path / "c.jsonl").write_text("\n".join(lines))
+    common = ("--lora_dropout", "0", "--stage1_epochs", "1", "--stage2_epochs", "0", "--conversations", str(tmp_path / "c.jsonl"))
+    common += ("--validation_fraction", "0", "--max_grad_norm", "0", "--optim", "sgd", "--weight_decay", "0")
+    for name, size, steps in (("one", "8", "1"), ("four", "2", "4")):
+        arguments = flags(material, tmp_path / name, *common, "--per_device_train_batch_size", size)
+        place = arguments.index("--corpora")
+        del arguments[place : place + 2]
+        assert run.main([*arguments, "--gradient_accumulation_steps", steps]) == 0
+    one, four = weights(tmp_path / "one"), weights(tmp_path / "four")
+    for name in one:
+        torch.testing.assert_close(one[name], four[name], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("more", "problem"), [
+    (("--stage1_epochs", "0", "--stage2_epochs", "0"), "nothing to train"),
+    (("--tasks", "sing"), "--tasks: sing; expected some of choose"),
+    (("--languages", "de"), "--languages: de"),
+    (("--shuffled_options", "1.5"), "--shuffled_options 1.5: expected a share"),
+    (("--lora_rank", "0"), "--lora_rank"),
+    (("--audio_tokens", "raw"), "--audio_tokens: raw"),
+    (("--remove_unused_columns", "true"), "--remove_unused_columns"),
+    (("--learning_rate", "1e30", "--max_grad_norm", "0", "--logging_steps", "1"), "the loss is"),
+    (("--no_such_flag", "1"), "not understood"),
+])  # fmt: skip
+def test_what_cannot_work_is_one_clear_error(material, tmp_path, capsys, more, problem):
+    assert run.main(flags(material, tmp_path / "run", *more)) == 2
+    error = capsys.readouterr().err
+    assert problem in error and "Traceback" not in error
+
+
+def test_a_yaml_file_goes_first_and_flags_win(tmp_path):
+    (tmp_path / "c.yaml").write_text("corpora: [ravdess=x]\nlora_rank: 4\nstage2_epochs: 5\ntasks: [choose]\n")
+    data, parts, training = run.parse([str(tmp_path / "c.yaml"), "--lora_rank", "2", "--output_dir", str(tmp_path)])
+    assert (parts.lora_rank, training.stage2_epochs, data.tasks) == (2, 5, ["choose"])
+    (tmp_path / "c.yaml").write_text("rank: 4\n")
+    with pytest.raises(FASError, match="unknown keys rank"):
+        run.parse([str(tmp_path / "c.yaml")])
+
+
+def test_the_figures_of_c2ser_are_the_defaults():
+    parts = ModelArguments()
+    assert (parts.lora_rank, parts.lora_alpha, parts.lora_dropout) == (8, 32, 0.1)
+    training = TrainingArguments(use_cpu=True)
+    betas, rates = (training.adam_beta1, training.adam_beta2), (training.learning_rate, training.projector_learning_rate)
+    assert betas == (0.9, 0.99) and rates == (5e-5, 1e-3)
+    assert (training.weight_decay, training.warmup_steps) == (0.01, 0.15)
+    with pytest.raises(FASError, match="--corpora and --conversations are empty"):
+        DataArguments()
+
+
+@pytest.mark.parametrize("name", ["alm.yaml", "alm_cpu.yaml"])
+def test_configurations_are_understood(name, tmp_path):
+    cpu = ["--use_cpu", "true", "--corpora", "ravdess=x", "--output_dir", str(tmp_path)]
+    data, _, training = run.parse([str(ROOT / "train" / "configs" / name), *cpu])
+    assert training.bf16 and "choose" in data.tasks
+
+
+def test_a_weights_file_of_another_run_is_refused(heard, answers):
+    state = trainable_state(answers)
+    with pytest.raises(CheckpointError, match="other trained parameters"):
+        load_trainable_state(answers, dict(list(state.items())[1:]), "best.safetensors")
+
+
+# ---- several processes, DeepSpeed --------------------------------------------------------------------------------------
+
+
+def launch(command: list[str]) -> subprocess.CompletedProcess:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+# Ends after the first epoch of stage 2.
+INTERRUPTED = """
+import sys
+from fas_alm.training import run
+from fas_alm.training.trainer import AdapterTrainer
+
+step = AdapterTrainer.training_step
+count = [0]
+
+def training_step(self, *args, **kwargs):
+    count[0] += 1
+    if count[0] > 7:
+        sys.exit(0)
+    return step(self, *args, **kwargs)
+
+AdapterTrainer.training_step = training_step
+run.main()
+"""
+SCRIPT = str(ROOT / "train" / "alm_adapter.py")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_gives(material, tmp_path):
+    """Two gloo processes take the micro-batches that one process accumulates."""
+    common = ("--lora_dropout", "0", "--per_device_train_batch_size", "4", "--seed", "3", "--optim", "sgd")
+    common += ("--learning_rate", "1e-1", "--projector_learning_rate", "1e-1")
+    one = trained(material, tmp_path / "one", *common, "--gradient_accumulation_steps", "2")
+    launch([*TORCHRUN, "--nproc_per_node", "2", SCRIPT, *flags(material, tmp_path / "two", *common)])
+    two = json.loads((tmp_path / "two" / "adapter" / "training.json").read_text())
+    assert two["arguments"]["training"]["world_size"] == 2
+    assert two["validation"]["accuracy"] == pytest.approx(one["validation"]["accuracy"], abs=1e-6)
+    first, second = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_zero2_saves_and_resumes(material, tmp_path):
+    """One process, as a CPU allows; interrupted by a run that ends after 5 of 9 steps and leaves its state."""
+    pytest.importorskip("deepspeed")
+    config = tmp_path / "zero2.yaml"
+    text = (ROOT / "train" / "configs" / "accelerate" / "zero2.yaml").read_text()
+    text = text.replace("num_processes: 8", "num_processes: 1").replace("mixed_precision: bf16", "mixed_precision: 'no'")
+    config.write_text(text.replace("use_cpu: false", "use_cpu: true"))
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+    launch([*command, SCRIPT, *flags(material, tmp_path / "whole")])
+    launch([*command, str(script), *flags(material, tmp_path / "resumed")])
+    assert list((tmp_path / "resumed" / "stage2" / "checkpoint-3").glob("global_step*/*optim_states.pt"))
+    launch([*command, SCRIPT, *flags(material, tmp_path / "resumed", "--resume", "true")])
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "resumed")
+    assert whole.keys() == resumed.keys() and any("lora_B" in name for name in whole)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
