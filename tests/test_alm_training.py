@@ -259,7 +259,7 @@ def test_the_loss_is_on_answers_only(heard, answers):
     model, _, _, tokens, _, _, _ = heard
     batch = asked(heard, tokens, ["a", "b"], share=False)
     inputs = {k: batch[k] for k in ("input_ids", "attention_mask")}
-    embeddings = answers._embed(batch["input_ids"], batch["audio_tokens"], batch["audio_mask"], {})
+    embeddings = answers.embed(batch["input_ids"], batch["audio_tokens"], batch["audio_mask"], {})
     with torch.no_grad():
         logits = model.language_model(inputs_embeds=embeddings, attention_mask=inputs["attention_mask"]).logits
         expected = torch.nn.functional.cross_entropy(logits[:, -2:].flatten(0, 1), batch["labels"].flatten(), reduction="sum")

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from fas_alm.conversations import TASKS, Conversation, Question, build_conversations, read_conversations, write_conversations
+from fas_alm.conversations import (
+    TASKS,
+    Conversation,
+    Question,
+    build_conversations,
+    read_conversations,
+    write_conversations,
+)
 from fas_alm.conversations.__main__ import app
 from fas_alm.conversations.questions import OF_WORDS, SCHEMAS, draw_question, possible_tasks
 from fas_alm.conversations.reading import read_answer

@@ -72,7 +72,7 @@ class AnswerModel(nn.Module):
             `loss`, the sum over all labels; `options` (B, 7), log-probabilities of the letters at the first position
             that is asked for.
         """
-        embeddings = self._embed(input_ids, audio_tokens, audio_mask, features)
+        embeddings = self.embed(input_ids, audio_tokens, audio_mask, features)
         past = None if prefix_ids is None else self._prefix(prefix_ids, len(input_ids))
         positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
         logits = self.language_model(
@@ -83,7 +83,8 @@ class AnswerModel(nn.Module):
         first = logits[:, 0].detach().log_softmax(-1)
         return {"loss": loss, "options": first[:, self.option_ids]}
 
-    def _embed(self, input_ids: Tensor, tokens: Tensor | None, mask: Tensor | None, features: dict) -> Tensor:
+    def embed(self, input_ids: Tensor, tokens: Tensor | None, mask: Tensor | None, features: dict) -> Tensor:
+        """(B, L, H) embeddings of text and audio; arguments as in `forward`."""
         is_audio = input_ids == self.audio_token_id
         embeddings = self.language_model.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
         if features:

@@ -1,0 +1,320 @@
+"""Score a FAS-ALM by its lettered options: `python -m eval.alm DIR --corpora ravdess=data/ravdess emodb=data/emodb --fold 1`.
+
+DIR is what `train/alm_adapter.py` or `python -m fas_alm.export` wrote. Beside the model itself: the FAS classifier that it
+carries, its answers as free text (`--free-text`), and baselines: without hearing (`--no-audio`), and the same LLM without
+any adapter given Whisper's transcript (`--cascade`). An answer by options is always one of the seven; free text that does
+not name one is counted, and answered by the options.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from eval.transcripts import transcripts
+from fas_alm.artifacts import load_adapter, load_emotion_pipeline
+from fas_alm.conversations import Question
+from fas_alm.conversations.reading import read_answer
+from fas_alm.modeling import FASAudioForConditionalGeneration
+from fas_alm.processing import FASAudioProcessor
+from fas_alm.prompts import option_token_ids, transcript_prompt
+from fas_alm.training.answers import AnswerModel
+from fas_alm.training.audio import FrozenTokens, WindowFeatures
+from fas_alm.training.collator import Collator
+from fas_alm.training.data import fas_accuracy
+from fas_alm.training.examples import Example, ExampleEncoder
+from fas_alm.training.metrics import option_metrics
+from fas_core.atomic import write_json
+from fas_core.checkpoint import find_device
+from fas_core.data import load_corpus
+from fas_core.encoders.extractor import FeatureExtractor
+from fas_core.errors import FASError
+from fas_core.features.cache import FeatureCache
+from fas_core.labels import EMOTIONS
+from fas_core.provenance import provenance
+from fas_core.training.arguments import parse_pairs
+
+NEW_TOKENS = 24  # of a free answer
+WITH_FOLDS = ("ravdess", "iemocap")
+FIGURES = ("accuracy", "ua", "macro_f1", "mass", "ece")
+
+
+class Scorer:
+    """A model and what it is to hear.
+
+    Args:
+        model, processor: the whole model, on any device.
+        extractor: the encoders that its FAS was trained with.
+        cache_dir: feature cache.
+        batch_size: clips of a forward pass.
+    """
+
+    def __init__(
+        self,
+        model: FASAudioForConditionalGeneration,
+        processor: FASAudioProcessor,
+        extractor: FeatureExtractor,
+        cache_dir: str | Path,
+        batch_size: int = 64,
+    ):
+        self.model, self.processor, self.batch_size = model.eval(), processor, batch_size
+        self.extractor, self.cache_dir = extractor, Path(cache_dir).expanduser()
+        self.answers = AnswerModel(model, option_token_ids(processor.tokenizer)).eval()
+
+    @classmethod
+    def from_directory(
+        cls,
+        directory: Path,
+        cache_dir: str | Path,
+        *,
+        language_model: str | None = None,
+        dtype: str = "auto",
+        **options,
+    ) -> "Scorer":
+        """Of an adapter directory, or of a whole model.
+
+        Raises:
+            CheckpointError: it is neither.
+        """
+        device = find_device(None)
+        if (directory / "model.safetensors").is_file() or (directory / "model.safetensors.index.json").is_file():
+            model = FASAudioForConditionalGeneration.from_pretrained(directory, dtype=dtype)
+            processor = FASAudioProcessor.from_pretrained(directory)
+        else:
+            model, processor = load_adapter(directory, language_model, dtype=dtype)
+        extractor = load_emotion_pipeline(directory, device=device).extractor
+        return cls(model.to(device), processor, extractor, cache_dir, **options)
+
+    def features(self, rows: Sequence[dict]) -> WindowFeatures:
+        """Features of the clips; those of clips that cannot be used are missing."""
+        cache = FeatureCache(self.cache_dir, self.extractor.identity())
+        return WindowFeatures([row["audio"] for row in rows], self.extractor, cache)
+
+    def hearing(self, features: WindowFeatures, no_audio: bool = False) -> FrozenTokens:
+        """FAS's tokens of the clips, or zeros."""
+        return FrozenTokens(features, self.model.fas, self.model.config.audio_tokens, zero=no_audio)
+
+    def options(self, audio: FrozenTokens, messages: Sequence[list[dict]]) -> np.ndarray:
+        """(N, 7) log-probabilities of the letters A to G as the answer to each conversation."""
+        scores = np.empty((len(messages), len(EMOTIONS)))
+        with torch.inference_mode():
+            for indices, batch in self._batches(audio, messages, share=True):
+                scores[indices] = self.answers(**batch)["options"].float().cpu().numpy()
+        return scores
+
+    def write(self, audio: FrozenTokens, messages: Sequence[list[dict]]) -> list[str]:
+        """The greedy answer to each conversation."""
+        texts = [""] * len(messages)
+        with torch.inference_mode():
+            for indices, batch in self._batches(audio, messages, share=False):
+                embeddings = self.answers.embed(
+                    batch["input_ids"], batch.get("audio_tokens"), batch.get("audio_mask"), {}
+                )
+                ids = self.model.generate(
+                    inputs_embeds=embeddings, attention_mask=batch["attention_mask"], do_sample=False,
+                    max_new_tokens=NEW_TOKENS,
+                )  # fmt: skip
+                for index, text in zip(
+                    indices, self.processor.batch_decode(ids, skip_special_tokens=True), strict=True
+                ):
+                    texts[index] = text
+        return texts
+
+    def without_adapter(self):
+        """A context in which LoRA is off; an LLM that LoRA was merged into stays what it is."""
+        if hasattr(self.model.language_model, "disable_adapter"):
+            return self.model.language_model.disable_adapter()
+        return contextlib.nullcontext()
+
+    def _batches(self, audio: FrozenTokens, messages: Sequence[list[dict]], share: bool):
+        encoder = ExampleEncoder(self.processor, audio)
+        examples: list[Example] = [encoder.prompt(conversation) for conversation in messages]
+        collator = Collator(audio, self.processor.audio_token_id, self.processor.tokenizer.pad_token_id, share)
+        order = sorted(range(len(examples)), key=lambda i: -len(examples[i].prompt))
+        for start in range(0, len(order), self.batch_size):
+            indices = order[start : start + self.batch_size]
+            batch = collator([examples[i] for i in indices])
+            yield indices, {name: value.to(self.model.device) for name, value in batch.items()}
+
+
+@dataclass
+class Wanted:
+    """What is scored: free text and the cascade beside the options; zeros for the audio; in which language."""
+
+    free_text: str | None = None  # the task that is answered as text
+    cascade: bool = False
+    no_audio: bool = False
+    language: str = "en"
+    whisper: str | None = None  # of the cascade; the model's own by default
+
+
+def evaluate(scorer: Scorer, rows: list[dict], wanted: Wanted) -> dict:
+    """Score clips.
+
+    Args:
+        rows: clips with `id`, `audio`, `emotion`.
+
+    Returns:
+        JSON-ready: `clips`, `failed`, `alm` (figures of the options), `fas_accuracy`, and where wanted `free_text` and
+        `cascade`; `predictions`, one dict a clip.
+
+    Raises:
+        FASError: no clip is left.
+    """
+    start = time.time()
+    features = scorer.features(rows)
+    usable = set(features)
+    rows = [row for row in rows if row["audio"] in usable]
+    if not rows:
+        raise FASError(f"none of the clips can be used; {features.failed[:1]}")
+    audio = scorer.hearing(features, wanted.no_audio)
+    labels = np.array([EMOTIONS.index(row["emotion"]) for row in rows])
+    scores = scorer.options(audio, _asked(rows, Question("choose", wanted.language)))
+    result = dict(clips=len(rows), failed=features.failed)
+    result["alm"] = option_metrics(scores, labels, scorer.model.config.option_temperature)
+    pairs = [(row["audio"], row["emotion"]) for row in rows]
+    result["fas_accuracy"] = fas_accuracy(scorer.model.fas, features, pairs)
+    predictions = [
+        dict(id=row["id"], emotion=row["emotion"], label=EMOTIONS[i])
+        for row, i in zip(rows, scores.argmax(1), strict=True)
+    ]
+    if wanted.free_text:
+        question = Question(wanted.free_text, wanted.language)
+        texts = scorer.write(audio, _asked(rows, question))
+        result["free_text"] = free_text(question, texts, predictions)
+    if wanted.cascade:
+        result["cascade"] = cascade(scorer, audio, rows, labels, wanted)
+    return result | dict(seconds=round(time.time() - start, 1), predictions=predictions)
+
+
+def free_text(question: Question, texts: list[str], predictions: list[dict]) -> dict:
+    """Accuracy of written answers, and how they were read: as they stand, after repair, or not at all (then the options
+    answer).
+    """
+    counts, right = dict(exact=0, repaired=0, by_options=0), 0
+    for text, prediction in zip(texts, predictions, strict=True):
+        emotion, looked_for = read_answer(question, text)
+        counts["by_options" if emotion is None else "repaired" if looked_for else "exact"] += 1
+        right += (emotion or prediction["label"]) == prediction["emotion"]
+        prediction["text"] = text
+    return dict(task=question.task, accuracy=right / len(texts), **counts)
+
+
+def cascade(scorer: Scorer, audio: FrozenTokens, rows: list[dict], labels: np.ndarray, wanted: Wanted) -> dict:
+    """The bare LLM reads Whisper's transcript."""
+    source = wanted.whisper or scorer.model.config.streams.semantic["model"]
+    said = transcripts([row["audio"] for row in rows], source, scorer.cache_dir)
+    messages = [
+        [{"role": "user", "content": transcript_prompt(said[row["audio"]], language=wanted.language)}] for row in rows
+    ]
+    with scorer.without_adapter():
+        return option_metrics(scorer.options(audio, messages), labels) | {"whisper": Path(source).name}
+
+
+def _asked(rows: list[dict], question: Question) -> list[list[dict]]:
+    return [[{"role": "user", "content": question.content({"type": "audio", "path": row["audio"]})}] for row in rows]
+
+
+def load_rows(corpora: list[tuple[str, Path]], split: str, fold: int | None) -> dict[str, list[dict]]:
+    """Labelled clips of each corpus on one side."""
+    found = {}
+    for name, folder in corpora:
+        dataset = load_corpus(name, folder, fold=fold if name in WITH_FOLDS else None)
+        found[name] = [row for row in dataset if row["emotion"] and split in ("all", row["split"])]
+        if not found[name]:
+            raise FASError(
+                f"{name}: no labelled clip with split {split!r}; expected another --split (all takes every clip)"
+            )
+    return found
+
+
+def some_of(rows: list[dict], number: int) -> list[dict]:
+    """That many clips, the same ones each time; all for 0."""
+    chosen = np.random.default_rng(0).permutation(len(rows))[: number or None]
+    return [rows[i] for i in sorted(chosen)]
+
+
+def table(results: dict[str, dict]) -> str:
+    """Markdown; figures in per cent, but for the mass and the calibration error."""
+    lines = ["| set | system | clips | accuracy | UA | macro-F1 | mass | ECE |", "|---|---|---|---|---|---|---|---|"]
+    for name, result in results.items():
+        for system in ("alm", "cascade"):
+            if system in result:
+                m = result[system]
+                cells = [f"{100 * m[k]:.1f}" for k in FIGURES[:3]] + [f"{m[k]:.3f}" for k in FIGURES[3:]]
+                lines.append(f"| {name} | {system} | {result['clips']} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name} | FAS alone | {result['clips']} | {100 * result['fas_accuracy']:.1f} | | | | |")
+        if "free_text" in result:
+            t = result["free_text"]
+            how = f"{t['exact']} as they stand, {t['repaired']} repaired, {t['by_options']} by the options"
+            lines.append(
+                f"| {name} | free text ({t['task']}; {how}) | {result['clips']} | {100 * t['accuracy']:.1f} | | | | |"
+            )
+    return "\n".join(lines)
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m eval.alm", description=__doc__.splitlines()[0])
+    parser.add_argument("directory", type=Path, help="adapter or model directory")
+    parser.add_argument("--corpora", nargs="+", required=True, metavar="NAME=FOLDER", help="labelled corpora")
+    parser.add_argument(
+        "--split", default="test", choices=("train", "validation", "test", "all"), help="side (%(default)s)"
+    )
+    parser.add_argument("--fold", type=int, help="of corpora with folds")
+    parser.add_argument("--language", default="en", choices=("en", "zh"), help="of the questions")
+    parser.add_argument("--free-text", nargs="?", const="choose", choices=("choose", "name", "json"), metavar="TASK",
+                        help="also let the model write its answer to this task (choose)")  # fmt: skip
+    parser.add_argument("--no-audio", action="store_true", help="zeros in the place of FAS's tokens")
+    parser.add_argument("--cascade", action="store_true", help="also score the bare LLM on Whisper's transcripts")
+    parser.add_argument("--whisper", help="of the cascade: hub id, directory, offline:NAME; default: the model's own")
+    parser.add_argument("--language-model", help="where the LLM of an adapter is, if not where it was")
+    parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="of the LLM")
+    parser.add_argument("--cache-dir", default="~/.cache/fas_alm/features", help="feature cache")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--max-clips", type=int, default=0, help="only so many clips of each corpus; 0: all")
+    parser.add_argument("--output", type=Path, help="JSON with all figures and predictions")
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> dict:
+    """What the command does; returns what it writes."""
+    corpora = parse_pairs(arguments.corpora, "--corpora")
+    scorer = Scorer.from_directory(
+        arguments.directory, arguments.cache_dir, language_model=arguments.language_model, dtype=arguments.dtype,
+        batch_size=arguments.batch_size,
+    )  # fmt: skip
+    wanted = Wanted(arguments.free_text, arguments.cascade, arguments.no_audio, arguments.language, arguments.whisper)
+    if wanted.cascade and not (arguments.directory / "projector.safetensors").is_file():
+        raise FASError(
+            f"{arguments.directory}: --cascade needs the bare LLM; expected an adapter directory, not a merged model"
+        )
+    results = {
+        name: evaluate(scorer, some_of(rows, arguments.max_clips), wanted)
+        for name, rows in load_rows(corpora, arguments.split, arguments.fold).items()
+    }
+    return dict(directory=arguments.directory.name, results=results, provenance=provenance())
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code: 0, or 2 for input that cannot be used."""
+    arguments = parse_arguments(argv)
+    try:
+        found = run(arguments)
+    except FASError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(found["results"]))
+    if arguments.output:
+        write_json(arguments.output, json.loads(json.dumps(found)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
