@@ -120,7 +120,7 @@ def run(demo: Path, clips: int, epochs: tuple[int, int]) -> None:
             "--output_dir", str(output),
         )  # fmt: skip
     with clock("export a model directory"):
-        command(console, "-m", "fas_alm.export", str(output / "adapter"), "--output", str(output / "model"))
+        command(console, "-m", "fas_alm.export", str(output / "adapter"), str(output / "model"))
     with clock("serve, ask, stop"), server(console, output / "model") as url:
         ask(console, url, clip)
     console.print("the server is down")
