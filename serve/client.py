@@ -80,19 +80,22 @@ class Client:
         data = self._json("POST", "/v1/emotion", {"audio": parts, **options})["data"]
         return data if several else data[0]
 
-    def chat(self, text: str, audio: Sequence = (), *, history: Sequence[dict] = (), **options) -> str:
+    def chat(
+        self, text: str, audio: Sequence = (), *, history: Sequence[dict] = (), audio_first: bool = True, **options
+    ) -> str:
         """The answer to a question about audio.
 
         Args:
             text: the question.
-            audio: paths, bytes or `audio_part`s that go before it.
+            audio: paths, bytes or `audio_part`s; they go before it, or after it without `audio_first` (lettered questions
+                are trained that way).
             history: messages before this one (`user_message`, and {"role": "assistant", "content": ...}).
             options: of the request: temperature, max_tokens, ...
 
         Raises:
             ServerError: the request cannot be answered.
         """
-        request = {"messages": [*history, user_message(text, audio)], **options}
+        request = {"messages": [*history, user_message(text, audio, audio_first)], **options}
         return self._json("POST", "/v1/chat/completions", request)["choices"][0]["message"]["content"]
 
     def stream(self, text: str, audio: Sequence = (), *, history: Sequence[dict] = (), **options) -> Iterator[str]:
@@ -137,10 +140,11 @@ class Client:
         return ServerError(f"{self.url}: no answer ({type(error).__name__}); {hint}", code="unreachable")
 
 
-def user_message(text: str, audio: Sequence = ()) -> dict:
-    """A user's message: audio parts, then the text."""
+def user_message(text: str, audio: Sequence = (), audio_first: bool = True) -> dict:
+    """A user's message: audio parts, then the text, or the other way round."""
     parts = [each if isinstance(each, dict) else audio_part(each) for each in audio]
-    return {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
+    question = [{"type": "text", "text": text}]
+    return {"role": "user", "content": [*parts, *question] if audio_first else [*question, *parts]}
 
 
 def audio_part(source: Any, sampling_rate: int | None = None) -> dict:

@@ -19,14 +19,15 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from serve.client import Client
 
+from fas_alm.prompts import OPTION_LETTERS, choice_prompt
 from fas_core.data import load_corpus
 from fas_core.demo.run import Clock
 from fas_core.demo.tables import timings_table
 from fas_core.errors import FASError
+from fas_core.labels import EMOTIONS
+from serve.client import Client
 
-QUESTION = "How does the speaker feel, and do the words agree with the tone?"
 START_SECONDS, STOP_SECONDS = 400, 60
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -84,12 +85,16 @@ def server(console: Console, model: Path) -> Iterator[str]:
 
 
 def ask(console: Console, url: str, clip: dict) -> None:
-    """One chat answer and one emotion answer about a clip."""
+    """One chat answer and one emotion answer about a clip.
+
+    The chat question is the lettered one: minutes of training teach an LLM of this size nothing else.
+    """
     console.print(f'clip: "{clip["text"]}", words {clip["semantic_emotion"]}, spoken {clip["emotion"]} (synthetic)')
     with Client(url) as client:
         start = time.perf_counter()
-        answer = client.chat(QUESTION, [clip["audio"]], max_tokens=60, temperature=0.0)
-        console.print(f"chat, {time.perf_counter() - start:.1f} s: {QUESTION}\n  {answer}", highlight=False)
+        letter = client.chat(choice_prompt(), [clip["audio"]], audio_first=False, max_tokens=2, temperature=0.0).strip()
+        option = dict(zip(OPTION_LETTERS, EMOTIONS, strict=True)).get(letter[:1], "none of the options")
+        console.print(f"chat, {time.perf_counter() - start:.1f} s: {choice_prompt()}\n  {letter} ({option})", highlight=False)
         start = time.perf_counter()
         emotion = client.emotion(clip["audio"], words=True)
     console.print(f"/v1/emotion, {time.perf_counter() - start:.1f} s:")

@@ -12,6 +12,7 @@ from fas_alm.prompts import (
     option_letter,
     option_probabilities,
     option_token_ids,
+    question_content,
     transcript_prompt,
 )
 from fas_core.errors import CheckpointError
@@ -78,5 +79,5 @@ class LanguageModel:
 
 
 def _question(samples: np.ndarray, language: str) -> dict:
-    text = {"type": "text", "text": choice_prompt(language=language)}
-    return {"role": "user", "content": [wav_part(samples), text]}
+    """As in training: the question before the audio."""
+    return {"role": "user", "content": question_content(choice_prompt(language=language), wav_part(samples))}

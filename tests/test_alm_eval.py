@@ -9,7 +9,6 @@ import pytest
 import torch
 from alm_corpus import train_fas, write_corpus
 from alm_tiny import save_tiny_fas, save_tiny_language_model
-
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import alm_train

@@ -257,3 +257,18 @@ def test_text_that_goes_in_circles_is_cut_after_one_round():
     assert without_circles([9, *[1, 2] * 7]) == [9, 1, 2] and without_circles([*[1, 2] * 4, 1]) == [1, 2, 1]
     assert without_circles([1, 2, 1, 2]) == [1, 2, 1, 2]  # twice may be meant
     assert repeated_period([1, 2, 3]) is None and repeated_period([]) is None
+
+
+def test_the_clip_is_asked_about_as_in_training(tmp_path):
+    """A question in another order is another prompt: the answer would come from a model that was never trained on it."""
+    from alm_tiny import clip as tiny_clip
+    from alm_tiny import tiny_model
+
+    from fas_alm.conversations.questions import Question
+    from serve.language import _question
+
+    _, processor = tiny_model("qwen2")
+    served = _question(tiny_clip(1.0), "en")
+    trained = {"role": "user", "content": Question("choose", "en").content({"type": "audio", "path": "a.wav"})}
+    render = lambda message: processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)  # noqa: E731
+    assert render(served) == render(trained)
