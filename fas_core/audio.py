@@ -37,7 +37,12 @@ AUDIO_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class AudioLimits:
-    """What is accepted: bytes of the source, and seconds of the decoded audio (both ends included).
+    """What is accepted: bytes of the source, seconds of the decoded audio (both ends included), and bytes that it
+    decodes to.
+
+    Attributes:
+        max_decoded_bytes: of float32 samples, all channels, before down-mixing and resampling. Seconds alone leave a
+            small file of eight channels at 384 kHz room for a minute of work.
 
     Raises:
         AudioError: a limit that is not positive, or no room between the two durations.
@@ -46,10 +51,12 @@ class AudioLimits:
     max_bytes: int = 2 * 1024**3
     min_seconds: float = 0.025
     max_seconds: float = 2 * 3600.0
+    max_decoded_bytes: float = math.inf
 
     def __post_init__(self):
-        if not self.max_bytes > 0:
-            raise AudioError("AudioLimits", f"max_bytes is {self.max_bytes}", "expected more than 0")
+        for field in ("max_bytes", "max_decoded_bytes"):
+            if not getattr(self, field) > 0:
+                raise AudioError("AudioLimits", f"{field} is {getattr(self, field)}", "expected more than 0")
         if not 0 < self.min_seconds <= self.max_seconds:
             problem = f"min_seconds is {self.min_seconds} and max_seconds {self.max_seconds}"
             raise AudioError("AudioLimits", problem, "expected 0 < min_seconds <= max_seconds")
@@ -304,7 +311,7 @@ def _resampled(decoded: Decoded, name: str, limits: AudioLimits) -> Iterator[np.
     frames = 0
     for block in decoded.blocks:
         frames += len(block)
-        _check_longest(frames, decoded.rate, name, limits)
+        _check_size(frames, decoded, name, limits)
         _check_finite(block, (frames - len(block)) / decoded.rate, name)
         yield block if decoded.rate == SAMPLE_RATE else stream.resample_chunk(block)
     if frames == 0:
@@ -323,13 +330,17 @@ def _check_header(decoded: Decoded, name: str, limits: AudioLimits) -> None:
     if not 1 <= decoded.channels <= CHANNELS:
         raise AudioError(name, f"has {decoded.channels} channels", f"expected 1 to {CHANNELS}")
     if decoded.frames is not None:
-        _check_longest(decoded.frames, decoded.rate, name, limits)
+        _check_size(decoded.frames, decoded, name, limits)
 
 
-def _check_longest(frames: int, rate: int, name: str, limits: AudioLimits) -> None:
-    if frames > limits.max_seconds * rate:
+def _check_size(frames: int, decoded: Decoded, name: str, limits: AudioLimits) -> None:
+    if frames > limits.max_seconds * decoded.rate:
         hint = f"at most {limits.max_seconds} s; AudioLimits(max_seconds=...) or --max-seconds changes it"
-        raise AudioError(name, f"too long: {frames / rate:.1f} s or more", hint)
+        raise AudioError(name, f"too long: {frames / decoded.rate:.1f} s or more", hint)
+    size = frames * decoded.channels * np.float32().nbytes
+    if size > limits.max_decoded_bytes:
+        hint = f"at most {limits.max_decoded_bytes}; AudioLimits(max_decoded_bytes=...) changes it"
+        raise AudioError(name, f"too big: decodes to {size} bytes or more", hint)
 
 
 def _check_finite(block: np.ndarray, start: float, name: str) -> None:

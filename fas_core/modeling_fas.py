@@ -1,5 +1,6 @@
 """FAS: patches in, emotions out. Reads from top to bottom like section 3 of the paper (fas_spec.md)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from fas_core.configuration_fas import STREAMS, FASConfig
 from fas_core.distillation import KeptTokens, distil
 from fas_core.fusion import GatedFusion, QueryFusion, masked_mean, masked_statistics, mlp
 from fas_core.losses import classification_loss
+from fas_core.nuisance import StatisticsFilter
 
 
 @dataclass
@@ -76,6 +78,10 @@ class FASModel(FASPreTrainedModel):
         # Zero mean and unit deviation until `set_feature_statistics`: without standardisation, nothing happens.
         self.standardise = nn.ModuleDict({s: Standardise(dims[s]) for s in STREAMS})
         self.standardise_statistics = nn.ModuleDict({s: Standardise(2 * dims[s]) for s in STREAMS})
+        self.filter = None
+        if config.filters:
+            rank = config.nuisance_rank if config.nuisance_penalty else 0
+            self.filter = StatisticsFilter(2 * dims["acoustic"], config.squash, rank, config.head_components)
         self.projection = nn.ModuleDict({s: nn.Linear(dims[s], d) for s in STREAMS})
         self.token_norm = nn.ModuleDict({s: nn.LayerNorm(d) if config.token_norm else nn.Identity() for s in STREAMS})
         self.summary_dropout = nn.Dropout(config.summary_dropout)
@@ -133,7 +139,10 @@ class FASModel(FASPreTrainedModel):
             mean = masked_mean(patches, mask)
         scale = self.standardise[stream].deviation
         statistics = torch.cat([self.standardise[stream](mean), deviation / scale], -1)
-        return self.standardise_statistics[stream](statistics).masked_fill(~mask.any(1, keepdim=True), 0.0)
+        statistics = self.standardise_statistics[stream](statistics)
+        if stream == "acoustic" and self.filter is not None:
+            statistics = self.filter(statistics)
+        return statistics.masked_fill(~mask.any(1, keepdim=True), 0.0)
 
     def _summary(self, statistics: dict, masks: dict) -> dict[str, Tensor]:
         """stream -> (B, d): the projected statistics over all real patches, of the streams that give a summary."""
@@ -174,12 +183,12 @@ class PathwayHead(nn.Module):
     changes nothing else, and it stays as simple as the linear probes of the literature.
     """
 
-    def __init__(self, dim: int, num_labels: int, dropout: float):
+    def __init__(self, width: int, num_labels: int, dropout: float):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(2 * dim, num_labels)
+        self.linear = nn.Linear(width, num_labels)
 
-    def forward(self, statistics: Tensor) -> Tensor:  # (B, 2 D) -> (B, 7)
+    def forward(self, statistics: Tensor) -> Tensor:  # (B, width) -> (B, 7)
         return self.linear(self.dropout(statistics.detach()))
 
 
@@ -199,7 +208,10 @@ class FASForEmotionClassification(FASPreTrainedModel):
         self.pathway = nn.ModuleDict()
         if config.pathway_heads:
             for s in STREAMS:
-                self.pathway[s] = PathwayHead(getattr(config, f"{s}_dim"), config.num_labels, config.dropout)
+                width = 2 * getattr(config, f"{s}_dim")
+                if s == "acoustic":
+                    width = config.head_components or width
+                self.pathway[s] = PathwayHead(width, config.num_labels, config.dropout)
         self.post_init()
 
     def set_feature_statistics(self, statistics: dict) -> None:
@@ -248,9 +260,15 @@ class FASForEmotionClassification(FASPreTrainedModel):
             fused = share * fused + (1 - share) * fused[partners]
         output.logits = self.head(fused)  # (B, 7)
         for stream, head in self.pathway.items():
-            output[f"{stream}_logits"] = head(output.statistics[stream])
+            statistics = output.statistics[stream]
+            if stream == "acoustic" and self.fas.filter is not None:
+                statistics = self.fas.filter.principal(statistics)
+            output[f"{stream}_logits"] = head(statistics)
         if labels is not None:
             output.loss = classification_loss(output, labels, semantic_labels)
+        if self.config.ensemble and not self.training:
+            both = torch.stack([output.logits.log_softmax(-1), output.acoustic_logits.log_softmax(-1)])
+            output.logits = both.logsumexp(0) - math.log(2)
         return output
 
 

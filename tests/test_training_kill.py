@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from synthetic import noise, save_tiny_whisper
 
 ROOT = Path(__file__).resolve().parent.parent
-EPOCHS, KILLS = 50, 5
+EPOCHS, KILLS = 50, 10
 EMOTIONS = ("angry", "happy", "neutral", "sad")
 SETTINGS = """
 acoustic_layer: 1

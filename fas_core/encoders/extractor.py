@@ -154,8 +154,12 @@ class FeatureExtractor:
 
     def encode(self, prepared: Sequence[FrontEndResult]) -> list[ClipFeatures]:
         """Features of clips that went through the front end, as one batch."""
+        return self.encode_with_frames(prepared)[0]
+
+    def encode_with_frames(self, prepared: Sequence[FrontEndResult]) -> tuple[list[ClipFeatures], EncoderOutput]:
+        """As `encode`, with the semantic encoder's frames, from which Whisper's decoder writes a transcript."""
         acoustic, semantic = self._frames([clip.samples for clip in prepared])
-        return [
+        features = [
             ClipFeatures(
                 acoustic=patchify(acoustic.clip(index), self.patch_size).cpu().numpy(),
                 semantic=patchify(semantic.clip(index), self.patch_size).cpu().numpy(),
@@ -168,6 +172,7 @@ class FeatureExtractor:
             )
             for index, clip in enumerate(prepared)
         ]
+        return features, semantic
 
     def _frames(self, waveforms: list[np.ndarray]) -> tuple[EncoderOutput, EncoderOutput]:
         if not self._shared:

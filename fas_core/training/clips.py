@@ -19,6 +19,7 @@ class Clips:
         ids: names of the clips.
         labels: (N,) emotion of the tone, -100 where unknown or not to be learned.
         semantic_labels: (N,) emotion of the words, -100 where unknown.
+        speakers: (N,) names, or None where unknown.
         variants: names of the augmentation variants; "" is the clip as it is.
         features: (index, variant) -> `ClipFeatures`.
     """
@@ -28,6 +29,7 @@ class Clips:
     semantic_labels: np.ndarray
     features: Callable
     variants: list[str] = field(default_factory=lambda: [""])
+    speakers: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -72,4 +74,5 @@ def concatenate(parts: list[Clips]) -> Clips:
         semantic_labels=np.concatenate([p.semantic_labels for p in parts]),
         features=features,
         variants=list(dict.fromkeys(v for p in parts for v in p.variants)),
+        speakers=[s for p in parts for s in p.speakers or [None] * len(p)],
     )

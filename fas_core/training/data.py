@@ -72,7 +72,7 @@ class FeatureSource:
             self.held[key] = replace(clip, **halves)
         return self.held[key]
 
-    def clips(self, chosen: list[int], ids: list[str], labels, words, variants: list[str]) -> Clips:
+    def clips(self, chosen: list[int], ids: list[str], labels, words, variants: list[str], speakers) -> Clips:
         """The chosen rows as `Clips`."""
         digests = [self.digests[i] for i in chosen]
         return Clips(
@@ -81,6 +81,7 @@ class FeatureSource:
             semantic_labels=np.asarray(words)[chosen],
             features=lambda i, variant: self.get(digests[i], variant),
             variants=variants,
+            speakers=[speakers[i] for i in chosen],
         )
 
 
@@ -116,7 +117,7 @@ def load_clips(
             source = FeatureSource(rows, extractor, cache, variants, process, wait)
             labels = label_indices(rows["emotion"] if tone else [None] * len(rows))
             words = label_indices(rows["semantic_emotion"])
-            clips.append(source.clips(source.usable, list(rows["id"]), labels, words, variants))
+            clips.append(source.clips(source.usable, list(rows["id"]), labels, words, variants, rows["speaker"]))
             entry["failed"] += source.failed
             entry[split] = len(clips[-1])
         account.append(entry)

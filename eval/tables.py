@@ -1,0 +1,55 @@
+"""Result files of `eval.study` as Markdown."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from eval.systems import SYSTEMS
+
+STAGES = ("choose", "transfer", "test")
+COLUMNS = ("encoder", "acoustic_encoder", "padding", "layer", "system", "set")
+FIGURES = ("accuracy", "ua", "macro_f1")
+
+
+def read(path: Path) -> list[dict]:
+    """Finished runs, a line of JSON each."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def tables(paths: list[Path], stage: str, heads: bool = False) -> str:
+    """Per system and set ACC / UA / macro-F1, means over the runs, and the deviation of UA.
+
+    Args:
+        heads: with the columns of the acoustic head alone, and of its mean with the fused answer.
+    """
+    runs: dict[tuple, list[dict]] = {}
+    for record in (r for p in paths for r in read(p) if r["stage"] == stage):
+        name = tuple(json.dumps(record[n]) if n == "set" else record[n] or "" for n in COLUMNS)
+        runs.setdefault(name, []).append(record)
+    sets = list(dict.fromkeys(n for rs in runs.values() for r in rs for n in r["scores"]))
+    sets = [n for n in sets if heads or not n.endswith((", acoustic head", ", both"))]
+    lines = ["| system | encoder, acoustic stream | folds | seeds | " + " | ".join(sets) + " | CPU s a run |"]
+    lines.append("|---" * (len(sets) + 5) + "|")
+    order = list(SYSTEMS)
+    for key, records in sorted(runs.items(), key=lambda item: (item[0][:3], order.index(item[0][4]))):
+        lines.append(_row(key, records, sets))
+    return "\n".join(lines)
+
+
+def _row(key: tuple, records: list[dict], sets: list[str]) -> str:
+    encoder, acoustic, padding, layer, system, changed = key
+    title = SYSTEMS[system].title + ("" if changed == "{}" else f" {changed}")
+    source = f"{encoder}, {Path(acoustic).stem or layer}" + (" (30 s)" if padding == "30s" else "")
+    folds, seeds = (sorted({r[n] for r in records}) for n in ("fold", "seed"))
+    folds = "all six" if len(folds) == 6 else ", ".join(map(str, folds))
+    cells = [_cell([r["scores"][n] for r in records if n in r["scores"]]) for n in sets]
+    seconds = np.mean([r["cpu_seconds"] for r in records])
+    return f"| {title} | {source} | {folds} | {len(seeds)} | " + " | ".join(cells) + f" | {seconds:.0f} |"
+
+
+def _cell(scores: list[dict]) -> str:
+    if not scores:
+        return "-"
+    text = " / ".join(f"{np.mean([s[n] for s in scores]):.1f}" for n in FIGURES)
+    return text + (f" (± {np.std([s['ua'] for s in scores]):.1f})" if len(scores) > 1 else "")

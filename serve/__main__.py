@@ -1,0 +1,138 @@
+"""The command `python -m serve`."""
+
+import asyncio
+import os
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fas_core.audio import AudioLimits
+from fas_core.errors import FASError
+from serve.settings import Settings
+
+LIMITS = "Limits"
+DEFAULTS, AUDIO = Settings(), Settings().audio
+
+
+class BackendName(str, Enum):
+    auto, vllm, transformers = "auto", "vllm", "transformers"
+
+
+class Level(str, Enum):
+    info, warning, error = "info", "warning", "error"
+
+
+def main(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR", help="model directory of python -m fas_alm.export; with --fas-only a FAS checkpoint"
+        ),
+    ] = None,
+    fas_only: Annotated[bool, typer.Option("--fas-only", help="no language model: /v1/emotion alone, light")] = False,
+    host: Annotated[str, typer.Option(help="address; any but loopback needs an API key")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: any that is free")] = 8000,
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="FAS_API_KEY", help="clients send it as bearer token; better in the environment"),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="name in /v1/models; default: that of DIR")] = None,
+    backend: Annotated[
+        BackendName, typer.Option(help="auto: vLLM, or transformers where there is none")
+    ] = BackendName.auto,
+    device: Annotated[str | None, typer.Option(help="of FAS, and of the LLM with transformers: cpu or cuda")] = None,
+    enforce_eager: Annotated[
+        bool, typer.Option("--enforce-eager", help="vLLM without compilation: starts faster")
+    ] = False,
+    vllm_arg: Annotated[
+        list[str] | None, typer.Option(help="option passed on to vLLM, e.g. --vllm-arg=--max-model-len=4096; repeat")
+    ] = None,
+    vllm_log: Annotated[
+        Path | None, typer.Option(help="file for what vLLM prints; default: shown only when it fails")
+    ] = None,
+    log_level: Annotated[Level, typer.Option(help="info: a line for each request, never its content")] = Level.info,
+    max_seconds: Annotated[float, typer.Option(help="of one audio", rich_help_panel=LIMITS)] = AUDIO.max_seconds,
+    max_bytes: Annotated[int, typer.Option(help="of one audio file", rich_help_panel=LIMITS)] = AUDIO.max_bytes,
+    max_decoded_bytes: Annotated[
+        int, typer.Option(help="that one audio decodes to, as float32", rich_help_panel=LIMITS)
+    ] = int(AUDIO.max_decoded_bytes),
+    max_audios: Annotated[int, typer.Option(help="of one chat request", rich_help_panel=LIMITS)] = DEFAULTS.max_audios,
+    max_clips: Annotated[
+        int, typer.Option(help="of one /v1/emotion request", rich_help_panel=LIMITS)
+    ] = DEFAULTS.max_clips,
+    max_text: Annotated[
+        int, typer.Option(help="characters of a chat request without audio", rich_help_panel=LIMITS)
+    ] = DEFAULTS.max_text,
+    max_tokens: Annotated[int, typer.Option(help="of one answer", rich_help_panel=LIMITS)] = DEFAULTS.max_tokens,
+    max_body_bytes: Annotated[
+        int, typer.Option(help="of one request", rich_help_panel=LIMITS)
+    ] = DEFAULTS.max_body_bytes,
+    concurrency: Annotated[
+        int, typer.Option(help="requests worked on at once", rich_help_panel=LIMITS)
+    ] = DEFAULTS.concurrency,
+    queue: Annotated[
+        int, typer.Option(help="requests that wait; the next gets 429", rich_help_panel=LIMITS)
+    ] = DEFAULTS.queue,
+    request_timeout: Annotated[
+        float, typer.Option(help="seconds until 504", rich_help_panel=LIMITS)
+    ] = DEFAULTS.request_timeout,
+    allowed_media_hosts: Annotated[
+        list[str] | None,
+        typer.Option(help="host from which audio_url may be fetched; repeat; default: none", rich_help_panel=LIMITS),
+    ] = None,
+) -> None:
+    """Serve a FAS-ALM model: chat about speech in OpenAI's API, and /v1/emotion.
+
+    Examples:
+
+      python -m serve exported/            vLLM behind a gateway on http://127.0.0.1:8000
+
+      python -m serve --fas-only           emotion, tone and words without a language model
+
+      FAS_API_KEY=... python -m serve exported/ --host 0.0.0.0
+
+    Then: python -m serve.chat a.wav "How does she feel?", or http://127.0.0.1:8000/docs for the routes.
+
+    Ctrl-C lets requests at work finish, for up to 30 seconds. Exit code: 0; 2 when it could not be started.
+    """
+    try:
+        from serve.launch import Launch, configure_logging, serve
+    except ModuleNotFoundError as error:
+        typer.echo(f"error: the package {error.name} is missing: pip install 'fas-alm[serve]'", err=True)
+        raise typer.Exit(2) from None
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve the others
+    try:
+        settings = Settings(
+            model=name or "", api_key=api_key or None,
+            audio=AudioLimits(max_bytes=max_bytes, max_seconds=max_seconds, max_decoded_bytes=max_decoded_bytes),
+            max_audios=max_audios, max_clips=max_clips, max_text=max_text, max_tokens=max_tokens,
+            max_body_bytes=max_body_bytes, concurrency=concurrency, queue=queue, request_timeout=request_timeout,
+            media_hosts=tuple(allowed_media_hosts or ()),
+        )  # fmt: skip
+        configure_logging(log_level.value)
+        launch = Launch(
+            directory,
+            settings,
+            host,
+            port,
+            fas_only,
+            backend.value,
+            device,
+            tuple(vllm_arg or ()),
+            enforce_eager,
+            vllm_log,
+        )
+        asyncio.run(serve(launch, lambda text: typer.echo(text, err=True)))
+    except FASError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(130) from None
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -1,0 +1,242 @@
+"""The gateway: routes, and what every answer has in common."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from serve.audio_parts import AudioReader
+from serve.backend import Backend
+from serve.chat_request import check_model, read_chat
+from serve.emotion import EmotionService
+from serve.errors import APIError
+from serve.gate import Gate
+from serve.guard import Guard
+from serve.metrics import Metrics
+from serve.requests import FORM, JSON, read_clips, read_json
+from serve.schemas import EmotionOptions, EmotionRequest, EmotionResponse, ErrorResponse
+from serve.settings import Settings
+
+ERRORS = {
+    status: {"model": ErrorResponse, "description": text}
+    for status, text in {
+        400: "the request or its audio cannot be used; the message names the part",
+        401: "wrong or missing API key",
+        413: "the request is too large",
+        429: "the server is full; Retry-After says when to try again",
+        503: "the language model is not there",
+    }.items()
+}
+REFERENCES = "#/components/schemas/{model}"
+
+
+def create_app(settings: Settings, emotion: EmotionService, backend: Backend | None = None, closing=()) -> FastAPI:
+    """The gateway in front of FAS and, unless None, a language model.
+
+    Args:
+        closing: further objects with `async close()`, closed with the app.
+    """
+    reader, metrics = AudioReader(settings), Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        reader.close()
+        for part in (*closing, *([backend] if backend else [])):
+            await part.close()
+
+    app = FastAPI(
+        title="FAS-ALM", description="Emotion in speech: tone, words, and whether they agree.", lifespan=lifespan
+    )
+    app.state.gate = gate = Gate(settings.concurrency, settings.queue)
+    app.state.metrics = metrics
+    metrics.watch(gate)
+    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    _add_error_handlers(app, metrics)
+    _add_chat(app, settings, reader, backend, gate, metrics)
+    _add_emotion(app, settings, reader, emotion, gate, metrics)
+    _add_small_routes(app, settings, backend, metrics)
+    _describe_requests(app)
+    return app
+
+
+def _add_small_routes(app: FastAPI, settings: Settings, backend: Backend | None, metrics: Metrics) -> None:
+    @app.get("/health", summary="Whether requests are answered; needs no key")
+    async def health() -> JSONResponse:
+        healthy = backend is None or await backend.healthy()
+        return JSONResponse({"status": "ok" if healthy else "unavailable"}, 200 if healthy else 503)
+
+    @app.get("/v1/models", summary="The one model")
+    async def models() -> dict:
+        abilities = ["emotion", *(["chat"] if backend else [])]
+        entry = {"id": settings.model, "object": "model", "owned_by": "fas-alm", "abilities": abilities}
+        return {"object": "list", "data": [entry | ({"backend": backend.name} if backend else {})]}
+
+    @app.get("/metrics", summary="Figures for Prometheus, the model server's included")
+    async def figures() -> Response:
+        theirs = await backend.metrics() if hasattr(backend, "metrics") else b""
+        return Response(metrics.text() + theirs, media_type="text/plain; version=0.0.4")
+
+
+def _add_chat(app, settings: Settings, reader: AudioReader, backend: Backend | None, gate: Gate, metrics: Metrics):
+    @app.post("/v1/chat/completions", responses=ERRORS, summary="OpenAI's chat, with input_audio and audio_url parts")
+    async def chat(request: Request) -> Response:
+        if backend is None:
+            text = "this server has no language model (--fas-only); POST /v1/emotion answers"
+            raise APIError(404, text, code="not_available")
+        async with AsyncExitStack() as place:
+            await place.enter_async_context(gate.admission())
+            body = await read_json(request, settings.body_timeout)
+            ready = await while_connected(request, _prepared(body, reader, settings, gate, place), settings)
+            if not ready.get("stream"):
+                answer = await while_connected(request, backend.chat(ready), settings)
+                _count_tokens(metrics, answer.get("usage"))
+                return JSONResponse(answer | {"model": settings.model})
+            events = backend.stream(ready)
+            first = await while_connected(request, anext(events, b""), settings)
+            return EventStream(first, events, place.pop_all())
+
+
+async def _prepared(body: Any, reader: AudioReader, settings: Settings, gate: Gate, place: AsyncExitStack) -> dict:
+    await place.enter_async_context(gate.slot())
+    return await read_chat(body, reader, settings)
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events of a backend; gives the request's place back when the last is out or the client is gone."""
+
+    def __init__(self, first: bytes, events: AsyncGenerator[bytes, None], place: AsyncExitStack):
+        super().__init__(self._all(first, events), media_type="text/event-stream")
+        self.headers["Cache-Control"] = "no-cache"
+        self._events, self._place = events, place
+
+    async def __call__(self, scope, receive, send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._events.aclose()
+            await self._place.aclose()
+
+    @staticmethod
+    async def _all(first: bytes, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        yield first
+        try:
+            async for event in events:
+                yield event
+        except APIError as error:  # the status line is out: the error goes into the stream, as OpenAI does it
+            yield b"data: " + JSONResponse(error.to_dict()).body + b"\n\ndata: [DONE]\n\n"
+
+
+def _add_emotion(app, settings: Settings, reader: AudioReader, emotion: EmotionService, gate: Gate, metrics: Metrics):
+    @app.post(
+        "/v1/emotion",
+        response_model=EmotionResponse,
+        response_model_exclude_none=True,
+        responses=ERRORS,
+        openapi_extra={"requestBody": _emotion_body()},
+        summary="Label, probabilities, what the tone and the words say, and their conflict",
+    )
+    async def answer(request: Request) -> Any:
+        async with gate.admission():
+            clips, options = await read_clips(request, reader, settings)
+            check_model(options.model, settings)
+            emotion.check(options)
+            answers = await while_connected(request, in_slot(gate, emotion.answer(clips, options)), settings)
+        for each in answers:
+            metrics.clips.labels("error" if each.error else "answered").inc()
+            metrics.audio.inc((each.audio or {}).get("duration", 0))
+        return EmotionResponse(model=settings.model, data=answers)
+
+
+async def in_slot(gate: Gate, work: Coroutine) -> Any:
+    try:
+        async with gate.slot():
+            return await work
+    finally:
+        work.close()  # where it never began
+
+
+def _emotion_body() -> dict:
+    """The request's schema, which FastAPI cannot see: the route reads JSON and forms itself."""
+    form = EmotionOptions.model_json_schema()
+    files = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "one or many"}
+    form["properties"] = {"files": files, **form["properties"]}
+    content = {JSON: {"schema": {"$ref": REFERENCES.format(model="EmotionRequest")}}, FORM: {"schema": form}}
+    return {"required": True, "content": content}
+
+
+def _describe_requests(app: FastAPI) -> None:
+    """Puts the schema of `/v1/emotion` requests among those that FastAPI collects."""
+    collected = app.openapi
+
+    def openapi() -> dict:
+        described = collected()
+        schema = EmotionRequest.model_json_schema(ref_template=REFERENCES)
+        described["components"]["schemas"] |= {**schema.pop("$defs"), "EmotionRequest": schema}
+        return described
+
+    app.openapi = openapi
+
+
+def _count_tokens(metrics: Metrics, usage: dict | None) -> None:
+    for kind in ("prompt_tokens", "completion_tokens"):
+        metrics.tokens.labels(kind.removesuffix("_tokens")).inc((usage or {}).get(kind) or 0)
+
+
+async def while_connected(request: Request, work: Awaitable, settings: Settings) -> Any:
+    """The result of the work, which is cancelled when the client hangs up or the time is over.
+
+    Raises:
+        ClientDisconnect: nobody waits for an answer any more.
+        APIError: 504.
+    """
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+    try:
+        done, _ = await asyncio.wait(
+            {task, gone}, timeout=settings.request_timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        if task in done:
+            return task.result()
+        if gone in done:
+            raise ClientDisconnect
+        text = f"no answer within {settings.request_timeout:g} s (server option --request-timeout)"
+        raise APIError(504, text, code="timeout")
+    finally:
+        for each in (task, gone):
+            each.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _add_error_handlers(app: FastAPI, metrics: Metrics) -> None:
+    def answered(error: APIError) -> JSONResponse:
+        metrics.refused.labels(error.code).inc()
+        return JSONResponse(error.to_dict(), error.status, error.headers)
+
+    @app.exception_handler(APIError)
+    async def on_api_error(request: Request, error: APIError) -> JSONResponse:
+        return answered(error)
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "no_such_route", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+        return answered(APIError(error.status_code, str(error.detail), code=code))
+
+    @app.exception_handler(RequestValidationError)
+    async def on_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+        return answered(APIError(400, "the request does not have the expected fields", code="invalid_value"))
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_disconnect(request: Request, error: ClientDisconnect) -> Response:
+        metrics.disconnects.inc()
+        return Response(status_code=499)

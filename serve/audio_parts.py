@@ -1,0 +1,111 @@
+"""The audio of a request: base64, data: URL or listed address becomes 16 kHz mono, or one error that names the part."""
+
+import asyncio
+import base64
+import binascii
+import io
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import soundfile
+
+from fas_core.audio import SAMPLE_RATE, Audio, load_audio
+from fas_core.errors import AudioError
+from serve.errors import invalid
+from serve.remote import fetch
+from serve.settings import Settings
+
+KINDS = ("input_audio", "audio_url")
+EXPECTED = (
+    'expected {"type": "input_audio", "input_audio": {"data": base64, "format": "wav"}} or '
+    '{"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64,..."}}'
+)
+
+
+class AudioReader:
+    """Reads audio parts under the gateway's limits; the work is done in threads of its own."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="audio")
+
+    async def read(self, part: object, where: str) -> Audio:
+        """The audio of one part of a message.
+
+        Raises:
+            APIError: 400 naming the part: of another shape, not base64, an address that is not allowed, or anything
+                that `decode` refuses.
+        """
+        kind = part.get("type") if isinstance(part, dict) else None
+        value = part.get(kind) if kind in KINDS else None
+        if not isinstance(value, dict):
+            raise invalid(f"{where}: not an audio part; {EXPECTED}", where)
+        if kind == "audio_url":
+            return await self.read_url(value.get("url"), where)
+        if not isinstance(value.get("format", "wav"), str):
+            raise invalid(f"{where}: input_audio.format is not a string; {EXPECTED}", where)
+        return await self._run(self._decode_base64, value.get("data"), where)
+
+    async def read_url(self, url: object, where: str) -> Audio:
+        """The audio of a data: URL, or of an address on a listed host."""
+        if not isinstance(url, str):
+            raise invalid(f"{where}: audio_url.url is not a string; {EXPECTED}", where)
+        if url[:5].lower() == "data:":
+            head, comma, data = url[5:].partition(",")
+            if not comma or not head.endswith(";base64"):
+                raise invalid(f"{where}: not a data URL with base64; {EXPECTED}", where)
+            return await self._run(self._decode_base64, data, where)
+        data = await fetch(url, where, self.settings.media_hosts, self.settings.audio.max_bytes)
+        return await self.decode(data, where)
+
+    async def decode(self, data: bytes, where: str) -> Audio:
+        """Decoded audio that holds a sound.
+
+        Raises:
+            APIError: 400: whatever `load_audio` refuses, and digital silence, in which there is no emotion to hear.
+        """
+        return await self._run(self._decode, data, where)
+
+    async def _run(self, work, *arguments):
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    def _decode_base64(self, data: object, where: str) -> Audio:
+        if not isinstance(data, str):
+            raise invalid(f"{where}: input_audio.data is not a string; {EXPECTED}", where)
+        largest = self.settings.audio.max_bytes
+        if len(data) * 3 // 4 > largest + 3:
+            raise invalid(f"{where}: too big: more than {largest} bytes of audio", where, "audio_too_big")
+        try:
+            decoded = base64.b64decode(data, validate=True)
+        except (binascii.Error, ValueError):
+            raise invalid(f"{where}: the audio is not base64; {EXPECTED}", where, "invalid_base64") from None
+        return self._decode(decoded, where)
+
+    def _decode(self, data: bytes, where: str) -> Audio:
+        try:
+            audio = load_audio(data, limits=self.settings.audio)
+        except AudioError as error:
+            hint = error.hint.partition(";")[0]  # what follows tells the options of the server, not of a request
+            text = f"{where}: {error.problem}" + (f" ({hint})" if hint else "")
+            raise invalid(text, where, "invalid_audio") from None
+        if audio.is_silent:
+            raise invalid(f"{where}: digital silence; expected audio with a voice", where, "silent_audio")
+        return audio
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def wav_part(samples: np.ndarray) -> dict:
+    """Samples (n,) at 16 kHz as an `input_audio` part: a wav of float32, so that nothing is lost on the way."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, SAMPLE_RATE, format="WAV", subtype="FLOAT")
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+
+
+def samples_of(part: dict) -> np.ndarray:
+    """The reverse of `wav_part`: (n,) float32."""
+    data = base64.b64decode(part["input_audio"]["data"])
+    return soundfile.read(io.BytesIO(data), dtype="float32")[0]

@@ -1,0 +1,141 @@
+"""The command `python -m serve.chat`: a question about audio, or a conversation."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fas_core.errors import FASError
+from serve.client import DEFAULT_URL, Client, ServerError, audio_part, user_message
+
+HELP = """/audio FILE   the next question is about this file too
+/emotion      probabilities of the files so far
+/clear        forget conversation and files
+/quit         or Ctrl-D"""
+
+
+def main(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILES] [QUESTION]", help="audio files, then a question; none: interactive"),
+    ] = None,
+    url: Annotated[str, typer.Option(help="of the server")] = DEFAULT_URL,
+    api_key: Annotated[str | None, typer.Option(envvar="FAS_API_KEY", help="of the server")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="of the answer")] = None,
+    temperature: Annotated[float, typer.Option(help="0: always the same answer")] = 0.0,
+) -> None:
+    """Ask a server of `python -m serve` about audio.
+
+    Examples:
+
+      python -m serve.chat a.wav "How does she feel, and do her words agree?"
+
+      python -m serve.chat a.wav           goes on interactively
+
+    Exit code: 0; 1 when the server could not answer; 2 for a file that cannot be read.
+    """
+    files, question = split_arguments(arguments or [])
+    options = {"temperature": temperature} | ({"max_tokens": max_tokens} if max_tokens else {})
+    try:
+        with Client(url, api_key) as client:
+            conversation = Conversation(client, options, files)
+            if question is not None:
+                conversation.ask(question)
+            else:
+                interact(conversation)
+    except ServerError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    except FASError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def split_arguments(arguments: list[str]) -> tuple[list[str], str | None]:
+    """Files, and the question: the last argument, where it is no file and looks like none."""
+    if arguments and not Path(arguments[-1]).exists() and (" " in arguments[-1] or not Path(arguments[-1]).suffix):
+        return arguments[:-1], arguments[-1]
+    return arguments, None
+
+
+class Conversation:
+    """Questions, answers, and the audio that the next question brings along."""
+
+    def __init__(self, client: Client, options: dict, files: list[str]):
+        self.client, self.options = client, options
+        self.waiting = [audio_part(file) for file in files]
+        self.heard: list[dict] = []
+        self.messages: list[dict] = []
+
+    def ask(self, question: str) -> None:
+        """Prints the answer as it comes."""
+        answer = ""
+        for piece in self.client.stream(question, self.waiting, history=self.messages, **self.options):
+            answer += piece
+            typer.echo(piece, nl=False)
+        typer.echo()
+        self.messages += [user_message(question, self.waiting), {"role": "assistant", "content": answer}]
+        self.heard, self.waiting = self.heard + self.waiting, []
+
+    def add(self, file: str) -> None:
+        self.waiting.append(audio_part(file))
+
+    def emotions(self) -> None:
+        """Prints what `/v1/emotion` says about each file."""
+        parts = [*self.heard, *self.waiting]
+        answers = self.client.emotion(parts) if parts else []
+        for answer in answers:
+            typer.echo(describe(answer))
+        if not answers:
+            typer.echo("no audio yet: /audio FILE")
+
+    def clear(self) -> None:
+        self.waiting, self.heard, self.messages = [], [], []
+
+
+def describe(answer: dict) -> str:
+    """One line for one clip."""
+    if "error" in answer:
+        return f"{answer['index'] + 1}: {answer['error']['message']}"
+    ranked = sorted(answer["probabilities"].items(), key=lambda item: -item[1])
+    text = ", ".join(f"{emotion} {p:.2f}" for emotion, p in ranked[:3])
+    sides = [f"{side} {answer[side]['label']}" for side in ("tone", "words") if side in answer]
+    conflict = f"; conflict {answer['conflict']:.2f}" if "conflict" in answer else ""
+    return f"{answer['index'] + 1}: {text} ({', '.join(sides)}{conflict})"
+
+
+def interact(conversation: Conversation) -> None:
+    """Reads lines until the end; an error is told and the conversation goes on."""
+    typer.echo(HELP)
+    while True:
+        try:
+            line = input("> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            typer.echo()
+            return
+        if line == "/quit":
+            return
+        try:
+            _obey(conversation, line)
+        except FASError as error:
+            typer.echo(f"error: {error}", err=True)
+
+
+def _obey(conversation: Conversation, line: str) -> None:
+    command, _, rest = line.partition(" ")
+    if command == "/audio" and rest:
+        conversation.add(rest.strip())
+    elif command == "/emotion":
+        conversation.emotions()
+    elif command == "/clear":
+        conversation.clear()
+    elif command.startswith("/"):
+        typer.echo(HELP)
+    elif line:
+        conversation.ask(line)
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

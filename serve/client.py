@@ -1,0 +1,185 @@
+"""A small client: `Client().emotion("a.wav")`, `Client().chat("How does she feel?", ["a.wav"])`."""
+
+import base64
+import io
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import soundfile
+
+from fas_core.errors import FASError
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+LONGEST_WAIT = 60.0  # seconds that a full server may ask for
+
+
+class ServerError(FASError):
+    """An answer of the server that is an error.
+
+    Attributes:
+        status: of HTTP; 0 where no server answered.
+        code, param: as the server gave them, such as "silent_audio" and "messages[0].content[1]".
+    """
+
+    def __init__(self, message: str, status: int = 0, code: str | None = None, param: str | None = None):
+        super().__init__(message)
+        self.status, self.code, self.param = status, code, param
+
+
+class Client:
+    """Talks to a server of `python -m serve`.
+
+    Args:
+        url: of the server.
+        api_key: by default $FAS_API_KEY.
+        timeout: seconds for an answer.
+        retries: how often a full server (429) is asked again, after as long as it says.
+
+    Example:
+        >>> client = Client()                                        # doctest: +SKIP
+        >>> client.emotion("a.wav", words=True)["label"]             # doctest: +SKIP
+        'sad'
+        >>> client.chat("How does she feel?", ["a.wav"])             # doctest: +SKIP
+        'She sounds sad: ...'
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, api_key: str | None = None, timeout: float = 300.0, retries: int = 3):
+        key = api_key or os.environ.get("FAS_API_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.url, self.retries = url, retries
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def emotion(self, audio: Any, *, sampling_rate: int | None = None, **options) -> dict | list[dict]:
+        """Emotion of one audio (a dict) or of a list of them (a list; what cannot be used has `error`).
+
+        Args:
+            audio: path, bytes, `audio_part`, or array with `sampling_rate`; or a list of them.
+            options: words, rationale, tokens (true or false), language ("en", "zh").
+
+        Raises:
+            ServerError: also for a single audio that cannot be used.
+        """
+        several = isinstance(audio, list | tuple)
+        sources = audio if several else [audio]
+        parts = [each if isinstance(each, dict) else audio_part(each, sampling_rate) for each in sources]
+        data = self._json("POST", "/v1/emotion", {"audio": parts, **options})["data"]
+        return data if several else data[0]
+
+    def chat(
+        self, text: str, audio: Sequence = (), *, history: Sequence[dict] = (), audio_first: bool = True, **options
+    ) -> str:
+        """The answer to a question about audio.
+
+        Args:
+            text: the question.
+            audio: paths, bytes or `audio_part`s; they go before it, or after it without `audio_first` (lettered questions
+                are trained that way).
+            history: messages before this one (`user_message`, and {"role": "assistant", "content": ...}).
+            options: of the request: temperature, max_tokens, ...
+
+        Raises:
+            ServerError: the request cannot be answered.
+        """
+        request = {"messages": [*history, user_message(text, audio, audio_first)], **options}
+        return self._json("POST", "/v1/chat/completions", request)["choices"][0]["message"]["content"]
+
+    def stream(self, text: str, audio: Sequence = (), *, history: Sequence[dict] = (), **options) -> Iterator[str]:
+        """The same piece by piece, as it is written."""
+        request = {"messages": [*history, user_message(text, audio)], **options, "stream": True}
+        try:
+            with self._http.stream("POST", "/v1/chat/completions", json=request) as response:
+                if response.status_code != 200:
+                    response.read()
+                    raise _error(response)
+                for line in response.iter_lines():
+                    if line.startswith("data: ") and line != "data: [DONE]":
+                        yield from _pieces(json.loads(line[6:]))
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from None
+
+    def models(self) -> list[dict]:
+        return self._json("GET", "/v1/models")["data"]
+
+    def healthy(self) -> bool:
+        """Whether the server answers requests now."""
+        try:
+            return self._http.get("/health").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def _json(self, method: str, route: str, body: dict | None = None) -> dict:
+        for attempt in range(self.retries + 1):
+            try:
+                response = self._http.request(method, route, json=body)
+            except httpx.HTTPError as error:
+                raise self._unreachable(error) from None
+            if response.status_code != 429 or attempt == self.retries:
+                break
+            time.sleep(min(LONGEST_WAIT, float(response.headers.get("retry-after", 1))))
+        if response.status_code != 200:
+            raise _error(response)
+        return response.json()
+
+    def _unreachable(self, error: httpx.HTTPError) -> ServerError:
+        hint = "is it running? python -m serve DIR starts it"
+        return ServerError(f"{self.url}: no answer ({type(error).__name__}); {hint}", code="unreachable")
+
+
+def user_message(text: str, audio: Sequence = (), audio_first: bool = True) -> dict:
+    """A user's message: audio parts, then the text, or the other way round."""
+    parts = [each if isinstance(each, dict) else audio_part(each) for each in audio]
+    question = [{"type": "text", "text": text}]
+    return {"role": "user", "content": [*parts, *question] if audio_first else [*question, *parts]}
+
+
+def audio_part(source: Any, sampling_rate: int | None = None) -> dict:
+    """An `input_audio` part of a path, bytes, or array (n,) or (n, channels) with its rate.
+
+    Raises:
+        FASError: a file that cannot be read, an array without rate.
+    """
+    if isinstance(source, str | os.PathLike):
+        try:
+            data, form = Path(source).read_bytes(), Path(source).suffix.lstrip(".").lower() or "wav"
+        except OSError as error:
+            raise FASError(f"{source}: cannot be read: {error.strerror or error}") from None
+    elif isinstance(source, bytes | bytearray):
+        data, form = bytes(source), "wav"
+    else:
+        if sampling_rate is None:
+            raise FASError("array of samples without sampling_rate; expected its rate in Hz")
+        buffer, form = io.BytesIO(), "wav"
+        soundfile.write(buffer, np.asarray(source, dtype=np.float32), sampling_rate, format="WAV", subtype="FLOAT")
+        data = buffer.getvalue()
+    return {"type": "input_audio", "input_audio": {"data": base64.b64encode(data).decode("ascii"), "format": form}}
+
+
+def _pieces(event: dict) -> Iterator[str]:
+    if "error" in event:
+        raise ServerError(event["error"]["message"], code=event["error"].get("code"))
+    for choice in event.get("choices", []):
+        if piece := choice["delta"].get("content"):
+            yield piece
+
+
+def _error(response: httpx.Response) -> ServerError:
+    try:
+        error = response.json()["error"]
+        return ServerError(error["message"], response.status_code, error.get("code"), error.get("param"))
+    except (ValueError, KeyError, TypeError):
+        return ServerError(f"status {response.status_code}", response.status_code)

@@ -1,0 +1,107 @@
+"""What stands before every route: key, host name, size of the body, and the count of what was answered."""
+
+import hmac
+import ipaddress
+import logging
+import time
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.errors import APIError
+from serve.metrics import Metrics
+from serve.settings import Settings
+
+OPEN_ROUTES = ("/health",)
+log = logging.getLogger("serve")
+
+
+class Guard:
+    """ASGI middleware; raises nothing, answers what is refused itself, and what failed."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics):
+        self.app, self.settings, self.metrics = app, settings, metrics
+        self._key = settings.api_key.encode() if settings.api_key else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        status, start = 499, time.monotonic()  # 499: gone before the answer
+
+        async def counted_send(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            headers = Headers(scope=scope)
+            refusal = self._refusal(scope["path"], headers)
+            if refusal is not None:
+                self.metrics.refused.labels(refusal.code).inc()
+                answer = JSONResponse(refusal.to_dict(), refusal.status, refusal.headers)
+                await answer(scope, receive, counted_send)
+            else:
+                await self.app(scope, self._limited(receive), counted_send)
+        except Exception as error:
+            log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            if status == 499:
+                failure = APIError(500, "the server failed at this request", code="internal_error")
+                await JSONResponse(failure.to_dict(), 500)(scope, receive, counted_send)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self.metrics.requests.labels(route, status).inc()
+            self.metrics.seconds.labels(route).observe(time.monotonic() - start)
+            log.info("%s %s %s %.3f s", scope["method"], route, status, time.monotonic() - start)
+
+    def _refusal(self, path: str, headers: Headers) -> APIError | None:
+        if path not in OPEN_ROUTES:
+            if self._key is None and not is_loopback(_host_name(headers)):
+                # A page in a browser could reach us by a name of its own that resolves to this machine.
+                text = "without an API key this server answers to localhost only (Host header)"
+                return APIError(403, text, code="host_not_allowed")
+            if self._key is not None and not self._knows_key(headers):
+                text = "wrong or missing API key; expected the header 'Authorization: Bearer KEY'"
+                return APIError(401, text, code="invalid_api_key")
+        length = headers.get("content-length", "0")
+        if length.isascii() and length.isdigit() and int(length) > self.settings.max_body_bytes:
+            return self._too_big()
+        return None
+
+    def _knows_key(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key)
+
+    def _limited(self, receive: Receive) -> Receive:
+        """Counts what comes, whatever the header said."""
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.settings.max_body_bytes:
+                raise self._too_big()
+            return message
+
+        return limited
+
+    def _too_big(self) -> APIError:
+        text = f"the request is larger than {self.settings.max_body_bytes} bytes (server option --max-body-bytes)"
+        return APIError(413, text, code="body_too_big")
+
+
+def _host_name(headers: Headers) -> str:
+    try:
+        return urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address means this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

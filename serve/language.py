@@ -1,0 +1,83 @@
+"""What the gateway asks the language model about a clip: the lettered question, the words alone, and why."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fas_alm.prompts import (
+    choice_prompt,
+    option_letter,
+    option_probabilities,
+    option_token_ids,
+    question_content,
+    transcript_prompt,
+)
+from fas_core.errors import CheckpointError
+from serve.audio_parts import wav_part
+from serve.backend import Backend
+
+AT_ONCE = 8  # questions of all `/v1/emotion` requests together
+RATIONALE_TOKENS = 96
+WHY = {
+    "en": "Why? Say in one or two sentences what in the tone and in the words points to it.",
+    "zh": "为什么？用一两句话说明语气和话语中的依据。",
+}
+
+
+class LanguageModel:
+    """Questions to a backend, answered as probabilities.
+
+    Args:
+        backend: who answers.
+        token_ids: of the seven option letters.
+        temperature: of the option probabilities, fitted on validation.
+    """
+
+    def __init__(self, backend: Backend, token_ids: Sequence[int], temperature: float = 1.0):
+        self.backend, self.token_ids, self.temperature = backend, list(token_ids), temperature
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    @classmethod
+    def from_directory(cls, backend: Backend, directory: Path) -> "LanguageModel":
+        """With tokenizer and temperature of a model directory. Raises `CheckpointError` where they are not there."""
+        from transformers import AutoTokenizer
+
+        try:
+            temperature = json.loads((directory / "config.json").read_text()).get("option_temperature") or 1.0
+            tokenizer = AutoTokenizer.from_pretrained(directory)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{directory}: no config.json and tokenizer of a FAS-ALM model") from error
+        return cls(backend, option_token_ids(tokenizer), temperature)
+
+    async def hear(self, samples: np.ndarray, language: str) -> tuple[dict[str, float], float]:
+        """Emotion probabilities of a clip, and the mass that the options hold."""
+        return await self._ask([_question(samples, language)])
+
+    async def read(self, transcript: str, language: str) -> tuple[dict[str, float], float]:
+        """The same of words alone."""
+        text = transcript_prompt(transcript.replace("<|", "< |"), language=language)  # no special token from outside
+        return await self._ask([{"role": "user", "content": text}])
+
+    async def explain(self, samples: np.ndarray, label: str, language: str) -> str:
+        """Why it is that emotion, in the model's own words."""
+        messages = [
+            _question(samples, language),
+            {"role": "assistant", "content": option_letter(label)},
+            {"role": "user", "content": WHY[language]},
+        ]
+        async with self._slots:
+            answer = await self.backend.chat({"messages": messages, "temperature": 0.0, "max_tokens": RATIONALE_TOKENS})
+        return answer["choices"][0]["message"]["content"].strip()
+
+    async def _ask(self, messages: list[dict]) -> tuple[dict[str, float], float]:
+        async with self._slots:
+            logprobs = await self.backend.option_logprobs(messages, self.token_ids)
+        return option_probabilities(logprobs, temperature=self.temperature)
+
+
+def _question(samples: np.ndarray, language: str) -> dict:
+    """As in training: the question before the audio."""
+    return {"role": "user", "content": question_content(choice_prompt(language=language), wav_part(samples))}

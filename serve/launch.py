@@ -1,0 +1,235 @@
+"""Puts a server together: FAS, a backend, the gateway; and takes it down again."""
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import uvicorn
+from transformers.utils import logging as transformers_logging
+
+from fas_core.errors import CheckpointError, FASError
+from fas_core.pipeline import SHIPPED, EmotionPipeline
+from serve.app import create_app
+from serve.backend import Backend
+from serve.batching import Batcher
+from serve.emotion import EmotionService
+from serve.guard import is_loopback
+from serve.listening import Listener, find_transcriber
+from serve.settings import Settings
+from serve.transcripts import Transcriber
+from serve.vllm_process import VLLMError, VLLMProcess
+
+KEEP_ALIVE = 75  # seconds; longer than clients keep a connection, or some would ask just as it is closed
+GRACE = 30  # seconds for requests at work when the server is told to stop
+MESSAGE_EVERY = 10.0  # seconds
+KEY_VARIABLE = "FAS_API_KEY"
+EXAMPLE = """
+ready: {url} (model {model}, {backend})
+
+  curl {url}/v1/emotion {header}-F file=@a.wav -F words=true
+{chat}
+  /health /metrics /v1/models /docs; stop with Ctrl-C
+"""
+CHAT_EXAMPLE = '  python -m serve.chat a.wav "How does she feel, and do her words agree?" --url {url}\n'
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is started.
+
+    Attributes:
+        directory: a FAS-ALM model directory; with `fas_only` also a FAS checkpoint, or None for the shipped one.
+        backend: auto, vllm or transformers.
+        device: of FAS, and of the LLM with transformers; a GPU when there is one, if None.
+        vllm_arguments, eager, vllm_log: see `VLLMProcess`.
+    """
+
+    directory: Path | None
+    settings: Settings
+    host: str = "127.0.0.1"
+    port: int = 8000
+    fas_only: bool = False
+    backend: str = "auto"
+    device: str | None = None
+    vllm_arguments: tuple[str, ...] = ()
+    eager: bool = False
+    vllm_log: Path | None = None
+
+    @property
+    def url(self) -> str:
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host and '[' not in host else host}:{self.port}"
+
+
+def check(launch: Launch) -> Launch:
+    """The launch with a name for its model.
+
+    Raises:
+        FASError: no key for an address that others reach, no model directory.
+    """
+    if not is_loopback(launch.host) and not launch.settings.api_key:
+        raise FASError(
+            f"--host {launch.host}: others can reach this address; expected an API key, in the environment variable "
+            f"{KEY_VARIABLE} or as --api-key"
+        )
+    if launch.directory is None and not launch.fas_only:
+        raise FASError("DIR is missing: expected a FAS-ALM model directory (python -m fas_alm.export), or --fas-only")
+    if launch.directory is not None and not (launch.directory / "config.json").is_file():
+        raise CheckpointError(
+            f"{launch.directory}: no config.json; expected a model directory (python -m fas_alm.export)"
+        )
+    name = launch.settings.model or (launch.directory.resolve().name if launch.directory else "fas")
+    return replace(launch, settings=replace(launch.settings, model=name))
+
+
+async def serve(launch: Launch, say: Callable[[str], None] = print) -> None:
+    """Runs until it is told to stop.
+
+    Raises:
+        FASError: what `check` refuses, a model that cannot be loaded, or a backend that does not start.
+        asyncio.CancelledError: told to stop before it was ready.
+    """
+    launch = check(launch)
+    with _signals() as signals:
+        backend = None if launch.fas_only else await start_backend(launch, say)
+        try:
+            app = await asyncio.to_thread(build_app, launch, backend)
+            signals.clear()
+            await _run(app, launch, backend, say)
+        finally:
+            if backend is not None:
+                await backend.close()
+
+
+async def _run(app, launch: Launch, backend: Backend | None, say: Callable[[str], None]) -> None:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, host=launch.host, port=launch.port, log_config=None, access_log=False, server_header=False,
+            timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEEP_ALIVE,
+        )
+    )  # fmt: skip
+    announcement = asyncio.create_task(_announce(server, launch, backend, say))
+    try:
+        await server.serve()
+    except SystemExit:  # uvicorn's way to say that it cannot have the port
+        raise FASError(f"--port {launch.port}: {launch.host} does not give it; is another server running?") from None
+    finally:
+        announcement.cancel()
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[asyncio.Task]]:
+    """A signal cancels the tasks in the list: this one, until the list is cleared.
+
+    That is for the start. uvicorn acts on signals itself while it runs, and raises them again after its graceful stop,
+    when nothing is left to do.
+    """
+    tasks, loop = [asyncio.current_task()], asyncio.get_running_loop()
+
+    def stop(*_) -> None:
+        for task in tasks:
+            loop.call_soon_threadsafe(task.cancel)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield tasks
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def build_app(launch: Launch, backend: Backend | None):
+    """Gateway, FAS and the questions to the language model, for a backend that runs."""
+    pipeline, transcriber = load_fas(launch.directory, launch.device)
+    listen = Batcher(Listener(pipeline, transcriber))
+    language = None
+    if backend is not None:
+        from serve.language import LanguageModel
+
+        language = LanguageModel.from_directory(backend, launch.directory)
+    emotion = EmotionService(listen, language, transcribes=transcriber is not None)
+    return create_app(launch.settings, emotion, backend, closing=(listen,))
+
+
+def load_fas(directory: Path | None, device: str | None = None) -> tuple[EmotionPipeline, Transcriber | None]:
+    """FAS and a decoder for the words, of a model directory, of a FAS checkpoint, or (None) as shipped."""
+    if directory is not None and (directory / "fas").is_dir():
+        from fas_alm.artifacts import WHISPER_FOLDER, load_emotion_pipeline
+
+        pipeline, whisper = load_emotion_pipeline(directory, device=device), directory / WHISPER_FOLDER
+        return pipeline, find_transcriber(pipeline, whisper if whisper.is_dir() else None)
+    pipeline = EmotionPipeline.from_pretrained(directory or SHIPPED, device=device)
+    return pipeline, find_transcriber(pipeline)
+
+
+async def start_backend(launch: Launch, say: Callable[[str], None]) -> Backend:
+    """vLLM where it can be had, else transformers.
+
+    Raises:
+        FASError: vLLM was asked for and is missing or does not start.
+    """
+    if launch.backend != "transformers":
+        if importlib.util.find_spec("vllm"):
+            try:
+                return await _start_vllm(launch, say)
+            except VLLMError as error:
+                if launch.backend == "vllm":
+                    raise
+                say(f"{error}\nvLLM did not start (above): going on with transformers, one request at a time")
+        elif launch.backend == "vllm":
+            raise FASError(
+                "--backend vllm: vLLM is not installed; pip install 'fas-alm[vllm]', or --backend transformers"
+            )
+        else:
+            say("vLLM is not installed: going on with transformers, one request at a time")
+    from serve.transformers_backend import TransformersBackend
+
+    return await asyncio.to_thread(
+        TransformersBackend.load, launch.directory, launch.device, launch.settings.max_tokens
+    )
+
+
+async def _start_vllm(launch: Launch, say: Callable[[str], None]) -> Backend:
+    from serve.vllm_backend import VLLMBackend
+
+    process = VLLMProcess(
+        launch.directory, launch.settings, launch.vllm_arguments, eager=launch.eager, log_file=launch.vllm_log
+    )
+    told = 0.0
+
+    def progress(seconds: float) -> None:
+        nonlocal told
+        if seconds >= told:
+            say(f"starting vLLM: {seconds:.0f} s")
+            told += MESSAGE_EVERY
+
+    try:
+        await process.start(progress)
+    except BaseException:
+        await process.stop()
+        raise
+    return VLLMBackend(process, launch.settings.model)
+
+
+async def _announce(server: uvicorn.Server, launch: Launch, backend: Backend | None, say) -> None:
+    while not server.started:
+        await asyncio.sleep(0.05)
+    launch = replace(launch, port=server.servers[0].sockets[0].getsockname()[1])  # where any was asked for
+    key = f"-H 'Authorization: Bearer ${KEY_VARIABLE}' " if launch.settings.api_key else ""
+    chat = CHAT_EXAMPLE.format(url=launch.url) if backend else ""
+    name = backend.name if backend else "FAS only"
+    say(EXAMPLE.format(url=launch.url, model=launch.settings.model, backend=name, header=key, chat=chat))
+
+
+def configure_logging(level: str) -> None:
+    """One line an event on standard error; uvicorn's own lines only from warnings on."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("serve").setLevel(level.upper())
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()

@@ -1,0 +1,95 @@
+"""FAS over batches of clips and, where asked, the words from the same encoder pass."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fas_core.answers import Answer
+from fas_core.audio import SAMPLE_RATE, Audio
+from fas_core.encoders.whisper import LAST, WhisperEncoder
+from fas_core.errors import CheckpointError
+from fas_core.pipeline import LONG_SECONDS, EmotionPipeline
+from serve.transcripts import Transcriber
+
+
+@dataclass
+class Question:
+    """A clip, and whether its words are wanted."""
+
+    audio: Audio
+    transcript: bool = False
+
+
+@dataclass
+class Heard:
+    """FAS's answer; the transcript where it was asked for."""
+
+    answer: Answer
+    transcript: str | None = None
+
+
+class Listener:
+    """Answers lists of questions; to be called by one thread at a time.
+
+    Args:
+        pipeline: FAS with its encoders.
+        transcriber: None where there is no decoder for the words.
+    """
+
+    def __init__(self, pipeline: EmotionPipeline, transcriber: Transcriber | None = None):
+        self.pipeline, self.transcriber = pipeline, transcriber
+
+    def __call__(self, questions: list[Question]) -> list[Heard]:
+        together = [i for i, q in enumerate(questions) if q.transcript and q.audio.duration <= LONG_SECONDS]
+        rest = [i for i in range(len(questions)) if i not in together]
+        heard: dict[int, Heard] = {}
+        for indices, work in ((together, self._with_words), (rest, self._plain)):
+            if indices:
+                heard |= zip(indices, work([questions[i] for i in indices]), strict=True)
+        return [heard[i] for i in range(len(questions))]
+
+    def _plain(self, questions: list[Question]) -> list[Heard]:
+        answers = self.pipeline([q.audio.samples for q in questions], sampling_rate=SAMPLE_RATE)
+        for answer in answers:
+            if answer.exception is not None:
+                raise answer.exception
+        return [
+            Heard(_named(answer, q.audio), self._words_alone(q.audio) if q.transcript else None)
+            for answer, q in zip(answers, questions, strict=True)
+        ]
+
+    def _with_words(self, questions: list[Question]) -> list[Heard]:
+        extractor = self.pipeline.extractor
+        prepared = [extractor.front_end(q.audio.samples) for q in questions]
+        heard: list[Heard | None] = [None] * len(questions)
+        for batch in extractor.batches(prepared):
+            features, frames = extractor.encode_with_frames([prepared[i] for i in batch])
+            answers = self.pipeline.answer_features(features, [questions[i].audio for i in batch])
+            for row, (index, answer) in enumerate(zip(batch, answers, strict=True)):
+                heard[index] = Heard(answer, self.transcriber(frames.clip(row)))
+        return heard
+
+    def _words_alone(self, audio: Audio) -> str:
+        """Of audio so long that FAS answers it window by window."""
+        prepared = self.pipeline.extractor.front_end(audio.samples)
+        return self.transcriber(self.pipeline.extractor.semantic.encode([prepared.samples]).clip(0))
+
+
+def _named(answer: Answer, audio: Audio) -> Answer:
+    """FAS was given samples at 16 kHz; the answer tells of the audio as it came."""
+    answer.audio |= audio.info()
+    return answer
+
+
+def find_transcriber(pipeline: EmotionPipeline, directory: Path | None = None) -> Transcriber | None:
+    """A decoder for the words, where the semantic stream is the last layer of a Whisper that has one.
+
+    Args:
+        directory: that Whisper; by default the one that the checkpoint names.
+    """
+    semantic = pipeline.extractor.semantic
+    if not isinstance(semantic, WhisperEncoder) or semantic.layers != [LAST]:
+        return None
+    try:
+        return Transcriber(directory or pipeline.model.config.streams["semantic"]["model"], semantic.backbone)
+    except CheckpointError:
+        return None

@@ -1,0 +1,158 @@
+"""The page: `python -m serve.page` beside a running server. Record or drop audio, see what was heard, ask about it."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from fas_core.audio import AudioLimits, load_audio
+from fas_core.errors import FASError, MissingDependencyError
+from serve.client import DEFAULT_URL, Client, user_message
+from serve.guard import is_loopback
+from serve.plots import tone_against_words, waveform
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+try:
+    import gradio
+except ImportError:
+    raise MissingDependencyError("the page needs gradio: pip install 'fas-alm[demo]'") from None
+
+TITLE = "# What does this voice feel?\nTone, words, and whether they agree. For research; not for judging people."
+KEPT_FOR = 3600  # seconds that Gradio keeps uploaded audio in its folder
+HINT = "Drop or record a few seconds of speech; then press *Listen*."
+
+
+def build(client: Client, can_chat: bool) -> gradio.Blocks:
+    """The page of a server.
+
+    Args:
+        can_chat: whether the server has a language model.
+    """
+    with gradio.Blocks(title="FAS-ALM", analytics_enabled=False, delete_cache=(KEPT_FOR, KEPT_FOR)) as page:
+        gradio.Markdown(TITLE)
+        with gradio.Row():
+            with gradio.Column(scale=1):
+                audio = gradio.Audio(
+                    sources=["upload", "microphone"],
+                    type="filepath",
+                    label="audio",
+                    elem_id="audio",
+                    buttons=["download"],
+                )
+                words = gradio.Checkbox(True, label="write down the words")
+                listen = gradio.Button("Listen", variant="primary", elem_id="listen")
+                summary = gradio.Markdown(HINT, elem_id="summary")
+            label = gradio.Label(label="emotion", num_top_classes=7, scale=1)
+            sides = gradio.Plot(show_label=False, scale=1)
+        wave = gradio.Plot(show_label=False)
+        outputs = [label, sides, wave, summary]
+        listen.click(lambda path, words: show(client, path, words), [audio, words], outputs, api_name="listen")
+        if can_chat:
+            _add_chat(client, audio)
+    return page
+
+
+def _add_chat(client: Client, audio: gradio.Audio) -> None:
+    messages = gradio.State([])
+    chatbot = gradio.Chatbot(label="ask about it", height=300, elem_id="chat", buttons=["copy"])
+    question = gradio.Textbox(
+        placeholder="How does she feel, and do her words agree?", show_label=False, submit_btn=True, elem_id="question"
+    )
+    question.submit(
+        lambda text, path, shown, history: (yield from ask(client, text, path, shown, history)),
+        [question, audio, chatbot, messages], [question, chatbot, messages], api_name="ask",
+    )  # fmt: skip
+    audio.change(lambda: ([], []), None, [chatbot, messages])  # another voice, another conversation
+
+
+def show(client: Client, path: str | None, words: bool):
+    """Probabilities, the two pictures, and a line of text for one file."""
+    if not path:
+        raise gradio.Error("no audio yet: record or drop some first")
+    try:
+        answer = _emotion(client, path, words)
+        audio = load_audio(path, limits=AudioLimits(max_seconds=600))
+    except FASError as error:
+        raise gradio.Error(str(error).replace("audio[0]: ", "")) from None
+    tone, said = (answer.get(side, {}).get("probabilities") for side in ("tone", "words"))
+    picture = waveform(audio, answer.get("kept_tokens", {}))
+    return answer["probabilities"], tone_against_words(tone, said), picture, describe(answer)
+
+
+def _emotion(client: Client, path: str, words: bool) -> dict:
+    try:
+        return client.emotion(path, words=words, tokens=True)
+    except FASError as error:
+        if getattr(error, "code", None) != "not_available":
+            raise
+        return client.emotion(path, tokens=True)  # a server without a decoder for the words
+
+
+def describe(answer: dict) -> str:
+    """What was heard, in words."""
+    lines = [f"**{answer['label']}**, {answer['probabilities'][answer['label']]:.0%}"]
+    if transcript := answer.get("words", {}).get("transcript"):
+        lines.append(f"words: “{_plain(transcript)}”")
+    if "tone" in answer and "words" in answer:
+        lines.append(f"the tone says {answer['tone']['label']}, the words say {answer['words']['label']}")
+    if "conflict" in answer:
+        lines.append(f"conflict {answer['conflict']:.2f} (0: they agree, 1: they share no emotion)")
+    if "option_mass" in answer and answer["option_mass"] < 0.5:
+        lines.append(f"the seven options hold {answer['option_mass']:.0%} of the answer: do not trust it")
+    return "\n\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown leaves as it is."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|" else c for c in text)
+
+
+def ask(client: Client, question: str, path: str | None, shown: list, history: list):
+    """The conversation as it grows; the audio goes along with the first question."""
+    if not question.strip():
+        yield question, shown, history
+        return
+    message = user_message(question, [path] if path and not history else [])
+    shown = [*shown, {"role": "user", "content": question}, {"role": "assistant", "content": ""}]
+    answer = ""
+    try:
+        parts = message["content"][:-1]
+        for piece in client.stream(question, parts, history=history):
+            answer += piece
+            shown[-1] = {"role": "assistant", "content": answer}
+            yield "", shown, history
+    except FASError as error:
+        raise gradio.Error(str(error)) from None
+    yield "", shown, [*history, message, {"role": "assistant", "content": answer}]
+
+
+def main(
+    url: Annotated[str, typer.Option(help="of the server (python -m serve)")] = DEFAULT_URL,
+    api_key: Annotated[str | None, typer.Option(envvar="FAS_API_KEY", help="of the server")] = None,
+    host: Annotated[str, typer.Option(help="address of the page; any but loopback needs --password")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="of the page")] = 7860,
+    password: Annotated[str | None, typer.Option(envvar="FAS_PAGE_PASSWORD", help="of the user 'fas'")] = None,
+    max_size: Annotated[str, typer.Option(help="of an uploaded file")] = "25mb",
+) -> None:
+    """A page in the browser: record or drop audio, see emotion, tone against words, kept tokens, and chat.
+
+    Example: python -m serve --fas-only, and beside it python -m serve.page
+    """
+    try:
+        if not is_loopback(host) and not password:
+            raise FASError(f"--host {host}: others can reach this address; expected --password (FAS_PAGE_PASSWORD)")
+        client = Client(url, api_key)
+        can_chat = "chat" in client.models()[0]["abilities"]
+    except FASError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    build(client, can_chat).launch(
+        server_name=host, server_port=port, share=False, auth=("fas", password) if password else None,
+        max_file_size=max_size, footer_links=[], ssr_mode=False, pwa=False,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()

@@ -1,0 +1,114 @@
+"""What `/v1/emotion` takes and gives; FastAPI makes the OpenAPI schema of it."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probabilities = Annotated[
+    dict[str, float],
+    Field(
+        description="the seven emotions and their calibrated probabilities, summing to 1",
+        examples=[dict(angry=0.7, disgust=0.1, fear=0.05, happy=0.05, neutral=0.04, sad=0.03, surprise=0.03)],
+    ),
+]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class InputAudio(Strict):
+    data: str = Field(description="base64 of an audio file: wav, flac, ogg, opus, mp3, m4a, webm ...")
+    format: str = Field("wav", description="as in OpenAI's API; the content decides")
+
+
+class InputAudioPart(Strict):
+    type: Literal["input_audio"]
+    input_audio: InputAudio
+
+
+class AudioURL(Strict):
+    url: str = Field(description="data: URL, or an address on a host that the server lists")
+
+
+class AudioURLPart(Strict):
+    type: Literal["audio_url"]
+    audio_url: AudioURL
+
+
+class EmotionOptions(Strict):
+    """The options of a request, in JSON and as form fields."""
+
+    model: str | None = Field(None, description="name of `/v1/models`")
+    words: bool = Field(False, description="decode a transcript, and let the language model say what the words express")
+    rationale: bool = Field(False, description="a sentence or two on why; needs a language model")
+    tokens: bool = Field(False, description="with the times of the tokens that FAS listened to")
+    language: Literal["en", "zh"] = Field("en", description="of the questions put to the language model")
+
+
+Clip = Annotated[
+    InputAudioPart | AudioURLPart | str, Field(description="an audio part as in a chat request, or a data: URL")
+]
+
+
+class EmotionRequest(EmotionOptions):
+    """One clip or a list of them."""
+
+    audio: Clip | list[Clip] = Field(description="one clip or a list of them")
+
+
+class Tone(BaseModel):
+    label: str = Field(description="the most probable emotion")
+    probabilities: Probabilities
+
+
+class Words(Tone):
+    source: Literal["language_model", "fas"] = Field(
+        description="who read the words: the language model reading the transcript, or FAS's semantic head"
+    )
+    transcript: str | None = Field(None, description="what Whisper understood, if `words` was asked for")
+
+
+class ErrorDetail(BaseModel):
+    message: str = Field(description="what was wrong and what is expected")
+    type: str
+    param: str | None = Field(None, description="the field or part at fault, such as audio[1]")
+    code: str | None = Field(None, description="a word to compare, such as silent_audio")
+
+
+class ErrorResponse(BaseModel):
+    """OpenAI's shape."""
+
+    error: ErrorDetail
+
+
+class ClipEmotion(BaseModel):
+    """The answer to one clip; in a batch a clip that cannot be used has `error` and nothing else."""
+
+    index: int = Field(description="place of the clip in the request")
+    name: str | None = Field(None, description="name of the uploaded file")
+    label: str | None = Field(None, description="the most probable emotion")
+    probabilities: Probabilities | None = None
+    source: Literal["language_model", "fas"] | None = Field(
+        None, description="who gave label and probabilities: the language model's lettered options, or FAS's fused head"
+    )
+    option_mass: float | None = Field(
+        None, description="how much of the language model's answer the seven options hold, 0 to 1; low: do not trust it"
+    )
+    tone: Tone | None = Field(None, description="what the tone says: FAS's acoustic head")
+    words: Words | None = Field(None, description="what the words say")
+    conflict: float | None = Field(
+        None, description="Jensen-Shannon divergence (base 2) of tone and words: 0 they agree, 1 they share no emotion"
+    )
+    rationale: str | None = Field(None, description="the language model's own words, not to be taken for a measurement")
+    audio: dict | None = Field(None, description="what was read and done: rate, channels, seconds, trimming, gain")
+    kept_tokens: dict[str, list[dict]] | None = Field(
+        None, description="stream -> start, end (seconds), score of the tokens that FAS kept"
+    )
+    error: ErrorDetail | None = None
+
+
+class EmotionResponse(BaseModel):
+    object: Literal["emotion.list"] = "emotion.list"
+    model: str
+    data: list[ClipEmotion] = Field(description="one entry a clip, in the order of the request")

@@ -1,0 +1,202 @@
+"""vLLM as a child process on a socket that only this user can reach."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import os
+import secrets
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import httpx
+import torch
+
+from fas_core.audio import SAMPLE_RATE
+from fas_core.errors import FASError
+from serve.settings import MIB, Settings
+
+START_TIMEOUT = 900.0  # seconds; compiling a large model takes minutes
+STOP_TIMEOUT = 15.0
+RESTARTS = 3
+NO_HOST = "no.host.invalid"  # with no host listed vLLM would fetch from all of them
+LAST_LINES = 15
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM makes room for
+log = logging.getLogger("serve")
+
+
+class VLLMError(FASError):
+    """vLLM did not start; the message holds the end of its log."""
+
+
+class VLLMProcess:
+    """Starts vLLM's own server, waits until it is healthy, starts it again when it dies.
+
+    The socket lies in a directory that only this user may enter: vLLM's key guards some of its routes only, and every
+    user of a machine can reach a port.
+
+    Args:
+        directory: a model directory of `fas_alm.export`.
+        settings: whose limits vLLM is given too; the gateway has checked them before.
+        arguments: further options of vLLM's server.
+        eager: no compilation; starts faster and answers slower.
+        log_file: what vLLM prints; by default a file in the private directory.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: Settings,
+        arguments: Sequence[str] = (),
+        *,
+        eager: bool = False,
+        log_file: Path | None = None,
+    ):
+        self._private = tempfile.TemporaryDirectory(prefix="fas-vllm-")
+        self.socket = Path(self._private.name) / "socket"
+        self.log_file = log_file or Path(self._private.name) / "vllm.log"
+        self.key = secrets.token_urlsafe(32)
+        self._command = [sys.executable, "-m", "serve.vllm_child"]
+        self._command += vllm_arguments(directory, settings, self.socket, eager) + list(arguments)
+        self._environment = vllm_environment(settings, self.key, eager)
+        self._process: asyncio.subprocess.Process | None = None
+        self._watcher: asyncio.Task | None = None
+        self.ready = asyncio.Event()
+        self.restarts = 0
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(self.socket), limits=httpx.Limits(max_connections=None)),
+            base_url="http://vllm",
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=None,
+        )
+
+    async def start(self, progress: Callable[[float], None] = lambda seconds: None) -> None:
+        """Returns when vLLM is healthy.
+
+        Raises:
+            VLLMError: it ended, or is not healthy in time.
+        """
+        await self._launch(progress)
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def _launch(self, progress: Callable[[float], None]) -> None:
+        with open(self.log_file, "ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
+                env=self._environment, start_new_session=True,
+            )  # fmt: skip
+        start = time.monotonic()
+        async with self.client() as client:
+            while not await _is_healthy(client):
+                if self._process.returncode is not None:
+                    raise VLLMError(f"vLLM ended with status {self._process.returncode}:\n{self.last_lines()}")
+                if time.monotonic() - start > START_TIMEOUT:
+                    raise VLLMError(f"vLLM is not healthy after {START_TIMEOUT:.0f} s:\n{self.last_lines()}")
+                progress(time.monotonic() - start)
+                await asyncio.sleep(0.5)
+        self.ready.set()
+
+    async def _watch(self) -> None:
+        while True:
+            status = await self._process.wait()
+            self.ready.clear()
+            self._signal(signal.SIGKILL)  # what is left of its group
+            log.error("vLLM ended with status %s:\n%s", status, self.last_lines())
+            if self.restarts >= RESTARTS:
+                log.error("vLLM was started %s times again; now it stays down", RESTARTS)
+                return
+            self.restarts += 1
+            try:
+                await self._launch(lambda seconds: None)
+                log.warning("vLLM is up again")
+            except VLLMError as error:
+                log.error("%s", error)
+
+    def last_lines(self) -> str:
+        """The end of what vLLM printed."""
+        try:
+            lines = self.log_file.read_text(errors="replace").splitlines()
+        except OSError:
+            return "(no output)"
+        return "\n".join(line[:300] for line in lines[-LAST_LINES:])
+
+    async def stop(self) -> None:
+        """Ends the whole process group, gently first."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        self.ready.clear()
+        if self._process is not None:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._process.wait(), STOP_TIMEOUT)
+            self._signal(signal.SIGKILL)
+            await self._process.wait()
+            self._process = None  # its number may soon be another's
+        self._private.cleanup()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+async def _is_healthy(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/health", timeout=5)).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def vllm_arguments(directory: Path, settings: Settings, socket: Path, eager: bool) -> list[str]:
+    """Options of vLLM's server: one model, one socket, no media from outside, as many audios as the gateway takes."""
+    lora = directory / "lora"  # of fas_alm.export --no-merge: the public name is that of the adapter
+    name = f"{settings.model}-base" if lora.is_dir() else settings.model
+    arguments = [
+        "--model", str(directory), "--served-model-name", name, "--uds", str(socket),
+        "--limit-mm-per-prompt", json.dumps({"audio": settings.max_audios}),
+        "--allowed-media-domains", NO_HOST, "--disable-uvicorn-access-log", "--disable-fastapi-docs",
+        "--override-generation-config", json.dumps({"max_new_tokens": settings.max_tokens}),
+        # Its cache of processed audio counts what was refused late (a bad schema) as sent to the engine, and then the
+        # next request with the same audio fails (vLLM 0.32).
+        "--mm-processor-cache-gb", "0",
+    ]  # fmt: skip
+    if lora.is_dir():
+        rank = json.loads((lora / "adapter_config.json").read_text())["r"]
+        rank = min(size for size in LORA_RANKS if size >= rank)
+        arguments += ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{settings.model}={lora}"]
+    if eager:
+        arguments.append("--enforce-eager")
+    if not torch.cuda.is_available():
+        arguments += ["--dtype", "float32"]  # `auto` would round a float32 checkpoint to bfloat16
+    return arguments
+
+
+def vllm_environment(settings: Settings, key: str, eager: bool) -> dict[str, str]:
+    """This process's environment with vLLM's limits; the key travels here, where `ps` does not show it."""
+    seconds = math.ceil(settings.audio.max_seconds) + 1
+    size = seconds * SAMPLE_RATE * 4 + MIB  # of a float32 wav, which is what the gateway sends
+    limits = {
+        "VLLM_API_KEY": key,
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+        "VLLM_MAX_MEDIA_DOWNLOAD_SIZE_MB": "1",
+        "VLLM_MAX_AUDIO_DECODE_DURATION_S": str(seconds),
+        "VLLM_MAX_AUDIO_DECODE_BYTES": str(size),
+        "VLLM_MAX_AUDIO_CLIP_FILESIZE_MB": str(math.ceil(size / MIB)),
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    defaults = {"OMP_WAIT_POLICY": "PASSIVE"}
+    if not torch.cuda.is_available():
+        defaults["VLLM_CPU_KVCACHE_SPACE"] = "1"  # GB
+    if eager:
+        defaults["TORCHDYNAMO_DISABLE"] = "1"  # else the first request with log-probabilities compiles for 10 s
+    inherited = {k: v for k, v in os.environ.items() if k not in ("FAS_API_KEY", "VLLM_ALLOW_RUNTIME_LORA_UPDATING")}
+    return defaults | inherited | limits

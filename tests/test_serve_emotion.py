@@ -1,0 +1,274 @@
+"""`/v1/emotion`: stand-ins for the sums, and a tiny FAS for the real thing."""
+
+import base64
+import concurrent.futures
+
+import numpy as np
+import pytest
+from serving import FakeBackend, FakeListener, encoded, fake_app, part, running, url_part, wav
+from synthetic import noise, save_tiny_whisper
+from tiny_fas import save_tiny_checkpoint
+
+from fas_core.audio import load_audio
+from fas_core.conflict import conflict
+from fas_core.labels import EMOTIONS
+from fas_core.pipeline import EmotionPipeline
+from serve.app import create_app
+from serve.batching import Batcher
+from serve.emotion import EmotionService
+from serve.listening import Listener, Question, find_transcriber
+from serve.settings import Settings
+from serve.transcripts import repeated_period, without_circles
+
+EMOTION = "/v1/emotion"
+SILENT = encoded(np.zeros(16_000, np.int16), 16_000)
+
+
+@pytest.fixture(scope="module")
+def client():
+    with running(fake_app()) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def fas_only():
+    with running(fake_app(fas_only=True)) as client:
+        yield client
+
+
+def answer(client, *clips, **options) -> dict:
+    response = client.post(EMOTION, json={"audio": [part(c) for c in clips] or part(wav()), **options})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_label_and_probabilities_are_those_of_the_lettered_options(client):
+    body = answer(client)
+    (clip,) = body["data"]
+    assert body["object"] == "emotion.list" and body["model"] == "tiny"
+    assert clip["label"] == "angry" and clip["source"] == "language_model"
+    assert list(clip["probabilities"]) == list(EMOTIONS)
+    assert clip["probabilities"]["angry"] == pytest.approx(0.6 / 0.9) and sum(
+        clip["probabilities"].values()
+    ) == pytest.approx(1)
+    assert clip["option_mass"] == pytest.approx(0.9)
+    assert clip["tone"]["label"] == "sad" and clip["words"] == {
+        "label": "happy", "probabilities": clip["words"]["probabilities"], "source": "fas",
+    }  # fmt: skip
+    assert clip["conflict"] == 1.0
+    assert not {"rationale", "kept_tokens", "error"} & set(clip)
+    assert clip["audio"]["duration"] == 0.5 and clip["audio"]["original_rate"] == 16_000
+
+
+def test_words_are_what_the_language_model_reads(client):
+    (clip,) = answer(client, words=True)["data"]
+    words = clip["words"]
+    assert (words["source"], words["label"], words["transcript"]) == ("language_model", "happy", "I am so glad")
+    p, q = ([clip[side]["probabilities"][e] for e in EMOTIONS] for side in ("tone", "words"))
+    assert clip["conflict"] == pytest.approx(float(conflict(p, q)))
+
+
+def test_rationale_and_tokens_on_request(client):
+    (clip,) = answer(client, rationale=True, tokens=True)["data"]
+    assert clip["rationale"] == "heard 1" and clip["kept_tokens"]["acoustic"][0]["score"] == 1.0
+
+
+def test_fas_alone_answers_with_its_own_heads(fas_only):
+    (clip,) = answer(fas_only, words=True)["data"]
+    assert clip["label"] == "sad" and clip["source"] == "fas" and "option_mass" not in clip
+    assert clip["words"]["source"] == "fas" and clip["words"]["transcript"] == "I am so glad"
+    refused = fas_only.post(EMOTION, json={"audio": part(wav()), "rationale": True})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "rationale"
+    chat = fas_only.post("/v1/chat/completions", json={"messages": []})
+    assert chat.status_code == 404 and "--fas-only" in chat.json()["error"]["message"]
+
+
+def test_bad_clip_of_a_batch_is_an_error_in_its_place(client):
+    data = answer(client, wav(), b"no audio", SILENT, wav(seed=1))["data"]
+    assert [c["index"] for c in data] == [0, 1, 2, 3]
+    assert ["error" in c for c in data] == [False, True, True, False]
+    assert data[1]["error"]["param"] == "audio[1]" and data[2]["error"]["code"] == "silent_audio"
+    assert set(data[1]) == {"index", "error"}
+
+
+def test_files_json_and_urls_are_one(client):
+    data = wav(seed=2)
+    files = client.post(
+        EMOTION, files=[("files", ("a.wav", data)), ("files", ("b.wav", data))], data={"tokens": "true"}
+    )
+    url = "data:audio/wav;base64," + base64.b64encode(data).decode()
+    several = client.post(EMOTION, json={"audio": [url, url_part(url)], "tokens": True})
+    first, second = files.json()["data"], several.json()["data"]
+    assert [c.pop("name") for c in first] == ["a.wav", "b.wav"]
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"audio": []}, "audio"), ({}, "audio"), ({"audio": [1]}, "audio[0]"), ({"audio": "file:///etc/passwd"}, "audio[0]"),
+        ({"audio": "a.wav"}, "audio[0]"), ({"audio": {"type": "text"}}, "audio[0]"), ({"audio": "x", "word": True}, "word"),
+        ({"audio": "x", "words": "maybe"}, "words"), ({"audio": "x", "language": "fr"}, "language"),
+        ({"audio": ["data:,x"] * 33}, "audio"),
+    ],
+)  # fmt: skip
+def test_bad_requests_name_the_field(client, body, param):
+    response = client.post(EMOTION, json=body)
+    assert response.status_code == 400 and response.json()["error"]["param"] == param
+    assert len(answer(client)["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"data": {"words": "true"}, "files": None},
+        {"data": {"file": "text"}, "files": [("file", wav())]},
+        {"data": {}, "files": [("other", wav())]},
+        {"data": {}, "files": [("file", wav())] * 33},
+        {"data": {"words": "maybe"}, "files": [("file", wav())]},
+    ],
+    ids=["no file", "text as file", "other field", "too many", "no bool"],
+)
+def test_bad_forms_are_400(client, form):
+    headers = {} if form["files"] else {"Content-Type": "multipart/form-data; boundary=x"}
+    response = client.post(EMOTION, **form, headers=headers)
+    assert response.status_code == 400 and set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_openapi_describes_request_and_answer(client):
+    schema = client.get("/openapi.json").json()
+    body = schema["paths"][EMOTION]["post"]["requestBody"]["content"]
+    assert "files" in body["multipart/form-data"]["schema"]["properties"]
+    assert resolve(schema, body["application/json"]["schema"])["required"] == ["audio"]
+    described = schema["components"]["schemas"]["ClipEmotion"]["properties"]
+    assert all(field in described for field in answer(client)["data"][0])
+    for reference in references(schema):
+        resolve(schema, {"$ref": reference})
+
+
+def resolve(schema: dict, node: dict) -> dict:
+    for key in node["$ref"].removeprefix("#/").split("/"):
+        schema = schema[key]
+    return schema
+
+
+def references(node):
+    if isinstance(node, dict):
+        yield from [node["$ref"]] if "$ref" in node else []
+        node = list(node.values())
+    if isinstance(node, list):
+        for each in node:
+            yield from references(each)
+
+
+def test_requests_at_once_are_answered_in_batches():
+    listener = FakeListener(delay=0.1)
+    with running(fake_app(listener=listener, fas_only=True)) as client:
+        with concurrent.futures.ThreadPoolExecutor(12) as threads:
+            list(threads.map(lambda seed: answer(client, wav(seed=seed)), range(12)))
+    assert sum(listener.batches) == 12 and len(listener.batches) <= 4
+
+
+def test_failure_of_one_clip_does_not_fail_its_batch():
+    class Picky(FakeListener):
+        def __call__(self, questions):
+            if any(q.audio.duration == 0.75 for q in questions):
+                raise RuntimeError("cannot")
+            return super().__call__(questions)
+
+    with running(fake_app(listener=Picky(delay=0.05), fas_only=True)) as client:
+        with concurrent.futures.ThreadPoolExecutor(6) as threads:
+            clips = [wav(0.75 if i == 3 else 0.5) for i in range(6)]
+            codes = [r.status_code for r in threads.map(lambda c: client.post(EMOTION, json={"audio": part(c)}), clips)]
+    assert codes == [200, 200, 200, 500, 200, 200]
+
+
+def test_language_model_that_fails_is_no_wrong_answer():
+    class Dead(FakeBackend):
+        async def option_logprobs(self, messages, token_ids):
+            from serve.errors import APIError
+
+            raise APIError(503, "gone", code="backend_unavailable", retry_after=3)
+
+    with running(fake_app(backend=Dead())) as client:
+        response = client.post(EMOTION, json={"audio": [part(wav()), part(wav())]})
+        assert response.status_code == 503 and response.headers["retry-after"] == "3"
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fas")
+    return EmotionPipeline.from_pretrained(save_tiny_checkpoint(folder / "fas", save_tiny_whisper(folder / "whisper")))
+
+
+class Letters:
+    """A transcriber of frames: how many there were."""
+
+    def __call__(self, frames) -> str:
+        return f"{len(frames)} frames"
+
+
+def test_real_fas_answers_as_the_pipeline_does(pipeline):
+    app = create_app(Settings(), EmotionService(Batcher(Listener(pipeline)), None))
+    clips = [wav(s, seed=i) for i, s in enumerate((0.3, 1.2, 2.5))]
+    with running(app) as client:
+        answers = answer(client, *clips, tokens=True)["data"]
+        assert client.post(EMOTION, json={"audio": part(wav()), "words": True}).json()["error"]["param"] == "words"
+    for clip, got in zip(clips, answers, strict=True):
+        expected = pipeline(clip)
+        assert got["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
+        assert got["tone"]["probabilities"] == pytest.approx(expected.acoustic, abs=1e-5)
+        assert got["words"]["probabilities"] == pytest.approx(expected.semantic, abs=1e-5)
+        assert got["conflict"] == pytest.approx(expected.conflict, abs=1e-5)
+        for token, wanted in zip(got["kept_tokens"]["acoustic"], expected.kept_tokens["acoustic"], strict=True):
+            assert token == pytest.approx(wanted, abs=1e-3)
+        assert got["audio"]["trimmed_start"] == expected.audio["trimmed_start"]
+
+
+def test_words_come_from_the_same_encoder_pass(pipeline, monkeypatch):
+    passes = []
+    backbone = pipeline.extractor.semantic.backbone
+    forward = backbone.forward
+    monkeypatch.setattr(backbone, "forward", lambda mels, layers: passes.append(len(mels)) or forward(mels, layers))
+    listener = Listener(pipeline, Letters())
+    clips = [load_audio(wav(s, seed=i)) for i, s in enumerate((1.0, 0.5, 1.5))]
+    heard = listener([Question(clip, transcript=i != 1) for i, clip in enumerate(clips)])
+    assert sum(passes) == 3  # each clip once
+    frames = [pipeline.extractor([clip.samples])[0].semantic_frames for clip in clips]
+    assert [h.transcript for h in heard] == [f"{frames[0]} frames", None, f"{frames[2]} frames"]
+    for clip, h in zip(clips, heard, strict=True):
+        expected = pipeline(clip.samples, sampling_rate=16_000)
+        assert h.answer.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+
+
+def test_long_audio_has_words_too(pipeline):
+    clip = load_audio(noise(65.0), sampling_rate=16_000)
+    (heard,) = Listener(pipeline, Letters())([Question(clip, transcript=True)])
+    assert heard.answer.audio["windows"] == 3 and heard.transcript.endswith("frames")
+
+
+def test_whisper_without_tokenizer_means_no_transcripts(pipeline):
+    assert find_transcriber(pipeline) is None
+
+
+def test_text_that_goes_in_circles_is_cut_after_one_round():
+    assert without_circles([9, 1, 2, 1, 2, 1, 2]) == [9, 1, 2]
+    assert without_circles([5, 5, 5]) == [5]
+    assert without_circles([9, *[1, 2] * 7]) == [9, 1, 2] and without_circles([*[1, 2] * 4, 1]) == [1, 2, 1]
+    assert without_circles([1, 2, 1, 2]) == [1, 2, 1, 2]  # twice may be meant
+    assert repeated_period([1, 2, 3]) is None and repeated_period([]) is None
+
+
+def test_the_clip_is_asked_about_as_in_training(tmp_path):
+    """A question in another order is another prompt: the answer would come from a model that was never trained on it."""
+    from alm_tiny import clip as tiny_clip
+    from alm_tiny import tiny_model
+
+    from fas_alm.conversations.questions import Question
+    from serve.language import _question
+
+    _, processor = tiny_model("qwen2")
+    served = _question(tiny_clip(1.0), "en")
+    trained = {"role": "user", "content": Question("choose", "en").content({"type": "audio", "path": "a.wav"})}
+    render = lambda message: processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)  # noqa: E731
+    assert render(served) == render(trained)
