@@ -494,7 +494,8 @@ class TestArguments:
         assert {k for k in paper if ours[k] != paper[k]} == {"pathway_heads", "streams", "streams_identity"}
 
     def test_configurations_that_we_ship_parse(self):
-        found = sorted((ROOT / "train" / "configs").glob("*.yaml"))
+        configs = (ROOT / "train" / "configs").glob("*.yaml")
+        found = sorted(file for file in configs if not file.name.startswith("alm"))  # those are of train/alm_adapter.py
         assert found
         for file in found:
             run.parse([str(file)])
