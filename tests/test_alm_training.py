@@ -658,6 +658,7 @@ def deepspeed_command(folder: Path, name: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("FAS_TEST_ZERO3"), reason="DeepSpeed compiles its kernels: set FAS_TEST_ZERO3=1")
 def test_zero3_gives_what_a_plain_run_gives(material, tmp_path):
     """Weights are gathered, and whole again in the second stage and in the adapter."""
     more = ("--lora_dropout", "0", "--share_prefix", "false")
