@@ -179,6 +179,7 @@ def test_through_the_gateway(client, parts, backend):
     assert chat.status_code == 200 and chat.json()["model"] == "tiny"
     emotion = client.post(EMOTION, json={"audio": part(data), "rationale": True}).json()["data"][0]
     messages = ready(load_audio(data).samples, text=choice_prompt())["messages"]
+    messages[-1]["content"].reverse()  # the question before the audio, as in training
     ids = option_token_ids(parts[1].tokenizer)
     expected, mass = option_probabilities(run(backend.option_logprobs(messages, ids)), temperature=2.0)
     assert emotion["probabilities"] == pytest.approx(expected, abs=1e-5)
