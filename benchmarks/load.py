@@ -1,6 +1,6 @@
 """Load on a running server: many clients at once, one bad file in ten, nothing may get lost.
 
-    python benchmarks/load.py --url http://127.0.0.1:8000 --clients 64 --seconds 120 --output load.json
+    python -m benchmarks.load --url http://127.0.0.1:8000 --clients 64 --seconds 120 --output load.json
 
 Every client asks, waits for the answer and asks again; a full server (429) is asked again after Retry-After. A request is
 lost when no answer comes, or one that is neither what was asked for nor the error that a bad file must get.
@@ -21,6 +21,7 @@ import httpx
 import numpy as np
 import soundfile
 
+from benchmarks.measure import write_result
 from serve.client import audio_part, user_message
 
 ROUTES = {"emotion": "/v1/emotion", "chat": "/v1/chat/completions"}
@@ -153,8 +154,6 @@ def main() -> None:
     for name, value in report.items():
         print(f"{name}: {value}")
     if options.output:
-        from benchmarks.measure import write_result
-
         write_result(options.output, report)
 
 
