@@ -2,7 +2,7 @@
 
 A classifier trained by Adam gives every one of thousands of standardised features a weight of about the same size, also
 those along which nothing but speakers and channels differ; on another corpus these are what moves. Three remedies, all
-estimated on training clips and kept in the checkpoint:
+estimated on training clips and kept in the checkpoint (docs/results.md says what they gained, and what not):
 
 - clip outlying features (`squash`), so that one that moved far in another corpus cannot drown the rest;
 - shrink the directions in which speakers and augmentation variants of the same emotion differ, a soft form of nuisance

@@ -97,7 +97,7 @@ class AnswerModel(nn.Module):
         """What smoothing (Szegedy et al. 2016) adds: from the right letter to the mean of all seven.
 
         A frozen FAS is all but perfect on the clips that it was trained on. Without smoothing an LLM that reads it learns to
-        be as sure on other speakers: calibration was better with it on validation speakers, accuracy the same within noise.
+        be as sure on other speakers.
         """
         place = (labels != IGNORED).int().argmax(1)[lettered]  # the letter is the first token of the answer
         logprobs = logits[lettered, place].log_softmax(-1)
