@@ -1,9 +1,8 @@
 """What was said: Whisper's decoder on the frames that FAS's encoder pass gave, so that audio is encoded once.
 
 FAS encodes a clip's real frames only; the decoder was trained on windows filled up to 30 s, and on bare frames it
-says the sentence over and over (39 of 40 clips of RAVDESS and TESS with tiny.en). So the frames of a silent window,
-encoded once, stand behind those of the clip (3 of 40), and a text that goes in circles is cut after its first round.
-Word errors on those clips: 4.8%; with a second encoder pass over the filled window, 2.9%.
+says the sentence over and over. So the frames of a silent window, encoded once, stand behind those of the clip, and a
+text that goes in circles is cut after its first round. A second encoder pass over the filled window makes fewer errors.
 """
 
 from pathlib import Path
