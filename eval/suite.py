@@ -17,11 +17,11 @@ import numpy as np
 from datasets import Dataset
 from tqdm import tqdm
 
-from eval.benchmarks import BENCHMARKS, DataLocations, LoadedBenchmark, data_digest, load_benchmark
-from eval.conflicts import conflict_report, conflict_scores
-from eval.metrics import classification_report
-from eval.published import published_results
-from eval.report import write_results
+from eval.benchmarks.loading import BENCHMARKS, DataLocations, LoadedBenchmark, data_digest, load_benchmark
+from eval.benchmarks.published import published_results
+from eval.report.markdown import write_results
+from eval.statistics.conflicts import conflict_report, conflict_scores
+from eval.statistics.metrics import classification_report
 from fas_core.calibration import apply_temperature, reliability_bins
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
@@ -59,7 +59,7 @@ def evaluate(
     Args:
         pipeline: `fas_core.pipeline.EmotionPipeline`, or anything with its `logits_for_dataset` and
             `describe`.
-        benchmarks: from `eval.benchmarks.load_benchmark`.
+        benchmarks: from `eval.benchmarks.loading.load_benchmark`.
         protocols: keys of `STANDARDISE`.
         resamples, resample, seed: of the bootstrap; `resample` "clips" or "speakers".
         cache_dir: feature cache. progress: show bars.

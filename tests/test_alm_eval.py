@@ -12,8 +12,9 @@ from alm_tiny import save_tiny_fas, save_tiny_language_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import alm_train
-from eval import alm, alm_study
+from eval import alm
 from eval.alm import Scorer, Wanted, evaluate, free_text, load_rows, some_of, table
+from eval.study import adapter as alm_study
 from fas_alm import export_model
 from fas_alm.conversations import Question
 from fas_alm.training import run
@@ -229,5 +230,5 @@ def test_the_benchmark_runs_as_a_toy_and_asks_for_a_gpu_otherwise(tmp_path):
 
 @pytest.mark.slow
 def test_help_needs_no_data():
-    for module in ("eval.alm", "eval.alm_study"):
+    for module in ("eval.alm", "eval.study.adapter"):
         assert subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True).returncode == 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eval import suite
-from eval.benchmarks import BENCHMARKS, DataLocations, data_digest, load_benchmark
+from eval.benchmarks.loading import BENCHMARKS, DataLocations, data_digest, load_benchmark
 from fas_core.atomic import write_text
 from fas_core.errors import CorpusError, FASError
 from fas_core.labels import EMOTIONS

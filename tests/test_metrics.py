@@ -6,10 +6,10 @@ import pytest
 from scipy.stats import bootstrap
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
-from eval.baselines import PooledBaseline, pool
-from eval.conflicts import auroc_interval, conflict_report
-from eval.metrics import classification_report, confusion_metrics, resample_confusions
-from eval.published import METRIC_OF, published_results
+from eval.benchmarks.published import METRIC_OF, published_results
+from eval.statistics.conflicts import auroc_interval, conflict_report
+from eval.statistics.metrics import classification_report, confusion_metrics, resample_confusions
+from eval.study.pooled import PooledBaseline, pool
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 

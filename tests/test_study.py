@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from eval import study
-from eval.systems import SYSTEMS
+from eval.study import run as study
+from eval.study.recipes import SYSTEMS
 from fas_core.training.arguments import ModelArguments, TrainingArguments
 from fas_core.training.clips import Clips, concatenate
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from eval.plots import ACCENT, INK, PALE
+from eval.report.plots import ACCENT, INK, PALE
 from fas_core.answers import Answer
 from fas_core.audio import SAMPLE_RATE
 from fas_core.demo.tables import HEADS

@@ -10,8 +10,8 @@ from pathlib import Path
 from datasets import Dataset
 from rich.console import Console
 
-from eval.benchmarks import DataLocations, load_benchmark
-from eval.report import write_results
+from eval.benchmarks.loading import DataLocations, load_benchmark
+from eval.report.markdown import write_results
 from eval.suite import Evaluation, evaluate
 from fas_core import pipeline as pipelines
 from fas_core.answers import Answer

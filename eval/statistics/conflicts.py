@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import softmax
 from scipy.stats import rankdata
 
-from eval.metrics import classification_report
+from eval.statistics.metrics import classification_report
 from fas_core.conflict import conflict, conflict_auroc
 from fas_core.errors import FASError
 

@@ -1,4 +1,4 @@
-"""What the tokens of highest energy are: `python -m eval.selection --data-root DIR --output FILE`.
+"""What the tokens of highest energy are: `python -m eval.study.selection --data-root DIR --output FILE`.
 
 Trains the paper's FAS (standardised features) on one RAVDESS fold's training speakers and TESS, then asks of the tokens
 that it keeps by their norm (eq. 2 and 3), on validation speakers and on URDU: how many of a clip's patches they are,
@@ -18,8 +18,8 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eval.study import clip_vector, load_material, sides
-from eval.systems import SYSTEMS
+from eval.study.recipes import SYSTEMS
+from eval.study.run import clip_vector, load_material, sides
 from fas_core.atomic import write_text
 from fas_core.audio import load_audio
 from fas_core.inference import predict_logits
@@ -140,7 +140,7 @@ def analyse(arguments) -> dict:
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser("python -m eval.selection", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("python -m eval.study.selection", description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", type=Path, required=True, help="folder with ravdess, tess, urdu")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--fold", type=int, default=1, help="RAVDESS fold")

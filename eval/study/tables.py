@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.systems import SYSTEMS
+from eval.study.recipes import SYSTEMS
 
 STAGES = ("choose", "transfer", "test")
 COLUMNS = ("encoder", "acoustic_encoder", "padding", "layer", "system", "set")

@@ -16,7 +16,7 @@ METRIC_OF = {"ACC": "accuracy", "WA": "accuracy", "UA": "ua", "balanced ACC": "u
 
 @dataclass
 class PublishedResult:
-    """One system of one table on one dataset; `metrics`: of `eval.metrics.METRICS`, as fractions of 1."""
+    """One system of one table on one dataset; `metrics`: of `eval.statistics.metrics.METRICS`, as fractions of 1."""
 
     source: str
     table: str
@@ -38,7 +38,7 @@ def published_results(dataset: str, metric: str | None = None) -> list[Published
     Args:
         dataset: its name in the papers, in any case: "RAVDESS", "EmoDB", "CASE". Rows on its human recordings
             ("TESS human") belong to it, those on synthesised speech do not.
-        metric: one of `eval.metrics.METRICS`, to leave out systems without it.
+        metric: one of `eval.statistics.metrics.METRICS`, to leave out systems without it.
 
     Returns:
         One entry a system and table, empty where the papers report nothing.

@@ -1,6 +1,6 @@
 """The comparison of FAS-ALM with its baselines: one RAVDESS fold and EmoDB, several seeds.
 
-`python -m eval.alm_study run --data-root DIR --output FILE --scratch DIR --seeds 42 43 44`
+`python -m eval.study.adapter run --data-root DIR --output FILE --scratch DIR --seeds 42 43 44`
 
 | system | what |
 |---|---|
@@ -9,7 +9,7 @@
 | cascade | the same LLM without any adapter, given Whisper's transcript; it has no seed |
 
 The FAS classifier that an adapter carries is scored beside it. Settings come from `--config`, and were chosen on validation
-speakers. One line of JSON is appended for each run, so an interrupted study continues; `python -m eval.alm_study table FILE`
+speakers. One line of JSON is appended for each run, so an interrupted study continues; `python -m eval.study.adapter table FILE`
 prints the table.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from eval.alm import Scorer, Wanted, evaluate, load_rows
-from eval.study import append, read
+from eval.study.run import append, read
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.training import run as alm
 from fas_core.checkpoint import find_device
@@ -153,7 +153,7 @@ def _repairs(runs: list[dict]) -> str:
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m eval.alm_study", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("python -m eval.study.adapter", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     work = commands.add_parser("run", help="train and score; finished runs are skipped")
     work.add_argument("--data-root", type=Path, required=True, help="folder with ravdess, tess, emodb")

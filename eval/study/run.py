@@ -21,10 +21,10 @@ import torch
 from accelerate import Accelerator
 from scipy.special import softmax
 
-from eval.baselines import PooledBaseline
-from eval.metrics import classification_report
-from eval.systems import SYSTEMS, System
-from eval.tables import STAGES, read, tables
+from eval.statistics.metrics import classification_report
+from eval.study.pooled import PooledBaseline
+from eval.study.recipes import SYSTEMS, System
+from eval.study.tables import STAGES, read, tables
 from fas_core.data import load_corpus
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError

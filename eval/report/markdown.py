@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from eval.metrics import METRICS
-from eval.plots import plot_confusion, plot_recall, plot_reliability
+from eval.report.plots import plot_confusion, plot_recall, plot_reliability
+from eval.statistics.metrics import METRICS
 from fas_core.atomic import atomic_path, write_text
 
 NAMES = {"accuracy": "WA", "ua": "UA", "macro_f1": "macro-F1"}
@@ -120,7 +120,7 @@ def _beside_published(entry: dict) -> str:
         where = f"{row['source']}, {row['table']}, {row['dataset']}"
         rows.append([row["system"], where, row["setting"], *cells])
     note = "Test sides and some label sets of the papers are not ours: context, not a like-for-like ranking. "
-    note += "Sources are keys of `eval/published_results.csv`."
+    note += "Sources are keys of `eval/benchmarks/published_results.csv`."
     if not entry["published"]:
         note = "The papers report nothing on this corpus."
     header = ["system", "source", "setting", *(f"{NAMES[m]}{_suffix(p)}" for p in protocols for m in METRICS)]
