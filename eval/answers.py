@@ -1,0 +1,68 @@
+"""Answers kept on disk, so that a stopped run goes on and a report is made again without asking anybody anything.
+
+One folder a system identity, one file of JSON lines for each process; an answer is found by the digest of the clip's audio. A line
+is written whole or, where the machine died, cut off: a cut line is ignored and its clip asked again. Answers that failed are
+kept for the report, and asked again by the next run.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from eval.systems.base import Answer, Clip, System
+from fas_core.atomic import write_json
+from fas_core.errors import FASError
+
+
+class AnswerStore:
+    """Answers of one system.
+
+    Args:
+        root: folder of all systems' answers.
+        system: whose they are.
+        process_index: of this process; each writes a file of its own.
+    """
+
+    def __init__(self, root: str | Path, system: System, process_index: int = 0):
+        slug = re.sub(r"[^A-Za-z0-9.-]+", "_", system.name)
+        self.folder = Path(root).expanduser() / f"{slug}-{system.digest[:16]}"
+        self.file = self.folder / f"answers-{process_index:03d}.jsonl"
+        self.identity = system.identity()
+        self.answers: dict[str, Answer] = {}
+        self.load()
+
+    def load(self) -> None:
+        """Read what all processes have written; a good answer is preferred to a failure, a later one to an earlier."""
+        for file in sorted(self.folder.glob("answers-*.jsonl")):
+            for digest, answer in _read(file):
+                if answer.how != "failed" or digest not in self.answers:
+                    self.answers[digest] = answer
+
+    def get(self, clip: Clip) -> Answer | None:
+        """The answer to a clip, under its id of this benchmark."""
+        found = self.answers.get(clip.digest)
+        return None if found is None else Answer.from_dict({**found.to_dict(), "clip": clip.id})
+
+    def missing(self, clips: Iterable[Clip]) -> list[Clip]:
+        """Clips without an answer, those that failed among them; of clips with the same audio the first."""
+        wanted = {clip.digest: clip for clip in reversed(list(clips))}
+        known = {digest for digest, answer in self.answers.items() if answer.how != "failed"}
+        return [clip for digest, clip in reversed(wanted.items()) if digest not in known]
+
+    def add(self, digest: str, answer: Answer) -> None:
+        """Keep an answer, on disk before this returns to the caller's loop."""
+        if not self.file.parent.is_dir():
+            write_json(self.folder / "identity.json", self.identity)
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"digest": digest, **answer.to_dict()}, ensure_ascii=False) + "\n")
+        self.answers[digest] = answer
+
+
+def _read(file: Path) -> Iterator[tuple[str, Answer]]:
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            values = json.loads(line)
+            yield values.pop("digest"), Answer.from_dict(values)
+        except (ValueError, KeyError, TypeError, AttributeError, FASError):
+            continue  # cut off when the machine died

@@ -1,0 +1,131 @@
+"""The interface of every system that the suite compares, and what crosses its boundary: clips in, answers out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from fas_core.encoders.base import identity_digest
+from fas_core.errors import FASError
+from fas_core.labels import EMOTIONS
+
+# How a label was found. "classifier", "options": from probabilities; "exact", "rules", "judge": read out of text;
+# "unparsed": text that names no emotion, counted as wrong; "failed": no answer at all, the error says why.
+HOW = ("classifier", "options", "exact", "rules", "judge", "unparsed", "failed")
+KINDS = ("fas", "classifier", "alm", "endpoint", "cascade")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What a system may know of a clip. The reference is not among it: no system can look at the solution.
+
+    Attributes:
+        id: of the benchmark's data set. audio: absolute path. digest: sha256 of the file.
+        language: ISO code where the corpus says. speaker: for systems that normalise by speaker.
+    """
+
+    id: str
+    audio: str
+    digest: str
+    language: str | None = None
+    speaker: str | None = None
+
+
+@dataclass
+class Answer:
+    """What a system says of a clip.
+
+    Attributes:
+        clip: its id.
+        label: an emotion; None where `how` is "unparsed" or "failed".
+        how: one of `HOW`.
+        probabilities: (7,) in the order of `EMOTIONS`, or None for a system that only names one.
+        text: what an ALM wrote. error: why it failed.
+        seconds: time of this clip (its share of a batch), None where not measured. retries: of an endpoint.
+        mass: probability on the seven letters, of lettered options. conflict: 0 to 1, of systems that measure it.
+        heads: pathway -> (7,) probabilities; for FAS "acoustic" and "semantic".
+        kept: kept tokens, {"pathway", "start", "end", "score"} each, in seconds and as a share of the largest score.
+    """
+
+    clip: str
+    label: str | None
+    how: str
+    probabilities: list[float] | None = None
+    text: str | None = None
+    error: str | None = None
+    seconds: float | None = None
+    retries: int = 0
+    mass: float | None = None
+    conflict: float | None = None
+    heads: dict[str, list[float]] = field(default_factory=dict)
+    kept: list[dict] = field(default_factory=list)
+
+    def __post_init__(self):
+        if self.how not in HOW:
+            raise FASError(f"answer to {self.clip}: how {self.how!r}; expected one of {', '.join(HOW)}")
+        if (self.label is None) != (self.how in ("unparsed", "failed")) or self.label not in (None, *EMOTIONS):
+            raise FASError(f"answer to {self.clip}: label {self.label!r} with how {self.how!r}")
+
+    @classmethod
+    def from_probabilities(cls, clip: str, probabilities: Sequence[float], how: str = "classifier", **more) -> Answer:
+        """The most probable emotion; `probabilities` (7,) in the order of `EMOTIONS`."""
+        rounded = [round(float(p), 6) for p in probabilities]
+        return cls(clip, EMOTIONS[int(np.argmax(probabilities))], how, rounded, **more)
+
+    @classmethod
+    def failure(cls, clip: str, error: str, **more) -> Answer:
+        return cls(clip, None, "failed", error=error, **more)
+
+    def to_dict(self) -> dict:
+        """JSON-ready; fields that say nothing are left out."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, [], {}, 0) or name == "label"}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Answer:
+        return cls(**values)
+
+
+class System(ABC):
+    """Something that answers clips.
+
+    Attributes:
+        name: short, unique in a run, as on the command line. title: how tables call it. kind: one of `KINDS`.
+        seed: of a system that is trained here, else None; runs that differ only in it form one row of the tables.
+        training_corpora: corpora that it was trained on, as far as known. fold: and which fold it holds out.
+    """
+
+    name: str
+    title: str
+    kind: str
+    seed: int | None = None
+    training_corpora: tuple[str, ...] = ()
+    fold: int | None = None
+
+    @abstractmethod
+    def identity(self) -> dict:
+        """JSON-ready description of everything that decides an answer (weights, prompt version, options), without
+        paths of the machine: cached answers of another identity are not used."""
+
+    @abstractmethod
+    def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
+        """One answer for each clip, in any order, as soon as it is there; a clip that fails is an answer too."""
+
+    def describe(self) -> dict:
+        """For the report: "weights" ("real" | "random"), "parameters", "parameters_trained", "training_seconds",
+        "curve" (validation macro-F1 by epoch), "source", "licence"; whatever of it is known."""
+        return {}
+
+    def embed(self, clips: Sequence[Clip]) -> np.ndarray | None:
+        """(N, d) mean fused token of each clip, for the map of the report; None for systems without such."""
+        return None
+
+    def close(self) -> None:
+        """Frees memory and connections; the suite holds one system at a time."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of `identity()`."""
+        return identity_digest(self.identity())
