@@ -122,7 +122,7 @@ class System(ABC):
         """(N, d) mean fused token of each clip, for the map of the report; None for systems without such."""
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Frees memory and connections; the suite holds one system at a time."""
 
     @property
