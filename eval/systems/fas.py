@@ -39,8 +39,10 @@ class FASSystem(System):
                  own_statistics: bool = False):  # fmt: skip
         self.pipeline, self.cache_dir, self.name, self.title, self.seed = pipeline, cache_dir, name, title, seed
         if own_statistics and not pipeline.model.config.standardise:
-            raise CheckpointError(f"{name}: does not standardise features, so it has no statistics of its own to replace")
-        self.own_statistics = own_statistics
+            raise CheckpointError(
+                f"{name}: does not standardise features, so it has no statistics of its own to replace"
+            )
+        self.own_statistics = self.whole_benchmark = own_statistics
         facts = pipeline.describe()
         self.training_corpora, self.fold = tuple(facts["training_corpora"]), facts["fold"]
 
@@ -57,7 +59,9 @@ class FASSystem(System):
         }
 
     def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
-        for heard in read_features(clips, self.pipeline.extractor, self.cache_dir, None if self.own_statistics else GROUP):
+        for heard in read_features(
+            clips, self.pipeline.extractor, self.cache_dir, None if self.own_statistics else GROUP
+        ):
             yield from (Answer.failure(clip.id, error) for clip, error in heard.failed)
             yield from self._answers(heard)
 
@@ -93,7 +97,9 @@ class FASSystem(System):
     def embed(self, clips: Sequence[Clip]) -> np.ndarray | None:
         if self.own_statistics:
             return None
-        rows = [self.pipeline.hear(h.features)[2] for h in read_features(clips, self.pipeline.extractor, self.cache_dir)]
+        rows = [
+            self.pipeline.hear(h.features)[2] for h in read_features(clips, self.pipeline.extractor, self.cache_dir)
+        ]
         return np.concatenate(rows)
 
     def describe(self) -> dict:

@@ -70,7 +70,9 @@ class PooledSystem(System):
             mean = np.mean(list(each.values()), axis=0)
             seconds = (time.perf_counter() - start) / len(heard.clips)
             for i, clip in enumerate(heard.clips):
-                heads = {p: [round(float(x), 6) for x in probs[i]] for p, probs in each.items()} if len(each) > 1 else {}
+                heads = (
+                    {p: [round(float(x), 6) for x in probs[i]] for p, probs in each.items()} if len(each) > 1 else {}
+                )
                 total = None if heard.seconds is None else round(heard.seconds + seconds, 6)
                 yield Answer.from_probabilities(clip.id, mean[i], seconds=total, heads=heads)
 

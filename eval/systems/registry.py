@@ -1,16 +1,16 @@
 """Systems by type, and what a user writes to get one: `type`, `type:argument`, or an entry of a YAML file.
 
-    systems:
-      - fas                                     # the shipped checkpoint
-      - fas:runs/mine
-      - {type: fas-train, recipe: concat, name: concat, group: fusion}
-      - {type: endpoint, name: qwen2-audio, base_url: http://127.0.0.1:8000/v1, model: Qwen/Qwen2-Audio-7B-Instruct}
+systems:
+  - fas                                     # the shipped checkpoint
+  - fas:runs/mine
+  - {type: fas-train, recipe: concat, name: concat, group: fusion}
+  - {type: endpoint, name: qwen2-audio, base_url: http://127.0.0.1:8000/v1, model: Qwen/Qwen2-Audio-7B-Instruct}
 """
 
 import importlib
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from eval.systems.base import System
 from eval.systems.context import BuildContext
@@ -126,11 +126,13 @@ def _kind_of(name: str) -> SystemType:
 
 def _default_name(kind: SystemType, entry: dict) -> str:
     argument = str(entry.get(kind.argument, "")).rstrip("/")
-    return f"{kind.name}:{re.split(r'[/\\]', argument)[-1]}" if argument else kind.name
+    return f"{kind.name}:{PurePath(argument).name}" if argument else kind.name
 
 
 def _planned(kind: SystemType, options: dict, context: BuildContext) -> Planned:
-    corpora, fold = (context.training, context.fold) if kind.trained else (tuple(options.get("training_corpora", ())), None)
+    corpora, fold = (
+        (context.training, context.fold) if kind.trained else (tuple(options.get("training_corpora", ())), None)
+    )
     if kind.training and not corpora:
         corpora, fold = resolve(kind.training)(options)
     return Planned(
@@ -140,7 +142,7 @@ def _planned(kind: SystemType, options: dict, context: BuildContext) -> Planned:
 
 
 def resolve(target: Callable | str) -> Callable:
-    """"module:function" imported; a function as it is."""
+    """ "module:function" imported; a function as it is."""
     if callable(target):
         return target
     module, _, function = target.partition(":")

@@ -47,7 +47,10 @@ def training_set(context: BuildContext) -> TrainingSet:
     """
     data = context.data_arguments({})
     rows = [
-        row for _, dataset, _ in read_corpora(data, SPLIT_SEED) for row in dataset if row["split"] in ("train", "validation")
+        row
+        for _, dataset, _ in read_corpora(data, SPLIT_SEED)
+        for row in dataset
+        if row["split"] in ("train", "validation")
     ]
     labels = label_indices(row["emotion"] for row in rows)
     return TrainingSet(rows, labels, np.array([row["split"] == "validation" for row in rows]))
