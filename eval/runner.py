@@ -17,6 +17,7 @@ from tqdm import tqdm
 from eval.answers import AnswerStore
 from eval.systems.base import Answer, Clip, System
 from eval.systems.registry import Planned
+from eval.workers import Workers
 from fas_core.atomic import write_json
 from fas_core.errors import FASError
 
@@ -43,19 +44,6 @@ class Asked:
     identity: dict = field(default_factory=dict)
     points: dict = field(default_factory=dict)
     stopped: str = ""
-
-
-@dataclass(frozen=True)
-class Workers:
-    """The processes of a run. `wait`: returns when all have called it."""
-
-    index: int = 0
-    number: int = 1
-    wait: object = staticmethod(lambda: None)
-
-    @property
-    def is_main(self) -> bool:
-        return self.index == 0
 
 
 def ask(planned: Planned, benchmarks: dict[str, list[Clip]], root: Path, workers: Workers, *, embed: Sequence[str] = (),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eval.benchmarks.loading import DataLocations
+from eval.workers import Workers
 from fas_core.errors import FASError
 from fas_core.training.arguments import DataArguments
 
@@ -19,6 +20,7 @@ class BuildContext:
         encoder, acoustic_layer, stacked_layers: Whisper of systems that name no encoder, its layer that is the acoustic stream, and
             the layers of recipes that stack several.
         device: "cpu", "cuda", ...; None: what there is. quiet: no progress bars.
+        workers: the processes of the run.
     """
 
     locations: DataLocations = field(default_factory=DataLocations)
@@ -30,6 +32,7 @@ class BuildContext:
     stacked_layers: str = "1,2,3"
     device: str | None = None
     quiet: bool = False
+    workers: Workers = field(default_factory=Workers)
 
     @property
     def features(self) -> Path:

@@ -2,23 +2,28 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from eval.study.recipes import SYSTEMS as RECIPES
 from eval.systems.base import Answer, Clip, System
 from eval.systems.context import BuildContext
 from eval.systems.features import GROUP, Heard, read_features
+from eval.workers import Workers, environment_of_one_process
+from fas_core.atomic import write_text
 from fas_core.conflict import conflict
 from fas_core.errors import CheckpointError, FASError
 from fas_core.inference import with_statistics
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from fas_core.standardisation import feature_statistics
-from fas_core.training.arguments import ModelArguments, TrainingArguments
+from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments
 
 CODE_VERSION = 1
 RESULT = "training.json"
@@ -173,8 +178,6 @@ def build_trained(options: dict, context: BuildContext) -> FASSystem:
     Raises:
         FASError: an unknown recipe or field, no training corpora.
     """
-    from fas_core.training.run import train
-
     recipe = _recipe(options.get("recipe", "fas"))
     stacked = {"acoustic_layer": context.stacked_layers} if recipe.acoustic == "stack" else {}
     data = context.data_arguments(stacked | {"augmentation": list(recipe.augmentation)} | options.get("encoders", {}))
@@ -184,9 +187,7 @@ def build_trained(options: dict, context: BuildContext) -> FASSystem:
     named = json.dumps([asdict(data) | {"cache_dir": ""}, asdict(model), settings], sort_keys=True)
     place = Path(context.cache_dir).expanduser() / "trained" / hashlib.sha256(named.encode()).hexdigest()[:20]
     if not (place / "config.json").is_file():
-        start = time.time()
-        result = train(data, model, _arguments(TrainingArguments, settings | {"output_dir": str(place)}))
-        _record_seconds(place, result, time.time() - start)
+        _train(data, model, _arguments(TrainingArguments, settings | {"output_dir": str(place)}), context.workers)
     pipeline = EmotionPipeline.from_pretrained(place, device=context.device)
     return FASSystem(
         pipeline, context.features, name=options["name"], title=options.get("title") or recipe.title, seed=options["seed"],
@@ -208,8 +209,21 @@ def _arguments(kind, values: dict):
         raise FASError(f"{kind.__name__}: {error}") from None
 
 
-def _record_seconds(place: Path, result: dict, seconds: float) -> None:
-    from fas_core.atomic import write_json
+def _train(data: DataArguments, model: ModelArguments, arguments: TrainingArguments, workers: Workers) -> None:
+    """Train here; of several processes one does, as a child outside the group, and the others wait.
 
-    if (place / RESULT).is_file():  # the main process wrote it
-        write_json(place / RESULT, result | {"seconds": round(seconds, 1)})
+    Raises:
+        FASError: the training failed.
+    """
+    if workers.number == 1:
+        from fas_core.training.run import train
+
+        train(data, model, arguments)
+        return
+    if workers.is_main:
+        request = Path(arguments.output_dir).with_suffix(".yaml")
+        write_text(request, yaml.safe_dump(asdict(data) | asdict(model) | asdict(arguments)))
+        subprocess.run([sys.executable, "-m", "fas_core.training.run", str(request)], env=environment_of_one_process())
+    workers.wait()
+    if not (Path(arguments.output_dir) / "config.json").is_file():
+        raise FASError("the training of a FAS failed in its own process; its message stands above")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, TrainingArgum
 
 def train(data: DataArguments, model_arguments: ModelArguments, arguments: TrainingArguments) -> dict:
     """Run a whole training; returns the summary that is also written to `training.json`."""
+    start = time.time()
     accelerator = _accelerator(arguments)
     set_seed(arguments.seed)
     accelerator.init_trackers("fas", config=_flat(asdict(arguments)))
@@ -61,6 +63,7 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
         best_epoch=trainer.best_epoch, validation=summary, history=history, data=account,
         arguments=dict(data=asdict(data), model=asdict(model_arguments), training=asdict(arguments)),
         parameters=model.num_parameters(), streams=extractor.identity(), provenance=provenance(),
+        seconds=round(time.time() - start, 1),
     )  # fmt: skip
     if accelerator.is_main_process:
         save_checkpoint(model, extractor, Path(arguments.output_dir), result)
@@ -200,3 +203,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""What a run compares, by name: YAML files that a user may copy and change (`--preset FILE.yaml`)."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from fas_core.errors import FASError
+
+FOLDER = Path(__file__).parent
+PRESETS = tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+
+
+@dataclass
+class Preset:
+    """Fields of a YAML file; flags of the suite win over them.
+
+    Attributes:
+        systems: entries of `eval.systems.registry`. benchmarks: names; those that are not there are reported.
+        train, fold, seeds: of systems that are trained here. maps: whether the report shows maps of fused tokens.
+    """
+
+    title: str = ""
+    systems: list = field(default_factory=list)
+    benchmarks: list[str] = field(default_factory=list)
+    train: list[str] = field(default_factory=list)
+    fold: int | None = None
+    seeds: list[int] = field(default_factory=lambda: [42])
+    maps: bool = False
+
+
+def load_preset(name: str) -> Preset:
+    """A preset by name, or from a file.
+
+    Raises:
+        FASError: neither, not YAML, or an unknown field.
+    """
+    file = FOLDER / f"{name}.yaml" if name in PRESETS else Path(name)
+    try:
+        return Preset(**yaml.safe_load(file.read_text(encoding="utf-8")))
+    except OSError:
+        raise FASError(f"--preset {name}: expected one of {', '.join(PRESETS)}, or a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FASError(f"{file.name}: not YAML: {' '.join(str(error).split())}") from None
+    except TypeError as error:
+        fields = ", ".join(Preset.__dataclass_fields__)
+        raise FASError(f"{file.name}: {error}; expected the fields {fields}") from None
