@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 from eval.benchmarks.published import METRIC_OF, published_results
 from eval.statistics.conflicts import auroc_interval, conflict_report
 from eval.statistics.metrics import classification_report, confusion_metrics, resample_confusions
+from eval.statistics.resampling import Bootstrap
 from eval.study.pooled import PooledBaseline, pool
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
@@ -45,10 +46,10 @@ def test_only_classes_of_the_reference_count_and_answers_outside_them_are_errors
 def test_metrics_of_confusions_equal_scikit_learn_on_every_resample():
     labels, logits = noisy_answers(40, classes=4)
     answers = logits.argmax(1)
-    drawn = resample_confusions(labels, answers, resamples=20, seed=3)
+    drawn = resample_confusions(labels, answers, Bootstrap(40, resamples=20, seed=3))
     for i, confusion in enumerate(drawn):
         y = np.repeat(np.arange(7), confusion.sum(1))
-        x = np.concatenate([np.repeat(np.arange(7), row) for row in confusion])
+        x = np.concatenate([np.repeat(np.arange(8), row) for row in confusion])
         metrics = {name: values[i] for name, values in confusion_metrics(drawn).items()}
         assert metrics["accuracy"] == pytest.approx(accuracy_score(y, x))
         present = np.unique(y)
