@@ -19,6 +19,7 @@ from fas_core.atomic import atomic_path, write_text
 from fas_core.labels import EMOTIONS
 
 NONE = -1  # no emotion named: wrong, never dropped
+METRIC = "ua"  # that systems are compared by; McNemar's test is of accuracy
 NOT_IN_RESULTS = ("curve", "loss")
 
 
@@ -204,7 +205,20 @@ def comparisons_of(runs: list[Asked], benchmark: ScoredSet, how: Statistics, ref
 def corrected(rows: list[dict], how: Statistics) -> list[dict]:
     """The comparisons as JSON, their p-values corrected over all of the run."""
     done = correct([row.pop("comparison") for row in rows], method=how.correction, alpha=1 - how.confidence)
-    return [row | comparison.to_dict() for row, comparison in zip(rows, done, strict=True)]
+    return [
+        row
+        | {
+            "metric": METRIC,
+            "difference": c.difference[METRIC],
+            "interval": c.intervals[METRIC],
+            "p": c.p[METRIC],
+            "p_corrected": c.p_corrected[METRIC],
+            "significant": c.significant[METRIC],
+            "mcnemar_p": c.mcnemar_p,
+            "mcnemar_p_corrected": c.mcnemar_p_corrected,
+        }
+        for row, c in zip(rows, done, strict=True)
+    ]
 
 
 def write_answers(runs: list[Asked], sets: list[ScoredSet], folder: Path) -> None:

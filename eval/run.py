@@ -1,0 +1,242 @@
+"""A run of the suite: benchmarks, systems, answers, scores, report."""
+
+import argparse
+import os
+import socket
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from eval.benchmarks.loading import DataLocations, LoadedBenchmark, clips_of, data_digest, load_benchmark, shared_side
+from eval.benchmarks.published import published_results
+from eval.benchmarks.registry import BENCHMARKS, missing
+from eval.maps import maps_of
+from eval.presets import Preset
+from eval.report import build_report
+from eval.runner import Asked, ask
+from eval.scoring import ScoredSet, Statistics, results, write_answers
+from eval.systems.base import Clip
+from eval.systems.context import BuildContext
+from eval.systems.registry import Planned, plan_systems
+from eval.workers import Workers
+from fas_core.atomic import write_json
+from fas_core.errors import FASError
+from fas_core.labels import EMOTIONS
+from fas_core.provenance import provenance
+
+VERSION = 1
+SYNTHETIC = "synthetic-conflict"
+CLIPS = 280  # of the synthetic corpus, where it has to be rendered
+HUB = ("huggingface.co", 443)
+PROBE_SECONDS = 3.0
+
+
+def run_suite(arguments: argparse.Namespace, preset: Preset) -> dict:
+    """Everything; {} in processes other than the main one.
+
+    Raises:
+        FASError: bad input, before anything is asked.
+    """
+    workers = Workers.of_this_run()
+    locations = _locations(arguments, preset, workers)
+    absent = _absent(preset, locations, explicit=arguments.benchmarks is not None)
+    there = [name for name in preset.benchmarks if name not in {entry["name"] for entry in absent}]
+    train, untrained = _training(preset, locations, arguments)
+    _stay_offline_if_there_is_no_hub()
+    context = BuildContext(
+        locations=locations, training=train, fold=preset.fold, cache_dir=arguments.cache, encoder=arguments.encoder,
+        acoustic_layer=arguments.acoustic_layer, stacked_layers=arguments.stacked_layers, device=arguments.device,
+        quiet=arguments.quiet, workers=workers,
+    )  # fmt: skip
+    planned = _planned(arguments, preset, context)
+    sets, clips = _benchmarks(there, planned, context, arguments.limit)
+    asked, failed = _ask_all(planned, clips, arguments, preset, context)
+    if not workers.is_main:
+        return {}
+    how = Statistics(arguments.bootstrap, arguments.resample, 0.95, arguments.correction, arguments.seed)
+    found = results(asked, sets, [*absent, *untrained, *failed], how, arguments.reference)
+    found["suite"] = asdict(how) | {
+        "version": VERSION,
+        "preset": arguments.preset,
+        "title": preset.title,
+        "limit": arguments.limit,
+    }
+    found["provenance"] = provenance()
+    found["maps"] = maps_of(asked, sets) if preset.maps else {}
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    write_answers(asked, sets, arguments.output)
+    write_json(arguments.output / "results.json", found)
+    build_report(arguments.output, audio=arguments.audio, progress=not arguments.quiet)
+    return found
+
+
+def _locations(arguments: argparse.Namespace, preset: Preset, workers: Workers) -> DataLocations:
+    """Where the corpora lie; the synthetic one is rendered where it is wanted and nobody says where it is."""
+    overrides = dict(_place(text) for text in arguments.data)
+    wanted = SYNTHETIC in [*preset.benchmarks, *preset.train]
+    in_root = arguments.data_root is not None and (arguments.data_root / SYNTHETIC).exists()
+    if wanted and SYNTHETIC not in overrides and not in_root:
+        overrides[SYNTHETIC] = _rendered(Path(arguments.cache).expanduser() / SYNTHETIC, workers)
+    return DataLocations(arguments.data_root, overrides)
+
+
+def _rendered(folder: Path, workers: Workers) -> Path:
+    """The synthetic conflict corpus, rendered once; a folder that does not exist where espeak-ng is missing."""
+    from fas_core.synth.corpus import render_corpus
+
+    if workers.is_main and not folder.exists():
+        try:
+            render_corpus(folder, clips=CLIPS, seed=42, train_conflict_share=1 - 1 / len(EMOTIONS))
+        except FASError as error:
+            print(f"{SYNTHETIC} is not rendered: {error}")
+    workers.wait()
+    return folder
+
+
+def _place(text: str) -> tuple[str, Path]:
+    name, separator, folder = text.partition("=")
+    if not separator or name not in BENCHMARKS:
+        raise FASError(f"--data {text}: expected NAME=DIR, NAME one of {', '.join(BENCHMARKS)}")
+    return name, Path(folder)
+
+
+def _absent(preset: Preset, locations: DataLocations, explicit: bool) -> list[dict]:
+    """Benchmarks that are not there: an error where the user asked for them by name.
+
+    Raises:
+        CorpusError: a benchmark that was asked for, or none at all.
+    """
+    absent = missing(locations, [name for name in preset.benchmarks if not name.startswith("manifest:")])
+    if explicit or len(absent) == len(preset.benchmarks):
+        for entry in absent:
+            locations.find(entry["name"])
+    return absent
+
+
+def _training(
+    preset: Preset, locations: DataLocations, arguments: argparse.Namespace
+) -> tuple[tuple[str, ...], list[dict]]:
+    """Training corpora that are there, and those of a preset that are not.
+
+    Raises:
+        CorpusError: one that was asked for with --train.
+    """
+    unknown = [name for name in preset.train if name not in BENCHMARKS]
+    if unknown:
+        raise FASError(f"--train {unknown[0]}: expected one of {', '.join(BENCHMARKS)}")
+    absent = {entry["name"]: entry for entry in missing(locations, preset.train)}
+    if arguments.train:
+        for name in absent:
+            locations.find(name)
+    entries = [entry | {"kind": "training corpus"} for entry in absent.values()]
+    return tuple(name for name in preset.train if name not in absent), entries
+
+
+def _planned(arguments: argparse.Namespace, preset: Preset, context: BuildContext) -> list[Planned]:
+    planned = plan_systems(preset.systems, context, preset.seeds)
+    if arguments.only:
+        unknown = set(arguments.only) - {p.name for p in planned}
+        if unknown:
+            raise FASError(f"--only {sorted(unknown)[0]}: expected some of {', '.join(p.name for p in planned)}")
+        planned = [p for p in planned if p.name in arguments.only]
+    if "transductive" in arguments.protocol:
+        planned = [each for p in planned for each in _both_protocols(p, context)]
+    if arguments.protocol == ["transductive"]:
+        planned = [p for p in planned if p.options.get("own_statistics") or not p.options["type"].startswith("fas")]
+    return planned
+
+
+def _both_protocols(planned: Planned, context: BuildContext) -> list[Planned]:
+    if not planned.options["type"].startswith("fas"):
+        return [planned]
+    seeds = [planned.seed] if planned.seed is not None else [0]
+    own = planned.options | {"name": f"{planned.name}, own statistics", "own_statistics": True}
+    title = planned.title or planned.name
+    return [planned, *plan_systems([own | {"title": f"{title}, own statistics (transductive)"}], context, seeds)]
+
+
+def _benchmarks(names: list[str], planned: list[Planned], context: BuildContext, limit: int | None):
+    """The clips to ask about, one side of each benchmark for all systems, and what is known of each benchmark."""
+    corpora, fold = shared_side([(p.training_corpora, p.fold) for p in planned])
+    fold = context.fold if context.fold is not None else fold
+    sets, clips = [], {}
+    for name in dict.fromkeys(names):
+        loaded = load_benchmark(name, context.locations, training_corpora=corpora, trained_fold=fold, fold=fold)
+        readable = clips_of(loaded, cache_dir=Path(context.cache_dir).expanduser(), progress=not context.quiet)
+        chosen = _some(readable.clips, limit)
+        rows = {row["id"]: row for row in loaded.dataset}
+        sets.append(ScoredSet(
+            name, [rows[clip.id] for clip in chosen], [readable.seconds[clip.id] for clip in chosen],
+            _facts(loaded, readable.unreadable, chosen, fold),
+        ))  # fmt: skip
+        clips[name] = chosen
+    return sets, clips
+
+
+def _some(clips: list[Clip], limit: int | None) -> list[Clip]:
+    if limit is None or limit >= len(clips):
+        return clips
+    picked = np.sort(np.random.default_rng(0).permutation(len(clips))[:limit])
+    return [clips[i] for i in picked]
+
+
+def _facts(loaded: LoadedBenchmark, unreadable: list[dict], clips: list[Clip], fold: int | None) -> dict:
+    benchmark, ids = loaded.benchmark, {clip.id for clip in clips}
+    rows = [row for row in loaded.dataset if row["id"] in ids]
+    emotions = [row["emotion"] for row in rows]
+    return {
+        "title": benchmark.title or benchmark.name,
+        "corpus": benchmark.corpus,
+        "languages": sorted({row["language"] for row in rows} - {None}) or list(benchmark.languages),
+        "side": loaded.side,
+        "fold": loaded.fold,
+        "clips": len(rows),
+        "corpus_clips": loaded.corpus_clips,
+        "unreadable": [{"file": Path(clip["file"]).name, "error": clip["error"]} for clip in unreadable],
+        "speakers": len({row["speaker"] for row in rows} - {None}),
+        "emotions": {emotion: emotions.count(emotion) for emotion in EMOTIONS if emotion in emotions},
+        "excluded": dict(loaded.excluded),
+        "data_sha256": data_digest(loaded.dataset, progress=False),
+        "conflict": any(row["semantic_emotion"] not in (None, row["emotion"]) for row in rows),
+        "synthetic": benchmark.name == SYNTHETIC,
+        "protocol": benchmark.protocol,
+        "source": benchmark.source,
+        "licence": benchmark.licence,
+        "published": [asdict(row) for row in published_results(benchmark.published)],
+    }
+
+
+def _ask_all(planned: list[Planned], clips: dict[str, list[Clip]], arguments, preset: Preset, context: BuildContext):
+    """Every system's answers, and those that could not be built or stopped."""
+    asked: list[Asked] = []
+    failed: list[dict] = []
+    folder = arguments.answers or arguments.output / "answers"
+    for each in planned:
+        try:
+            run = ask(
+                each, clips, folder, context.workers, embed=list(clips) if preset.maps else (), quiet=context.quiet
+            )
+        except (FASError, ImportError, OSError) as error:
+            why = " ".join(str(error).split())
+            failed.append({"kind": "system", "name": each.name, "why": why, "where": each.options.get("source", "")})
+            continue
+        if run.stopped:
+            failed.append({"kind": "system", "name": each.name, "why": f"stopped: {run.stopped}", "where": ""})
+        asked.append(run)
+    if not asked:
+        raise FASError(f"no system could be run; {failed[0]['name']}: {failed[0]['why']}")
+    return asked, failed
+
+
+def _stay_offline_if_there_is_no_hub() -> None:
+    """Without the hub every model of it would be tried again and again, for minutes each."""
+    if os.environ.get("HF_HUB_OFFLINE"):
+        return
+    try:
+        socket.create_connection(HUB, timeout=PROBE_SECONDS).close()
+    except OSError:
+        from huggingface_hub import constants
+
+        constants.HF_HUB_OFFLINE = True
+        print(f"{HUB[0]} cannot be reached: only models that are here already are used")
