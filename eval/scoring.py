@@ -124,16 +124,16 @@ def score(run: Asked, benchmark: ScoredSet, how: Statistics) -> dict:
             confidence=how.confidence,
         ),
         "heads": heads(answers, labels, benchmark.words),
-        **conflict_scores(answers, labels, benchmark.words, said, how),
+        **conflict_scores(answers, benchmark, said, how),
     }  # fmt: skip
 
 
 def probabilities(answers: list[Answer]) -> np.ndarray | None:
-    """(N, 7); without an answer every emotion is as likely; None for a system that gives no probabilities."""
+    """(N, 7), NaN for a clip without; None for a system that gives no probabilities."""
     if all(answer.probabilities is None for answer in answers):
         return None
-    unsure = [1 / len(EMOTIONS)] * len(EMOTIONS)
-    return np.array([answer.probabilities or unsure for answer in answers])
+    none = [np.nan] * len(EMOTIONS)
+    return np.array([answer.probabilities or none for answer in answers])
 
 
 def heads(answers: list[Answer], labels: np.ndarray, words: np.ndarray) -> dict:
@@ -158,10 +158,9 @@ def figures(labels: np.ndarray, said: np.ndarray) -> dict[str, float]:
     }
 
 
-def conflict_scores(
-    answers: list[Answer], labels: np.ndarray, words: np.ndarray, said: np.ndarray, how: Statistics
-) -> dict:
+def conflict_scores(answers: list[Answer], benchmark: ScoredSet, said: np.ndarray, how: Statistics) -> dict:
     """What only speech with words of a known emotion can tell; None elsewhere."""
+    labels, words, speakers = benchmark.labels, benchmark.words, benchmark.speakers(how)
     known = words != NONE
     if not known.any():
         return {"tone_or_words": None, "detection": None}
@@ -170,8 +169,11 @@ def conflict_scores(
     detected = None
     if measured.any() and 0 < is_conflicting.sum() < len(is_conflicting):
         values = np.array([answer.conflict for answer in answers], dtype=float)[measured]
-        detected = detection(values, is_conflicting, confidence=how.confidence)
-    followed = tone_or_words(labels[known], words[known], said[known], resamples=how.resamples, seed=how.seed)
+        detected = detection(values, is_conflicting)
+    followed = tone_or_words(
+        labels[known], words[known], said[known], speakers=speakers and [s for s, k in zip(speakers, known, strict=True) if k],
+        resamples=how.resamples, seed=how.seed, confidence=how.confidence,
+    )  # fmt: skip
     return {"tone_or_words": followed, "detection": detected}
 
 
