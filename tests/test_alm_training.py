@@ -19,7 +19,7 @@ from fas_alm import load_adapter
 from fas_alm.conversations import Conversation, Question
 from fas_alm.prompts import option_token_ids
 from fas_alm.training import run
-from fas_alm.training.answers import AnswerModel
+from fas_alm.training.answers import AnswerModel, Teacher
 from fas_alm.training.arguments import DataArguments, ModelArguments, TrainingArguments
 from fas_alm.training.audio import FrozenTokens, WindowFeatures
 from fas_alm.training.collator import Collator
@@ -293,6 +293,50 @@ def test_smoothing_takes_from_the_right_letter_and_gives_to_all_seven(heard, ans
     torch.testing.assert_close(hard, -(torch.eye(2, 7) * logprobs[:, ids]).sum() - end.sum())
     others = {k: v for k, v in batch.items() if k != "options"} | {"options": torch.tensor([IGNORED, IGNORED])}
     torch.testing.assert_close(answers(**others)["loss"], hard)
+
+
+def test_a_teacher_gives_the_letters_what_fas_says_of_the_same_tokens(heard):
+    model, processor, _, tokens, _, _, _ = heard
+    batch = asked(heard, tokens, ["a", "b"], share=False)
+    shuffled = batch | {"orders": batch["orders"].flip(1)}
+    answers = AnswerModel(model, option_token_ids(processor.tokenizer), smoothing=0.3, teacher=Teacher(model.fas)).train()
+    try:
+        for module in answers.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.eval()
+        said = (model.fas.head.eval()(batch["audio_tokens"].mean(1)) / model.fas.config.temperature).softmax(-1).detach()
+        for given, target in ((batch, said), (shuffled, said.flip(1))):
+            logits = answers.language_model(
+                inputs_embeds=answers.embed(given["input_ids"], given["audio_tokens"], given["audio_mask"], {}),
+                attention_mask=given["attention_mask"],
+            ).logits  # fmt: skip
+            letters = logits[:, -2].log_softmax(-1)[:, answers.option_ids]
+            end = logits[:, -1].log_softmax(-1)[torch.arange(2), given["labels"][:, 1]]
+            torch.testing.assert_close(answers(**given)["loss"], -(target * letters).sum() - end.sum())
+        assert not any("head" in name for name, _ in answers.named_parameters())  # the teacher does not learn
+    finally:
+        answers.release()
+
+
+def test_mixtures_are_between_two_clips_and_follow_the_seed(heard):
+    fas, tokens = heard[0].fas, torch.randn(5, 2, heard[0].fas.config.hidden_size)
+    teacher = Teacher(fas, mixup=0.5)
+    torch.manual_seed(3)
+    mixed, target = teacher(tokens)
+    torch.manual_seed(3)
+    assert torch.equal(teacher(tokens)[0], mixed) and not torch.equal(mixed, tokens)
+    assert torch.all(mixed <= tokens.amax(0) + 1e-6) and torch.all(mixed >= tokens.amin(0) - 1e-6)
+    torch.testing.assert_close(target, (fas.head.eval()(mixed.mean(1)) / fas.config.temperature).softmax(-1))
+    torch.testing.assert_close(target.sum(1), torch.ones(5))
+
+
+def test_a_teacher_needs_a_frozen_fas_and_labels_need_whole_clips():
+    with pytest.raises(FASError, match="--token_mixup.*--distil_options"):
+        TrainingArguments(token_mixup=0.5, use_cpu=True)
+    asked_for = TrainingArguments(distil_options=True, use_cpu=True)
+    with pytest.raises(FASError, match="frozen FAS"):
+        run._teacher(None, DataArguments(corpora=["a=b"]), ModelArguments(train_fas=True), asked_for)
+    assert run._teacher(None, DataArguments(corpora=["a=b"], no_audio=True), ModelArguments(), asked_for) is None
 
 
 @pytest.mark.parametrize("inputs", ["tokens", "features"])

@@ -34,6 +34,7 @@ from fas_core.training import run as fas
 SYSTEMS = ("alm", "no-audio", "cascade")
 TRAINING = ("ravdess", "tess")
 TESTED = {"ravdess": "test", "emodb": "all"}
+CHOSEN_ON = {"ravdess": "validation", "urdu": "all"}  # URDU: the development set of zero-shot choices
 KEY = ("system", "fold", "seed", "config", "set", "side")
 FIGURES = ("accuracy", "ua", "macro_f1")
 
@@ -100,7 +101,7 @@ def cascade(arguments: argparse.Namespace) -> dict:
 
 def score(scorer: Scorer, arguments: argparse.Namespace, wanted: Wanted) -> dict:
     """Figures by set, without the predictions."""
-    sides = {"ravdess": "validation"} if arguments.side == "validation" else TESTED
+    sides = CHOSEN_ON if arguments.side == "validation" else TESTED
     scores = {}
     for name, side in sides.items():
         rows = load_rows([(name, arguments.data_root / name)], side, arguments.fold)[name]
@@ -163,7 +164,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     work.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
     work.add_argument("--fold", type=int, default=1, help="RAVDESS fold (%(default)s)")
     work.add_argument(
-        "--side", default="test", choices=("test", "validation"), help="validation: for choices (%(default)s)"
+        "--side", default="test", choices=("test", "validation"), help="validation, with URDU: for choices (%(default)s)"
     )
     work.add_argument(
         "--config", type=Path, default=Path("train/configs/alm_cpu.yaml"), help="of the adapter (%(default)s)"

@@ -10,8 +10,34 @@ from torch import Tensor, nn
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.tower import audio_tokens as tokens_of
 from fas_alm.training.examples import IGNORED
+from fas_core.modeling_fas import FASForEmotionClassification
 
 CACHED_PREFIXES = 64
+
+
+class Teacher:
+    """What the frozen FAS says of fused tokens: the target of lettered answers (Hinton et al., 2015).
+
+    The tokens of clips that FAS was trained on lie close to its classes, those of other voices between them. An LLM that only
+    learns labels may do anything there; learning FAS's own answers to mixtures of tokens (Zhang et al., 2018) ties it down.
+
+    Args:
+        fas: the classifier; its head is copied, its temperature taken, so that the LLM learns calibrated answers.
+        mixup: Beta parameter of the mixtures; 0: the clips as they are.
+    """
+
+    def __init__(self, fas: FASForEmotionClassification, mixup: float = 0.0):
+        self.head = copy.deepcopy(fas.head).float().eval().requires_grad_(False)
+        self.temperature, self.mixup = fas.config.temperature, mixup
+
+    @torch.no_grad()
+    def __call__(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Fused tokens (B, T, d) -> the same, mixed where asked for, and (B, 7) probabilities in the order of `EMOTIONS`."""
+        if self.mixup:
+            share = torch.distributions.Beta(self.mixup, self.mixup).sample((len(tokens), 1, 1)).to(tokens)
+            tokens = share * tokens + (1 - share) * tokens[torch.randperm(len(tokens)).to(tokens.device)]
+        logits = self.head.to(tokens.device)(tokens.float().mean(1))
+        return tokens, (logits / self.temperature).softmax(-1)
 
 
 class AnswerModel(nn.Module):
@@ -25,6 +51,7 @@ class AnswerModel(nn.Module):
         option_ids: ids of the option letters.
         with_fas: FAS is trained in some stage, so that batches hold its inputs.
         smoothing: share of a lettered answer's target that goes evenly to all seven letters.
+        teacher: what a lettered answer is learned from in the place of the label.
     """
 
     def __init__(
@@ -33,9 +60,10 @@ class AnswerModel(nn.Module):
         option_ids: list[int],
         with_fas: bool = False,
         smoothing: float = 0.0,
+        teacher: Teacher | None = None,
     ):
         super().__init__()
-        self.smoothing = smoothing
+        self.smoothing, self.teacher = smoothing, teacher
         self.multi_modal_projector, self.language_model = model.multi_modal_projector, model.language_model
         if with_fas:
             self.fas = model.fas
@@ -62,6 +90,7 @@ class AnswerModel(nn.Module):
         attention_mask: Tensor,
         labels: Tensor,
         options: Tensor | None = None,
+        orders: Tensor | None = None,
         prefix_ids: Tensor | None = None,
         audio_tokens: Tensor | None = None,
         audio_mask: Tensor | None = None,
@@ -73,6 +102,7 @@ class AnswerModel(nn.Module):
             input_ids: (B, L), padded on the left; attention_mask: (B, P + L).
             labels: (B, K), what the last K positions should predict; -100 is not learned.
             options: (B,) index of the right option where the answer begins with its letter, otherwise -100.
+            orders: (B, 7) index in `EMOTIONS` of each option, where all answers are lettered.
             prefix_ids: (1, P), what all rows begin with.
             audio_tokens, audio_mask: (N, T, d) and (N, T) of a frozen FAS, N windows; or `features`, its inputs.
 
@@ -80,6 +110,10 @@ class AnswerModel(nn.Module):
             `loss`, the sum over all labels; `options` (B, 7), log-probabilities of the letters at the first position
             that is asked for.
         """
+        taught = self.training and self.teacher is not None and orders is not None and audio_tokens is not None
+        taught = taught and len(audio_tokens) == len(input_ids)  # one window each
+        if taught:
+            audio_tokens, target = self.teacher(audio_tokens)
         embeddings = self.embed(input_ids, audio_tokens, audio_mask, features)
         past = None if prefix_ids is None else self._prefix(prefix_ids, len(input_ids))
         positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
@@ -88,10 +122,20 @@ class AnswerModel(nn.Module):
             use_cache=past is not None, logits_to_keep=labels.shape[1],
         ).logits.float()  # (B, K, V)  # fmt: skip
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
-        if self.training and self.smoothing and options is not None:
+        if taught:
+            loss = loss + self._taught(logits, labels, target.gather(1, orders))
+        elif self.training and self.smoothing and options is not None:
             loss = loss + self.smoothing * self._smoothed(logits, labels, options >= 0)
         first = logits[:, 0].detach().log_softmax(-1)
         return {"loss": loss, "options": first[:, self.option_ids]}
+
+    def _taught(self, logits: Tensor, labels: Tensor, target: Tensor) -> Tensor:
+        """What a teacher changes: from the right letter to its probabilities of the letters, `target` (B, 7)."""
+        place = (labels != IGNORED).int().argmax(1)
+        rows = torch.arange(len(labels), device=labels.device)
+        logprobs = logits[rows, place].log_softmax(-1)
+        right = logprobs.gather(1, labels[rows, place][:, None])
+        return right.sum() - (target * logprobs[:, self.option_ids]).sum()
 
     def _smoothed(self, logits: Tensor, labels: Tensor, lettered: Tensor) -> Tensor:
         """What smoothing (Szegedy et al. 2016) adds: from the right letter to the mean of all seven.

@@ -94,6 +94,12 @@ class TrainingArguments(transformers.TrainingArguments):
     learning_rate: float = option(5e-5, "peak learning rate of LoRA")
     fas_learning_rate: float = option(5e-5, "peak learning rate of FAS, with --train_fas")
     option_smoothing: float = option(0.1, "share of a lettered answer's target that goes evenly to all seven letters")
+    distil_options: bool = option(
+        False, "the target of a lettered answer is what the frozen FAS says of the same tokens, calibrated; not the label"
+    )
+    token_mixup: float = option(
+        0.0, "with --distil_options, Beta parameter of mixing the fused tokens of two clips: FAS says what the mixture is; 0: off"
+    )
     weight_decay: float = option(0.01, "AdamW weight decay, of matrices")
     adam_beta2: float = option(0.99, "AdamW beta 2")
     warmup_steps: float = option(0.15, "steps with a rising learning rate; below 1 their share")
@@ -121,6 +127,10 @@ class TrainingArguments(transformers.TrainingArguments):
                 raise FASError(f"--{name} {value}: expected at least 0")
         if not 0 <= self.option_smoothing < 1:
             raise FASError(f"--option_smoothing {self.option_smoothing}: expected at least 0 and below 1")
+        if not 0 <= self.token_mixup < math.inf:
+            raise FASError(f"--token_mixup {self.token_mixup}: expected at least 0")
+        if self.token_mixup and not self.distil_options:
+            raise FASError("--token_mixup: a mixture has no label; expected --distil_options true with it")
         if self.stage1_epochs + self.stage2_epochs == 0:
             raise FASError("--stage1_epochs 0 and --stage2_epochs 0: nothing to train")
         if self.remove_unused_columns:

@@ -32,8 +32,8 @@ class Collator:
         Returns:
             `prefix_ids` (1, P) where there is a shared prefix; `input_ids` (B, L) of what comes after it, prompt and answer
             but for the answer's last token, padded on the left; `attention_mask` (B, P + L); `labels` (B, K), what the last
-            K positions should predict, -100 for what is not learned; `options` (B,), index of the right option; and the
-            inputs of the audio.
+            K positions should predict, -100 for what is not learned; `options` (B,), index of the right option; `orders`
+            (B, 7), index in `EMOTIONS` of each option, where every answer is lettered; and the inputs of the audio.
         """
         prefix = self._shared([example.prompt for example in examples])
         rows = [example.prompt[len(prefix) :] + example.answer[:-1] for example in examples]
@@ -46,6 +46,8 @@ class Collator:
             "labels": torch.tensor([_left(example.answer, last, IGNORED) for example in examples]),
             "options": torch.tensor([example.label for example in examples]),
         }
+        if all(example.order for example in examples):
+            batch["orders"] = torch.tensor([example.order for example in examples])
         if prefix:
             batch["prefix_ids"] = torch.tensor([prefix])
         files = [file for example in examples for file in example.files]

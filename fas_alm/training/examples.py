@@ -8,6 +8,7 @@ from fas_alm.conversations.conversation import Conversation, audio_paths, parts_
 from fas_alm.processing import FASAudioProcessor
 from fas_alm.prompts import option_letter
 from fas_alm.training.audio import AudioInputs
+from fas_core.labels import EMOTIONS
 
 IGNORED = -100  # of labels
 
@@ -21,12 +22,14 @@ class Example:
         answer: ids of the answer, with the token that ends a turn; empty where only the prompt is scored.
         files: audio files, in the order of their tokens.
         label: index of the right option, for scoring, or where the answer begins with its letter; -100 elsewhere.
+        order: of a lettered answer, the index in `EMOTIONS` of each option; empty elsewhere.
     """
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
     files: tuple[str, ...]
     label: int = IGNORED
+    order: tuple[int, ...] = ()
 
 
 class ExampleEncoder:
@@ -42,23 +45,27 @@ class ExampleEncoder:
         self.end = self._end_of_turn()
         self.ids = lru_cache(maxsize=4096)(self._ids)  # the same question is asked of many clips
 
-    def prompt(self, messages: Sequence[dict], label: int = IGNORED, answer: Sequence[int] = ()) -> Example:
+    def prompt(
+        self, messages: Sequence[dict], label: int = IGNORED, answer: Sequence[int] = (), order: Sequence[int] = ()
+    ) -> Example:
         """What comes before an answer. Raises `KeyError` for a file without features."""
         files = tuple(audio_paths(messages))
         counts = iter([self.audio.windows(file) * self.processor.tokens_per_window for file in files])
         token = self.processor.audio_token_id
         ids = self.ids(self._render(messages, True))
         expanded = [i for id in ids for i in ((id,) if id != token else (id,) * next(counts))]
-        return Example(tuple(expanded), tuple(answer), files, label)
+        return Example(tuple(expanded), tuple(answer), files, label, tuple(order))
 
     def examples(self, conversation: Conversation) -> list[Example]:
         """One for each answer of the assistant; lettered are those that are the letter of the emotion and nothing else."""
         messages = conversation.messages
-        return [
-            self.prompt(messages[:number], _option(conversation, _text(message)), self.ids(_text(message)) + self.end)
-            for number, message in enumerate(messages)
-            if message["role"] == "assistant"
-        ]
+        found = []
+        for number, message in enumerate(messages):
+            if message["role"] == "assistant":
+                label = _option(conversation, _text(message))
+                order = [EMOTIONS.index(emotion) for emotion in conversation.order] if label != IGNORED else ()
+                found.append(self.prompt(messages[:number], label, self.ids(_text(message)) + self.end, order))
+        return found
 
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.processor.tokenizer(text, add_special_tokens=False).input_ids)

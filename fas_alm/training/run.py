@@ -21,7 +21,7 @@ from fas_alm.artifacts import save_adapter
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_alm.prompts import option_token_ids
-from fas_alm.training.answers import AnswerModel
+from fas_alm.training.answers import AnswerModel, Teacher
 from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
 from fas_alm.training.collator import Collator
 from fas_alm.training.data import Material, load_material, warn_of_seen_validation
@@ -40,7 +40,7 @@ ADAPTER, DONE, RUN = "adapter", "done.json", "run.json"
 # Of transformers' arguments, those that change what is learned; a resumed run must share them.
 BINDING = (
     "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "projector_learning_rate",
-    "fas_learning_rate", "option_smoothing", "weight_decay", "adam_beta1", "adam_beta2", "max_grad_norm", "warmup_steps", "stage1_epochs",
+    "fas_learning_rate", "option_smoothing", "distil_options", "token_mixup", "weight_decay", "adam_beta1", "adam_beta2", "max_grad_norm", "warmup_steps", "stage1_epochs",
     "stage2_epochs", "max_steps", "seed", "bf16", "fp16", "world_size",
 )  # fmt: skip
 
@@ -162,7 +162,9 @@ def run_stage(
     args = _of_stage(arguments, stage)
     folder = Path(args.output_dir)
     if not (arguments.resume and (folder / DONE).is_file()):
-        answers = AnswerModel(model, option_token_ids(processor.tokenizer), parts.train_fas, arguments.option_smoothing)
+        ids = option_token_ids(processor.tokenizer)
+        teacher = _teacher(model, data, parts, arguments)
+        answers = AnswerModel(model, ids, parts.train_fas, arguments.option_smoothing, teacher)
         AcceleratorState._reset_state()  # DeepSpeed allows one trainer a process, and the second stage has its own
         trainer = make_trainer(answers, processor, material, data, args, stage)
         record = _shares(answers, model)
@@ -177,6 +179,19 @@ def run_stage(
         trainer.accelerator.wait_for_everyone()
     _, scores, labels = load_weights(folder / BEST)
     return json.loads((folder / DONE).read_text(encoding="utf-8")), scores, labels
+
+
+def _teacher(model, data: DataArguments, parts: ModelArguments, arguments: TrainingArguments) -> Teacher | None:
+    """FAS as a teacher of lettered answers.
+
+    Raises:
+        FASError: it is asked for, but FAS is trained too, or gives other tokens than its head reads.
+    """
+    if not arguments.distil_options or data.no_audio:  # who hears nothing has nothing to learn from FAS
+        return None
+    if parts.train_fas or model.config.audio_tokens != "fused":
+        raise FASError("--distil_options needs a frozen FAS and its fused tokens; drop --train_fas and --audio_tokens distilled")
+    return Teacher(model.fas, arguments.token_mixup)
 
 
 def make_trainer(
