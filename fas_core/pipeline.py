@@ -158,10 +158,25 @@ class EmotionPipeline:
 
     def answer_features(self, features: list[ClipFeatures], audios: list[Audio]) -> list[Answer]:
         """Answers to clips whose features are there."""
-        kept: dict[int, dict] = {}
+        heads, kept, _ = self.hear(features)
+        return [
+            answer(audio, {h: p[i] for h, p in heads.items()}, kept[i], features[i]) for i, audio in enumerate(audios)
+        ]
+
+    def hear(self, features: list[ClipFeatures]) -> tuple[dict[str, np.ndarray], list[dict], np.ndarray]:
+        """What the model makes of N clips whose features are there.
+
+        Returns:
+            Calibrated probabilities (N, 7) of each head that there is; of each clip the kept tokens, pathway -> {start,
+            end, score} each; and the mean of each clip's fused tokens, (N, d).
+        """
+        kept: list[dict] = [{}] * len(features)
+        fused: list[np.ndarray | None] = [None] * len(features)
 
         def remember(indices, output):
+            means = output.fused.mean(1).float().cpu().numpy()
             for row, i in enumerate(indices):
+                fused[i] = means[row]
                 kept[i] = {
                     s: kept_token_times(
                         getattr(output, f"{s}_kept"), row, features[i], s,
@@ -172,10 +187,7 @@ class EmotionPipeline:
 
         lengths = [len(f.acoustic) for f in features]
         logits = predict_logits(self.model, features.__getitem__, lengths, on_output=remember)
-        heads = self._probabilities(logits)
-        return [
-            answer(audio, {h: p[i] for h, p in heads.items()}, kept[i], features[i]) for i, audio in enumerate(audios)
-        ]
+        return self._probabilities(logits), kept, np.stack(fused)
 
     def _probabilities(self, logits: Logits) -> dict[str, np.ndarray]:
         """Calibrated probabilities (N, 7) of each head that there is."""

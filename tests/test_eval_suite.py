@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from eval import suite
+from eval import checkpoint as suite
 from eval.benchmarks.loading import BENCHMARKS, DataLocations, data_digest, load_benchmark
 from fas_core.atomic import write_text
 from fas_core.errors import CorpusError, FASError

@@ -81,7 +81,9 @@ class Answer:
 
     def to_dict(self) -> dict:
         """JSON-ready; fields that say nothing are left out."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, [], {}, 0) or name == "label"}
+        return {
+            name: value for name, value in asdict(self).items() if value not in (None, [], {}, 0) or name == "label"
+        }
 
     @classmethod
     def from_dict(cls, values: dict) -> Answer:
@@ -95,6 +97,7 @@ class System(ABC):
         name: short, unique in a run, as on the command line. title: how tables call it. kind: one of `KINDS`.
         seed: of a system that is trained here, else None; runs that differ only in it form one row of the tables.
         training_corpora: corpora that it was trained on, as far as known. fold: and which fold it holds out.
+        whole_benchmark: its answers depend on which clips are asked together (the transductive protocol).
     """
 
     name: str
@@ -103,6 +106,7 @@ class System(ABC):
     seed: int | None = None
     training_corpora: tuple[str, ...] = ()
     fold: int | None = None
+    whole_benchmark: bool = False
 
     @abstractmethod
     def identity(self) -> dict:

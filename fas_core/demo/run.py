@@ -12,7 +12,7 @@ from rich.console import Console
 
 from eval.benchmarks.loading import DataLocations, load_benchmark
 from eval.report.markdown import write_results
-from eval.suite import Evaluation, evaluate
+from eval.checkpoint import Evaluation, evaluate
 from fas_core import pipeline as pipelines
 from fas_core.answers import Answer
 from fas_core.data import load_corpus

@@ -1,0 +1,262 @@
+"""From answers to results.json, answers.csv and clips.jsonl (docs/architecture.md says what they hold)."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from eval.runner import Asked
+from eval.statistics.comparison import compare, correct
+from eval.statistics.conflicts import detection, tone_or_words
+from eval.statistics.scores import score_answers
+from eval.systems.base import Answer
+from fas_core.atomic import atomic_path, write_text
+from fas_core.labels import EMOTIONS
+
+NONE = -1  # no emotion named: wrong, never dropped
+NOT_IN_RESULTS = ("curve", "loss")
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """How intervals and tests are made; the fields of "suite" in results.json."""
+
+    resamples: int = 1000
+    resample: str = "clips"
+    confidence: float = 0.95
+    correction: str = "holm"
+    seed: int = 42
+
+
+@dataclass
+class ScoredSet:
+    """A benchmark's readable clips: `rows` of its data set, `seconds` of each, `facts` for results.json."""
+
+    name: str
+    rows: list[dict]
+    seconds: list[float]
+    facts: dict = field(default_factory=dict)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return indices(row["emotion"] for row in self.rows)
+
+    @property
+    def words(self) -> np.ndarray:
+        return indices(row["semantic_emotion"] for row in self.rows)
+
+    def speakers(self, how: Statistics) -> list[str] | None:
+        """Whom to resample, where that is asked for and everybody is known."""
+        names = [row["speaker"] for row in self.rows]
+        return names if how.resample == "speakers" and None not in names else None
+
+
+def indices(emotions: Iterable[str | None]) -> np.ndarray:
+    """Indices into `EMOTIONS`, -1 for None."""
+    return np.array([NONE if e is None else EMOTIONS.index(e) for e in emotions], dtype=int)
+
+
+def results(
+    asked: list[Asked], sets: list[ScoredSet], missing: list[dict], how: Statistics, reference: str | None = None
+) -> dict:
+    """results.json without "suite" and "provenance".
+
+    Args:
+        asked: what every system said. sets: the benchmarks. missing: what could not be run.
+        reference: system that the others are compared with; the first by default.
+    """
+    runs = [run for run in asked if run.answers]
+    scores = [score(run, benchmark, how) for benchmark in sets for run in runs]
+    comparisons = [c for benchmark in sets for c in comparisons_of(runs, benchmark, how, reference)]
+    return {
+        "benchmarks": {benchmark.name: benchmark.facts for benchmark in sets},
+        "systems": systems_of(runs),
+        "scores": scores,
+        "comparisons": corrected(comparisons, how),
+        "missing": missing,
+        "maps": {},
+    }
+
+
+def systems_of(runs: list[Asked]) -> dict:
+    """Systems by name; what depends on the seed is collected by seed."""
+    found: dict[str, dict] = {}
+    for run in runs:
+        planned = run.planned
+        facts = {key: value for key, value in run.facts.items() if key not in NOT_IN_RESULTS}
+        entry = found.setdefault(planned.name, {
+            "title": run.title, "kind": run.kind, "group": planned.group, "seeds": [], "curves": {}, "losses": {},
+            "training_corpora": list(planned.training_corpora), "fold": planned.fold, "identity": run.identity, **facts,
+        })  # fmt: skip
+        if planned.seed is not None:
+            entry["seeds"].append(planned.seed)
+        for key, target in (("curve", "curves"), ("loss", "losses")):
+            if run.facts.get(key):
+                entry[target][str(planned.seed)] = run.facts[key]
+    return found
+
+
+def score(run: Asked, benchmark: ScoredSet, how: Statistics) -> dict:
+    """One entry of "scores"."""
+    answers, labels = run.answers[benchmark.name], benchmark.labels
+    said = indices(answer.label for answer in answers)
+    seen = bool({benchmark.facts["corpus"], benchmark.name} & set(run.planned.training_corpora))
+    timed = [(a.seconds, s) for a, s in zip(answers, benchmark.seconds, strict=True) if a.seconds is not None]
+    return {
+        "benchmark": benchmark.name,
+        "system": run.planned.name,
+        "seed": run.planned.seed,
+        "setting": "in-domain" if seen else "zero-shot",
+        "stopped": run.stopped,
+        "how": dict(Counter(answer.how for answer in answers)),
+        "failed": [{"clip": a.clip, "error": a.error} for a in answers if a.how == "failed"],
+        "retries": sum(answer.retries for answer in answers),
+        "seconds": round(sum(t for t, _ in timed), 3) if timed else None,
+        "audio_seconds": round(sum(s for _, s in timed), 3) if timed else None,
+        **score_answers(
+            labels, said, probabilities(answers), speakers=benchmark.speakers(how), resamples=how.resamples, seed=how.seed,
+            confidence=how.confidence,
+        ),
+        "heads": heads(answers, labels, benchmark.words),
+        **conflict_scores(answers, labels, benchmark.words, said, how),
+    }  # fmt: skip
+
+
+def probabilities(answers: list[Answer]) -> np.ndarray | None:
+    """(N, 7); without an answer every emotion is as likely; None for a system that gives no probabilities."""
+    if all(answer.probabilities is None for answer in answers):
+        return None
+    unsure = [1 / len(EMOTIONS)] * len(EMOTIONS)
+    return np.array([answer.probabilities or unsure for answer in answers])
+
+
+def heads(answers: list[Answer], labels: np.ndarray, words: np.ndarray) -> dict:
+    """What each pathway alone would have answered; "semantic" is also held against the emotion of the words."""
+    found = {}
+    for head in dict.fromkeys(name for answer in answers for name in answer.heads):
+        known = np.array([head in answer.heads for answer in answers])
+        said = np.array([int(np.argmax(answer.heads[head])) for answer in answers if head in answer.heads])
+        found[head] = figures(labels[known], said)
+        if (with_words := words[known] != NONE).any():
+            found[head]["on_words"] = figures(words[known][with_words], said[with_words])
+    return found
+
+
+def figures(labels: np.ndarray, said: np.ndarray) -> dict[str, float]:
+    """Accuracy, UA and macro-F1 over the classes of the reference."""
+    present = np.unique(labels)
+    return {
+        "accuracy": float(accuracy_score(labels, said)),
+        "ua": float(balanced_accuracy_score(labels, said)),
+        "macro_f1": float(f1_score(labels, said, labels=present, average="macro", zero_division=0)),
+    }
+
+
+def conflict_scores(
+    answers: list[Answer], labels: np.ndarray, words: np.ndarray, said: np.ndarray, how: Statistics
+) -> dict:
+    """What only speech with words of a known emotion can tell; None elsewhere."""
+    known = words != NONE
+    if not known.any():
+        return {"tone_or_words": None, "detection": None}
+    measured = np.array([answer.conflict is not None for answer in answers]) & known
+    is_conflicting = (labels != words)[measured]
+    detected = None
+    if measured.any() and 0 < is_conflicting.sum() < len(is_conflicting):
+        values = np.array([answer.conflict for answer in answers], dtype=float)[measured]
+        detected = detection(values, is_conflicting, confidence=how.confidence)
+    followed = tone_or_words(labels[known], words[known], said[known], resamples=how.resamples, seed=how.seed)
+    return {"tone_or_words": followed, "detection": detected}
+
+
+def comparisons_of(runs: list[Asked], benchmark: ScoredSet, how: Statistics, reference: str | None) -> list[dict]:
+    """Every other system against the reference, each by its first seed: chosen before anything was scored."""
+    first = {run.planned.name: run for run in reversed(runs)}
+    names = list(dict.fromkeys(run.planned.name for run in runs))
+    if len(names) < 2:
+        return []
+    base = reference if reference in first else names[0]
+    said = {name: indices(a.label for a in run.answers[benchmark.name]) for name, run in first.items()}
+    rows = []
+    for name in names:
+        if name == base:
+            continue
+        compared = compare(
+            benchmark.labels,
+            said[name],
+            said[base],
+            speakers=benchmark.speakers(how),
+            resamples=how.resamples,
+            seed=how.seed,
+        )
+        rows.append({
+            "benchmark": benchmark.name, "a": name, "b": base, "seed_a": first[name].planned.seed,
+            "seed_b": first[base].planned.seed, "comparison": compared,
+        })  # fmt: skip
+    return rows
+
+
+def corrected(rows: list[dict], how: Statistics) -> list[dict]:
+    """The comparisons as JSON, their p-values corrected over all of the run."""
+    done = correct([row.pop("comparison") for row in rows], method=how.correction, alpha=1 - how.confidence)
+    return [row | comparison.to_dict() for row, comparison in zip(rows, done, strict=True)]
+
+
+def write_answers(runs: list[Asked], sets: list[ScoredSet], folder: Path) -> None:
+    """answers.csv, a row a benchmark, system, seed and clip; clips.jsonl, what the pages of clips show."""
+    columns = [
+        "benchmark",
+        "system",
+        "seed",
+        "id",
+        "speaker",
+        "language",
+        "emotion",
+        "semantic_emotion",
+        "label",
+        "how",
+    ]
+    columns += [f"p_{emotion}" for emotion in EMOTIONS] + ["conflict", "mass", "text", "error"]
+    with atomic_path(folder / "answers.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for benchmark in sets:
+            for run in runs:
+                writer.writerows(_answer_rows(benchmark, run))
+    lines = (json.dumps(entry, ensure_ascii=False) for benchmark in sets for entry in _clip_entries(benchmark, runs))
+    write_text(folder / "clips.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def _answer_rows(benchmark: ScoredSet, run: Asked):
+    for row, a in zip(benchmark.rows, run.answers[benchmark.name], strict=True):
+        about = [row[key] for key in ("id", "speaker", "language", "emotion", "semantic_emotion")]
+        p = a.probabilities or [None] * len(EMOTIONS)
+        yield [
+            benchmark.name,
+            run.planned.name,
+            run.planned.seed,
+            *about,
+            a.label,
+            a.how,
+            *p,
+            a.conflict,
+            a.mass,
+            a.text,
+            a.error,
+        ]
+
+
+def _clip_entries(benchmark: ScoredSet, runs: list[Asked]):
+    kept: dict[str, dict] = {}
+    for run in runs:
+        for answer in run.answers[benchmark.name]:
+            if answer.kept:
+                kept.setdefault(answer.clip, {}).setdefault(run.planned.name, answer.kept)
+    for row in benchmark.rows:
+        about = {key: row[key] for key in ("id", "audio", "text", "emotion", "semantic_emotion", "speaker")}
+        yield {"benchmark": benchmark.name, **about, "kept": kept.get(row["id"], {})}

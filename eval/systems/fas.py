@@ -1,0 +1,215 @@
+"""FAS as a system: a checkpoint as it is, or one that is trained for the run."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from eval.study.recipes import SYSTEMS as RECIPES
+from eval.systems.base import Answer, Clip, System
+from eval.systems.context import BuildContext
+from eval.systems.features import GROUP, Heard, read_features
+from fas_core.conflict import conflict
+from fas_core.errors import CheckpointError, FASError
+from fas_core.inference import with_statistics
+from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.standardisation import feature_statistics
+from fas_core.training.arguments import ModelArguments, TrainingArguments
+
+CODE_VERSION = 1
+RESULT = "training.json"
+
+
+class FASSystem(System):
+    """A trained FAS.
+
+    Args:
+        pipeline: the checkpoint. cache_dir: feature cache.
+        own_statistics: standardise by the benchmark's own unlabelled statistics: the transductive protocol, another
+            task than answering one clip, and never to be compared with it.
+    """
+
+    kind = "fas"
+
+    def __init__(self, pipeline: EmotionPipeline, cache_dir: Path, *, name: str, title: str, seed: int | None = None,
+                 own_statistics: bool = False):  # fmt: skip
+        self.pipeline, self.cache_dir, self.name, self.title, self.seed = pipeline, cache_dir, name, title, seed
+        if own_statistics and not pipeline.model.config.standardise:
+            raise CheckpointError(
+                f"{name}: does not standardise features, so it has no statistics of its own to replace"
+            )
+        self.own_statistics = self.whole_benchmark = own_statistics
+        facts = pipeline.describe()
+        self.training_corpora, self.fold = tuple(facts["training_corpora"]), facts["fold"]
+
+    def identity(self) -> dict:
+        config = self.pipeline.model.config
+        names = ("temperature", "acoustic_temperature", "semantic_temperature")
+        return {
+            "type": "fas",
+            "weights_sha256": weights_digest(self.pipeline.model),
+            "temperatures": [getattr(config, name) for name in names],
+            "streams": self.pipeline.extractor.identity(),
+            "statistics": "benchmark" if self.own_statistics else "training",
+            "code_version": CODE_VERSION,
+        }
+
+    def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
+        for heard in read_features(
+            clips, self.pipeline.extractor, self.cache_dir, None if self.own_statistics else GROUP
+        ):
+            yield from (Answer.failure(clip.id, error) for clip, error in heard.failed)
+            yield from self._answers(heard)
+
+    def _answers(self, heard: Heard) -> Iterator[Answer]:
+        if not heard.clips:
+            return
+        start = time.perf_counter()
+        heads, kept, _ = self._pipeline(heard).hear(heard.features)
+        seconds = (time.perf_counter() - start) / len(heard.clips)
+        for i, clip in enumerate(heard.clips):
+            each = {head: p[i] for head, p in heads.items()}
+            both = "acoustic" in each and "semantic" in each
+            yield Answer.from_probabilities(
+                clip.id,
+                each.pop("fused"),
+                seconds=None if heard.seconds is None else round(heard.seconds + seconds, 6),
+                conflict=round(float(conflict(each["acoustic"], each["semantic"])), 6) if both else None,
+                heads={head: [round(float(x), 6) for x in p] for head, p in each.items()},
+                kept=_kept(kept[i]),
+            )
+
+    def _pipeline(self, heard: Heard) -> EmotionPipeline:
+        if not self.own_statistics:
+            return self.pipeline
+        statistics = {
+            s: feature_statistics(
+                (getattr(f, s) for f in heard.features), (getattr(f, f"{s}_deviation") for f in heard.features)
+            )
+            for s in ("acoustic", "semantic")
+        }
+        return EmotionPipeline(with_statistics(self.pipeline.model, statistics), self.pipeline.extractor)
+
+    def embed(self, clips: Sequence[Clip]) -> np.ndarray | None:
+        if self.own_statistics:
+            return None
+        rows = [
+            self.pipeline.hear(h.features)[2] for h in read_features(clips, self.pipeline.extractor, self.cache_dir)
+        ]
+        return np.concatenate(rows)
+
+    def describe(self) -> dict:
+        training = self.pipeline.training
+        curve = [round(h["macro_f1"], 4) for h in training.get("history", []) if "macro_f1" in h]
+        loss = [round(h["loss"], 4) for h in training.get("history", []) if "loss" in h]
+        encoders = self.pipeline.extractor
+        return {
+            "weights": "real",
+            "parameters_trained": self.pipeline.model.num_parameters(),
+            "training_seconds": training.get("seconds"),
+            "curve": curve,
+            "loss": loss,
+            "source": f"{encoders.acoustic.identity().get('model')} (acoustic), {encoders.semantic.identity().get('model')} (semantic)",
+        }
+
+    def close(self) -> None:
+        self.pipeline = None
+
+
+def _kept(pathways: dict[str, list[dict]]) -> list[dict]:
+    """Kept tokens in one list, scores as a share of the pathway's largest."""
+    rows = []
+    for pathway, tokens in pathways.items():
+        largest = max((t["score"] for t in tokens), default=1.0) or 1.0
+        rows += [{"pathway": pathway, "start": t["start"], "end": t["end"], "score": round(t["score"] / largest, 3)}
+                 for t in tokens]  # fmt: skip
+    return rows
+
+
+def weights_digest(model) -> str:
+    """sha256 (hex) over names and values of a model's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def build(options: dict, context: BuildContext) -> FASSystem:
+    """A checkpoint. Options: `checkpoint` (directory or hub id; the shipped one by default), `own_statistics`.
+
+    Raises:
+        CheckpointError: no checkpoint there.
+    """
+    checkpoint = options.get("checkpoint") or SHIPPED
+    pipeline = EmotionPipeline.from_pretrained(checkpoint, device=context.device)
+    shipped = Path(checkpoint) == SHIPPED
+    title = "FAS, shipped checkpoint" if shipped else f"FAS, {Path(checkpoint).name}"
+    return FASSystem(
+        pipeline, context.features, name=options["name"], title=options.get("title") or title,
+        own_statistics=bool(options.get("own_statistics")),
+    )  # fmt: skip
+
+
+def training_of(options: dict) -> tuple[tuple[str, ...], int | None]:
+    """(training corpora, fold) of a checkpoint directory, before it is loaded; nothing known of a hub id."""
+    record = Path(options.get("checkpoint") or SHIPPED).expanduser() / RESULT
+    if not record.is_file():
+        return (), None
+    values = json.loads(record.read_text(encoding="utf-8"))
+    corpora = tuple(c["corpus"] for c in values.get("data", {}).get("corpora", []) if c["learns"] != "words")
+    return corpora, values.get("arguments", {}).get("data", {}).get("fold")
+
+
+def build_trained(options: dict, context: BuildContext) -> FASSystem:
+    """FAS trained on the run's training corpora, kept below the cache and trained once.
+
+    Options: `recipe` (a system of eval.study.recipes: paper, fas, concat, gated, random, all, no-queries, shipped, ...; "fas"),
+    `model`, `training`, `encoders` (changed fields of `ModelArguments`, `TrainingArguments`, `DataArguments`), `seed`.
+
+    Raises:
+        FASError: an unknown recipe or field, no training corpora.
+    """
+    from fas_core.training.run import train
+
+    recipe = _recipe(options.get("recipe", "fas"))
+    stacked = {"acoustic_layer": context.stacked_layers} if recipe.acoustic == "stack" else {}
+    data = context.data_arguments(stacked | {"augmentation": list(recipe.augmentation)} | options.get("encoders", {}))
+    model = _arguments(ModelArguments, recipe.model | options.get("model", {}))
+    settings = dict(keep="last", refit=True, save_every=10**6, seed=options["seed"]) | recipe.training
+    settings |= options.get("training", {})
+    named = json.dumps([asdict(data) | {"cache_dir": ""}, asdict(model), settings], sort_keys=True)
+    place = Path(context.cache_dir).expanduser() / "trained" / hashlib.sha256(named.encode()).hexdigest()[:20]
+    if not (place / "config.json").is_file():
+        start = time.time()
+        result = train(data, model, _arguments(TrainingArguments, settings | {"output_dir": str(place)}))
+        _record_seconds(place, result, time.time() - start)
+    pipeline = EmotionPipeline.from_pretrained(place, device=context.device)
+    return FASSystem(
+        pipeline, context.features, name=options["name"], title=options.get("title") or recipe.title, seed=options["seed"],
+        own_statistics=bool(options.get("own_statistics")),
+    )  # fmt: skip
+
+
+def _recipe(name: str):
+    if name not in RECIPES or RECIPES[name].pooled:
+        known = ", ".join(key for key, recipe in RECIPES.items() if not recipe.pooled)
+        raise FASError(f"recipe {name!r}: expected one of {known}")
+    return RECIPES[name]
+
+
+def _arguments(kind, values: dict):
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise FASError(f"{kind.__name__}: {error}") from None
+
+
+def _record_seconds(place: Path, result: dict, seconds: float) -> None:
+    from fas_core.atomic import write_json
+
+    if (place / RESULT).is_file():  # the main process wrote it
+        write_json(place / RESULT, result | {"seconds": round(seconds, 1)})

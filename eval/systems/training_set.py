@@ -1,0 +1,56 @@
+"""The clips that baselines are trained on here: the same that a FAS of the same run is trained on."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval.systems.context import BuildContext
+from fas_core.audio import audio_digest
+from fas_core.training.clips import label_indices
+from fas_core.training.data import read_corpora
+
+SPLIT_SEED = 42  # of the validation speakers, where the corpora have none
+
+
+@dataclass
+class TrainingSet:
+    """Labelled clips.
+
+    Attributes:
+        rows: {"id", "audio"} each. labels: (N,) indices into `EMOTIONS`. validation: (N,) whether a clip is put aside to choose
+            settings and temperature; the system is then trained on all clips.
+    """
+
+    rows: list[dict]
+    labels: np.ndarray
+    validation: np.ndarray
+
+    @property
+    def digest(self) -> str:
+        """sha256 over content, label and side of every clip."""
+        parts = sorted(
+            f"{audio_digest(row['audio'])} {label} {side}"
+            for row, label, side in zip(self.rows, self.labels, self.validation, strict=True)
+        )
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def only(self, chosen: list[int]) -> "TrainingSet":
+        return TrainingSet([self.rows[i] for i in chosen], self.labels[chosen], self.validation[chosen])
+
+
+def training_set(context: BuildContext) -> TrainingSet:
+    """Training and validation clips of the run's training corpora.
+
+    Raises:
+        FASError: as `BuildContext.data_arguments`.
+    """
+    data = context.data_arguments({})
+    rows = [
+        row
+        for _, dataset, _ in read_corpora(data, SPLIT_SEED)
+        for row in dataset
+        if row["split"] in ("train", "validation")
+    ]
+    labels = label_indices(row["emotion"] for row in rows)
+    return TrainingSet(rows, labels, np.array([row["split"] == "validation" for row in rows]))
