@@ -16,7 +16,9 @@ def write(path, text, encoding="utf-8"):
 
 
 def make_casia(root):
-    touch(root, *(f"{speaker}/{emotion}/201.wav" for speaker in ("liuchanhg", "wangzhe") for emotion in ("angry", "sad")))
+    touch(
+        root, *(f"{speaker}/{emotion}/201.wav" for speaker in ("liuchanhg", "wangzhe") for emotion in ("angry", "sad"))
+    )
 
 
 def utterance(speaker, emotion, text="好的"):
@@ -45,16 +47,26 @@ def make_emov_db(root):
 
 def make_asvp_esd(root):
     touch(root, "Audio/actor_36/03-01-04-01-10-36-03-03-01.wav", "Audio/actor_36/03-01-09-01-06-36-02-02-01-39.wav")
-    touch(root, "Audio/actor_101/03-02-06-01-42-101-02-01-00-16.wav", "Audio/actor_12/03-01-06-01-02-12-02-01-02-16.wav")
+    touch(
+        root, "Audio/actor_101/03-02-06-01-42-101-02-01-00-16.wav", "Audio/actor_12/03-01-06-01-02-12-02-01-02-16.wav"
+    )
 
 
 def make_mesd(root):
     folder = "Mexican Emotional Speech Database (MESD)"
-    touch(root, f"{folder}/Anger_C_A_abajo.wav", f"{folder}/Happiness_F_B_buenos_dias.wav", f"{folder}/Fear_M_A_atrás.wav")
+    touch(
+        root, f"{folder}/Anger_C_A_abajo.wav", f"{folder}/Happiness_F_B_buenos_dias.wav", f"{folder}/Fear_M_A_atrás.wav"
+    )
 
 
 def make_fau_aibo(root):
-    chunks = {"Ohm_01_000_00": "N", "Ohm_01_000_01": "E", "Ohm_31_002_00": "A", "Mont_01_000_00": "P", "Mont_02_003_01": "R"}
+    chunks = {
+        "Ohm_01_000_00": "N",
+        "Ohm_01_000_01": "E",
+        "Ohm_31_002_00": "A",
+        "Mont_01_000_00": "P",
+        "Mont_02_003_01": "R",
+    }
     write(
         root / "labels/IS2009EmotionChallenge/chunk_labels_5cl_corpus.txt",
         "".join(f"{chunk} {label} 0.8\n" for chunk, label in chunks.items()),

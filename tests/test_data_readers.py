@@ -29,7 +29,12 @@ class TestCasia:
     def test_fields(self, read):
         rows, excluded = read("casia")
         clip = rows["liuchanhg_angry_201"]
-        assert (clip["emotion"], clip["speaker"], clip["language"], clip["split"]) == ("angry", "liuchanhg", "zh", "test")
+        assert (clip["emotion"], clip["speaker"], clip["language"], clip["split"]) == (
+            "angry",
+            "liuchanhg",
+            "zh",
+            "test",
+        )
         assert not excluded
 
     def test_the_two_parts_share_speakers_and_no_clip_is_lost(self, tmp_path, read):
@@ -117,7 +122,9 @@ class TestAsvpEsd:
 
 
 def test_mesd(tmp_path, read):
-    touch(tmp_path, "Speaker-embedded naturalness-reduced female voices/Sadness_F_B_2_abuelo.wav", "Anger_X_A_abajo.wav")
+    touch(
+        tmp_path, "Speaker-embedded naturalness-reduced female voices/Sadness_F_B_2_abuelo.wav", "Anger_X_A_abajo.wav"
+    )
     rows, excluded = read("mesd")
     assert excluded == {"copy of reduced naturalness": 1, "file name of another form": 1}
     clip = rows["Happiness_F_B_buenos_dias"]

@@ -102,7 +102,9 @@ def fau_aibo(root: Path) -> Iterator[Clip]:
             continue
         match = _AIBO_CHUNK.fullmatch(fields[0])
         if match is None or len(fields) < 2:
-            raise CorpusError(f"{table.name}, line {number}: {line!r}; expected a chunk and its label: Ohm_01_000_00 N 1")
+            raise CorpusError(
+                f"{table.name}, line {number}: {line!r}; expected a chunk and its label: Ohm_01_000_00 N 1"
+            )
         path, speaker = audio.get(fields[0]), match[1]
         yield Clip(
             name=fields[0],
