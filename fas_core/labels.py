@@ -125,12 +125,14 @@ CORPUS_LABELS: dict[str, dict[str, str | None]] = {
         "sa": "sad",
         "su": "surprise",
     },
-    # CASIA Chinese emotional corpus (Institute of Automation): folder names, six classes.
+    # CASIA Chinese emotional corpus (Institute of Automation): folder names, six classes; the part with sentences of
+    # each speaker's own says normal for neutral.
     "casia": {
         "angry": "angry",
         "fear": "fear",
         "happy": "happy",
         "neutral": "neutral",
+        "normal": "neutral",
         "sad": "sad",
         "surprise": "surprise",
     },
@@ -155,8 +157,8 @@ CORPUS_LABELS: dict[str, dict[str, str | None]] = {
         "sleepy": None,
         "sleepiness": None,
     },
-    # Landry et al. 2020: third field of the file name. Excitement, pleasure and disappointment are classes of
-    # their own beside happy and sad there, so they are left out rather than merged (our choice).
+    # Landry et al. 2020, Zenodo 7132783: third field of the file name. Excitement, pleasure and disappointment are
+    # classes of their own beside happy and sad there, so they are left out rather than merged (our choice).
     "asvp-esd": {
         "01": None,
         "02": "neutral",

@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from corpus_layouts import MAKERS as MORE_MAKERS
+from corpus_layouts import touch, write
 
 from fas_core.data import COLUMNS, CORPORA, assign_speaker_splits, load_corpus, read_corpus
 from fas_core.data.splits import fold_splits, ravdess_folds, speakers_on_two_sides
@@ -19,18 +21,6 @@ SPEECH = Path(os.environ.get("FAS_SPEECH_DATA", Path(__file__).parents[2] / "sha
 # Their official splits divide sentences (ESD) or dialogues (MELD), not speakers: see docs/corpora.md.
 SPEAKERS_ON_EVERY_SIDE = {"esd", "meld"}
 NAMED_IN_A_TABLE = {"case", "emo-emilia", "manifest"}  # file names with their endings
-
-
-def touch(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-
-
-def write(path, text, encoding="utf-8"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode(encoding))
 
 
 def make_ravdess(root):
@@ -148,6 +138,7 @@ MAKERS = {
     "case": make_case,
     "emo-emilia": make_emo_emilia,
     "manifest": make_manifest,
+    **MORE_MAKERS,
 }
 
 

@@ -1,56 +1,24 @@
-"""Benchmarks by name: which corpus, where it lies, and which of its clips a checkpoint may be scored on."""
+"""Where benchmarks lie, and which of their clips a system may be scored on."""
 
 import hashlib
+import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import Dataset
 from tqdm import tqdm
 
+from eval.benchmarks.registry import BENCHMARKS as BENCHMARKS
+from eval.benchmarks.registry import MANIFEST, Benchmark, find_benchmark
 from fas_core.audio import audio_digest
 from fas_core.data import CORPORA, read_corpus
 from fas_core.errors import CorpusError, FASError
 
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A corpus to score on.
-
-    Attributes:
-        name: as given to `--benchmarks`.
-        corpus: reader in `fas_core.data.CORPORA`.
-        published: the dataset's name in `published_results.csv`; empty where the papers report nothing.
-        own_test_side: the corpus comes with its test clips, and those are the benchmark for everyone.
-            Otherwise a checkpoint that never saw the corpus is scored on all of it.
-    """
-
-    name: str
-    corpus: str
-    published: str = ""
-    own_test_side: bool = False
-
-
-BENCHMARKS = {
-    benchmark.name: benchmark
-    for benchmark in (
-        Benchmark("ravdess", "ravdess", "RAVDESS"),
-        Benchmark("emodb", "emodb", "EmoDB"),
-        Benchmark("urdu", "urdu"),
-        Benchmark("tess", "tess", "TESS"),
-        Benchmark("case", "case", "CASE"),
-        Benchmark("emo-emilia", "emo-emilia", "Emo-Emilia"),
-        Benchmark("emovo", "emovo", "EMOVO"),
-        Benchmark("esd", "esd", "ESD", own_test_side=True),
-        Benchmark("meld", "meld", "MELD", own_test_side=True),
-        Benchmark("iemocap", "iemocap", "IEMOCAP"),
-        Benchmark("crema-d", "crema-d", "CREMA-D"),
-        Benchmark("savee", "savee"),
-        Benchmark("synthetic-conflict", "manifest", own_test_side=True),
-    )
-}
-_MANIFEST = "manifest:"
+UNREADABLE = "unreadable"  # takes the place of a file's digest
+logger = logging.getLogger(__name__)
+Training = tuple[Collection[str], int | None]  # corpora that a system was trained on, and the fold it holds out
 
 
 @dataclass(frozen=True)
@@ -66,8 +34,8 @@ class DataLocations:
         Raises:
             CorpusError: nothing there; names the folder and the options that set it.
         """
-        if name.startswith(_MANIFEST):
-            place, option = Path(name.removeprefix(_MANIFEST)), "--benchmarks manifest:PATH"
+        if name.startswith(MANIFEST):
+            place, option = Path(name.removeprefix(MANIFEST)), "--benchmarks manifest:PATH"
         elif name in self.overrides:
             place, option = Path(self.overrides[name]), f"--data {name}=DIR"
         elif self.root is not None:
@@ -100,6 +68,59 @@ class LoadedBenchmark:
     fold: int | None
     excluded: Counter
 
+    def setting_for(self, training_corpora: Collection[str]) -> str:
+        """Setting of one system, in a run that chose the side for several: "in-domain" or "zero-shot"."""
+        return _setting(training_corpora, self.dataset)
+
+    @property
+    def incomplete(self) -> str | None:
+        """What to say of a folder that holds less than the official release; None where it is complete."""
+        labelled = (
+            n for why, n in self.excluded.items() if why.endswith("no place") or why.startswith("unknown label")
+        )
+        here, expected = self.corpus_clips + sum(labelled), self.benchmark.clips
+        if expected is None or here >= expected:
+            return None
+        return f"{self.benchmark.name}: {here} of the release's {expected} clips are here; figures are of this part"
+
+
+def shared_side(
+    systems_training: Iterable[Training], corpus: str | None = None, fold: int | None = None
+) -> tuple[tuple[str, ...], int | None]:
+    """The training corpora and the fold with which `load_benchmark` chooses one side for several systems.
+
+    Args:
+        systems_training: (training corpora, fold held out) of each system.
+        corpus: only systems that were trained on this one have a say on the fold; None: on any with folds.
+        fold: the fold that the user asks for.
+
+    Returns:
+        All corpora that a system was trained on, sorted, and the fold; None where none is held out.
+
+    Raises:
+        CorpusError: systems that hold out different folds, or some of which nobody knows the fold: no side is
+            unseen by all of them.
+    """
+    trainings = [(set(corpora), held_out) for corpora, held_out in systems_training]
+    union = tuple(sorted(set().union(*(corpora for corpora, _ in trainings))))
+    with_folds = {name for name in union if _has_folds(name) and corpus in (None, name)}
+    held_out = {fold_of for corpora, fold_of in trainings if corpora & with_folds}
+    if not held_out:
+        return union, fold
+    known = (held_out | {fold}) - {None}
+    if len(known) > 1:
+        raise CorpusError(
+            f"{', '.join(sorted(with_folds))}: folds {', '.join(map(str, sorted(known)))} are held out or asked for; one side "
+            "for all needs systems that hold out the same fold, and --fold, where given, of the same number"
+        )
+    if None in held_out and known and fold is None:
+        (number,) = known
+        raise CorpusError(
+            f"{', '.join(sorted(with_folds))}: one system holds out fold {number}, another was trained on it and does not "
+            f"say which fold it holds out; if it is the same, give --fold {number}"
+        )
+    return union, next(iter(known), None)
+
 
 def load_benchmark(
     name: str,
@@ -125,24 +146,28 @@ def load_benchmark(
         CorpusError: unknown name, nothing at its place, a fold whose test speakers were trained on, no fold
             where one is needed, or no test clips.
     """
-    benchmark = _benchmark(name)
-    has_folds = "fold" in CORPORA[benchmark.corpus].options
+    benchmark = find_benchmark(name)
+    has_folds = _has_folds(benchmark.corpus)
     chosen = (trained_fold if fold is None else fold) if has_folds else None
     options = {} if chosen is None else {"fold": chosen}
-    reading = read_corpus(benchmark.corpus, locations.find(name), **options)
-    trained = not set(training_corpora).isdisjoint(reading.dataset["corpus"])
+    reading = read_corpus(benchmark.corpus, locations.find(name), **benchmark.options, **options)
+    setting = _setting(training_corpora, reading.dataset)
+    trained = setting == "in-domain"
     if trained and has_folds:
         _check_fold(name, chosen, trained_fold)
     on_test_side = trained or benchmark.own_test_side or (has_folds and fold is not None)
-    return LoadedBenchmark(
+    loaded = LoadedBenchmark(
         benchmark=benchmark,
         dataset=_test_side(name, reading.dataset) if on_test_side else reading.dataset,
         corpus_clips=len(reading.dataset),
         side="test" if on_test_side else "all",
-        setting="in-domain" if trained else "zero-shot",
+        setting=setting,
         fold=chosen if on_test_side else None,
         excluded=reading.excluded,
     )
+    if loaded.incomplete:
+        logger.warning(loaded.incomplete)
+    return loaded
 
 
 def data_digest(dataset: Dataset, progress: bool = True) -> str:
@@ -152,23 +177,32 @@ def data_digest(dataset: Dataset, progress: bool = True) -> str:
     A file that cannot be read takes part as "unreadable"; it fails again, with its reason, when it is
     encoded.
     """
+    rows = list(zip(dataset["id"], dataset["audio"], strict=True))
+    bar = tqdm(rows, desc="digests", unit="clip", disable=not progress, leave=False)
+    return digest_of_digests((clip, _digest(path)) for clip, path in bar)
+
+
+def digest_of_digests(pairs: Iterable[tuple[str, str]]) -> str:
+    """`data_digest` of (id, audio digest) pairs that are known already, in any order."""
     digest = hashlib.sha256()
-    pairs = zip(dataset["id"], dataset["audio"], strict=True)
-    for clip, path in tqdm(sorted(pairs), desc="digests", unit="clip", disable=not progress, leave=False):
-        try:
-            content = audio_digest(path)
-        except (FASError, OSError):
-            content = "unreadable"
+    for clip, content in sorted(pairs):
         digest.update(f"{clip}\t{content}\n".encode())
     return digest.hexdigest()
 
 
-def _benchmark(name: str) -> Benchmark:
-    if name.startswith(_MANIFEST):
-        return Benchmark(name, "manifest", own_test_side=True)
-    if name not in BENCHMARKS:
-        raise CorpusError(f"benchmark {name!r}: expected one of {', '.join(BENCHMARKS)}, or manifest:PATH")
-    return BENCHMARKS[name]
+def _digest(path: str) -> str:
+    try:
+        return audio_digest(path)
+    except (FASError, OSError):
+        return UNREADABLE
+
+
+def _has_folds(corpus: str) -> bool:
+    return corpus in CORPORA and "fold" in CORPORA[corpus].options
+
+
+def _setting(training_corpora: Collection[str], dataset: Dataset) -> str:
+    return "zero-shot" if set(training_corpora).isdisjoint(dataset["corpus"]) else "in-domain"
 
 
 def _check_fold(name: str, fold: int | None, trained_fold: int | None) -> None:

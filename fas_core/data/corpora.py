@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from fas_core.data import acted, conversational
+from fas_core.data import acted, annotated, conversational, path_coded
 from fas_core.data import manifest as tabled
 from fas_core.data.exclusions import ExclusionList
 from fas_core.data.reading import CorpusReader, Reading
@@ -46,6 +46,32 @@ CORPORA: dict[str, CorpusReader] = {
             conversational.iemocap,
             "the folders Session1 to Session5 with dialog/EmoEvaluation and sentences/wav",
             "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav",
+        ),
+        CorpusReader("casia", path_coded.casia, "the folders of the speakers by emotion", "liuchanhg/angry/201.wav"),
+        CorpusReader(
+            "m3ed",
+            annotated.m3ed,
+            "annotation.json, the folder splitInfo and the clips of speech",
+            "modality_speech/A_anjia_1_1.wav",
+        ),
+        CorpusReader(
+            "emov-db",
+            path_coded.emov_db,
+            "the folders bea_Amused to sam_Sleepy",
+            "bea_Amused/amused_1-28_0001.wav",
+        ),
+        CorpusReader(
+            "asvp-esd",
+            path_coded.asvp_esd,
+            "the folder Audio with actor_0 and following",
+            "Audio/actor_12/03-01-06-01-02-12-02-01-01-16.wav",
+        ),
+        CorpusReader("mesd", path_coded.mesd, "files Emotion_Voice_Corpus_word", "Anger_C_A_abajo.wav"),
+        CorpusReader(
+            "fau-aibo",
+            annotated.fau_aibo,
+            "the folder wav and chunk_labels_5cl_corpus.txt of the Interspeech 2009 challenge",
+            "wav/Ohm_01_000_00.wav",
         ),
         CorpusReader("case", tabled.case, "a table of file, text, acoustic and semantic emotion", "case.csv"),
         CorpusReader("emo-emilia", tabled.emo_emilia, "Emo-Emilia-ALL.jsonl", "Emo-Emilia-ALL.jsonl"),

@@ -1,0 +1,84 @@
+"""Synthetic trees of official layouts with empty files: readers do not decode."""
+
+import json
+
+
+def touch(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def write(path, text, encoding="utf-8"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode(encoding))
+
+
+def make_casia(root):
+    touch(
+        root, *(f"{speaker}/{emotion}/201.wav" for speaker in ("liuchanhg", "wangzhe") for emotion in ("angry", "sad"))
+    )
+
+
+def utterance(speaker, emotion, text="好的"):
+    """An utterance of M3ED's annotation.json, with the fields of the official file."""
+    votes = {f"EmoAnnotator{n}": emotion for n in (1, 2, 3)}
+    label = {**votes, "final_mul_emo": emotion, "final_main_emo": emotion}
+    return {"StartTime": "0:0:1:0", "EndTime": "0:0:2:0", "Text": text, "Speaker": speaker, "EmoAnnotation": label}
+
+
+def make_m3ed(root):
+    content = {}
+    for series, part in (("anjia", "train"), ("humamaoba", "val"), ("woju", "test")):
+        names = (f"{series}_1_1", f"{series}_1_2")
+        people = {"A": {"Name": "房似锦", "Age": "young"}, "B": {"Name": "徐文昌", "Age": "mid"}}
+        dialog = {names[0]: utterance("A", "Happy"), names[1]: utterance("B", "Anger", "走")}
+        content[series] = {f"{series}_1": {"SpeakerInfo": people, "Dialog": dialog}}
+        write(root / f"splitInfo/movie_list_{part}.txt", f"{series}\nanother{part}")
+        touch(root, f"modality_speech/A_{names[0]}.wav", f"modality_speech/B_{names[1]}.wav")
+    write(root / "annotation.json", json.dumps(content, ensure_ascii=False))
+
+
+def make_emov_db(root):
+    touch(root, "bea_Amused/amused_1-28_0001.wav", "sam_Disgusted/disgust_1-28_0001.wav")
+    touch(root, "josh_Sleepy/sleepiness_1-28_0011.wav", "jenie_Angry/anger_1-28_0001.wav")
+
+
+def make_asvp_esd(root):
+    touch(root, "Audio/actor_36/03-01-04-01-10-36-03-03-01.wav", "Audio/actor_36/03-01-09-01-06-36-02-02-01-39.wav")
+    touch(
+        root, "Audio/actor_101/03-02-06-01-42-101-02-01-00-16.wav", "Audio/actor_12/03-01-06-01-02-12-02-01-02-16.wav"
+    )
+
+
+def make_mesd(root):
+    folder = "Mexican Emotional Speech Database (MESD)"
+    touch(
+        root, f"{folder}/Anger_C_A_abajo.wav", f"{folder}/Happiness_F_B_buenos_dias.wav", f"{folder}/Fear_M_A_atrás.wav"
+    )
+
+
+def make_fau_aibo(root):
+    chunks = {
+        "Ohm_01_000_00": "N",
+        "Ohm_01_000_01": "E",
+        "Ohm_31_002_00": "A",
+        "Mont_01_000_00": "P",
+        "Mont_02_003_01": "R",
+    }
+    write(
+        root / "labels/IS2009EmotionChallenge/chunk_labels_5cl_corpus.txt",
+        "".join(f"{chunk} {label} 0.8\n" for chunk, label in chunks.items()),
+    )
+    touch(root, *(f"wav/{chunk}.wav" for chunk in chunks))
+
+
+MAKERS = {
+    "casia": make_casia,
+    "m3ed": make_m3ed,
+    "emov-db": make_emov_db,
+    "asvp-esd": make_asvp_esd,
+    "mesd": make_mesd,
+    "fau-aibo": make_fau_aibo,
+}
