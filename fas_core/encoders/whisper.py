@@ -14,11 +14,8 @@ on CPU, and the deep layers of a real Whisper amplify its other rounding to 3e-4
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,6 +30,7 @@ from fas_core.encoders.base import (
     check_waveforms,
     length_batches,
 )
+from fas_core.encoders.weights import exact_convolutions, public_name, tensors_sha256, weights_kind
 from fas_core.errors import CheckpointError, FASError
 
 CODE_VERSION = 1  # raise it whenever the features of the same weights change
@@ -90,7 +88,7 @@ class WhisperBackbone:
 
     def __init__(self, model: str, revision: str | None = None, device: str | torch.device | None = None):
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._wrap(_load_encoder(model, revision).to(device), _public_name(model), revision)
+        self._wrap(_load_encoder(model, revision).to(device), public_name(model), revision)
 
     @classmethod
     def from_module(cls, encoder: nn.Module, name: str = "whisper", revision: str | None = None) -> WhisperBackbone:
@@ -115,16 +113,11 @@ class WhisperBackbone:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """sha256 over names, types, shapes and bytes of the encoder's tensors, sorted by name."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.encoder.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
-        return digest.hexdigest()
+        return tensors_sha256(self.encoder.state_dict())
 
     def forward(self, mels: Sequence[Tensor], layers: Sequence[int]) -> dict[int, list[Tensor]]:
         """Log-mels of (M, 2T_i) -> layer -> (T_i, D) of each. Layers above the highest are not computed."""
-        with torch.no_grad(), self._exact_convolutions():
+        with torch.no_grad(), exact_convolutions(self.device):
             clips = [self._embed(mel.to(self.device)) for mel in mels]
             filler = clips[0].new_zeros(max(0, MIN_ROWS - sum(map(len, clips))), self.dimension)
             packed = [*clips, filler] if len(filler) else clips
@@ -150,12 +143,6 @@ class WhisperBackbone:
         hidden = nn.functional.gelu(self.encoder.conv1(mel[None]))
         hidden = nn.functional.gelu(self.encoder.conv2(hidden))[0].T
         return hidden + self.encoder.embed_positions.weight[: len(hidden)]
-
-    def _exact_convolutions(self):
-        """TF32, the default of cuDNN, would cost three digits."""
-        if self.device.type != "cuda":
-            return nullcontext()
-        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 class WhisperEncoder(Encoder):
@@ -207,6 +194,10 @@ class WhisperEncoder(Encoder):
     def dimension(self) -> int:
         return self.backbone.dimension * len(self.layers)
 
+    @property
+    def weights(self) -> str:
+        return weights_kind(self.backbone.encoder)
+
     def identity(self) -> dict:
         return {
             "type": "whisper",
@@ -221,6 +212,11 @@ class WhisperEncoder(Encoder):
 
     def encode(self, waveforms: Sequence[np.ndarray]) -> EncoderOutput:
         return self.stack(self.encode_layers(waveforms, self.layers))
+
+    def shares_pass(self, other: Encoder) -> bool:
+        return (
+            isinstance(other, WhisperEncoder) and self.backbone is other.backbone and self.padding == other.padding
+        )
 
     def stack(self, outputs: dict[int, EncoderOutput]) -> EncoderOutput:
         """This encoder's output from those of its layers (`encode_layers`)."""
@@ -284,9 +280,13 @@ class WhisperEncoder(Encoder):
         )
 
 
-def _public_name(model: str) -> str:
-    """The name that an identity may carry: a directory is known by its last part only."""
-    return Path(model).resolve().name if Path(model).is_dir() else model
+def build(config: dict, device=None, shared: dict | None = None) -> WhisperEncoder:
+    """For the registry; `shared` holds a backbone for each model and revision."""
+    key = "whisper", config["model"], config.get("revision")
+    backbones = {} if shared is None else shared
+    if key not in backbones:
+        backbones[key] = WhisperBackbone(*key[1:], device=device)
+    return WhisperEncoder(backbones[key], layer=config.get("layer", "last"), padding=config.get("padding", "clip"))
 
 
 def _load_encoder(model: str, revision: str | None) -> nn.Module:
