@@ -214,9 +214,7 @@ class WhisperEncoder(Encoder):
         return self.stack(self.encode_layers(waveforms, self.layers))
 
     def shares_pass(self, other: Encoder) -> bool:
-        return (
-            isinstance(other, WhisperEncoder) and self.backbone is other.backbone and self.padding == other.padding
-        )
+        return isinstance(other, WhisperEncoder) and self.backbone is other.backbone and self.padding == other.padding
 
     def stack(self, outputs: dict[int, EncoderOutput]) -> EncoderOutput:
         """This encoder's output from those of its layers (`encode_layers`)."""
