@@ -327,7 +327,7 @@ class TestStreamConfig:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"acoustic": {"type": "mingtok", "model": "x"}}, "acoustic.type.*whisper, soundstream"),
+            ({"acoustic": {"type": "mfcc", "model": "x"}}, "acoustic.type.*whisper, soundstream"),
             ({"acoustic": {"model": "x"}}, "acoustic.type"),
             ({"semantic": {"type": "whisper"}}, "semantic.model"),
             ({"semantic": {"type": "whisper", "model": "x", "layers": 3}}, "unknown option 'layers'"),

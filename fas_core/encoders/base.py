@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from fas_core.errors import FASError
 
-SAMPLES_PER_FRAME = 320  # 20 ms at 16 kHz: every encoder here gives 50 frames a second
+SAMPLES_PER_FRAME = 320  # 20 ms at 16 kHz: the frames of Whisper and SoundStream
 
 
 @dataclass
@@ -46,10 +46,10 @@ class ClipFeatures:
     """What FAS sees of one clip: the patches of both streams (paper, section "patchification").
 
     Attributes:
-        acoustic, semantic: (P, D) float32, each row the mean of `patch_size` frames of 20 ms.
+        acoustic, semantic: (P, D) float32, each row the mean of `patch_size` frames.
         acoustic_frames, semantic_frames: real frames before patchification.
-        acoustic_deviation, semantic_deviation: (D,) float32, deviation over the clip's frames of 20 ms. Patches smooth
-            away what changes within 100 ms, and that is a good part of what a voice's tone is: without it a linear
+        acoustic_deviation, semantic_deviation: (D,) float32, deviation over the clip's frames. Patches smooth
+            away what changes within 100 ms (Whisper's), and that is a good part of what a voice's tone is: without it a linear
             probe loses 2 points on RAVDESS and 5 on EmoDB. Taken over the patches where not given.
         offset: seconds that the front end trimmed from the start of the clip.
         front_end: what was done to the audio: `start` and `end` in samples of the input, `gain_db`.
@@ -76,11 +76,14 @@ class Encoder(ABC):
 
     Attributes:
         dimension: D, values per frame.
-        frame_rate: frames per second of audio.
+        frame_rate: frames per second of audio; frame i stands for the time from i / frame_rate on.
+        weights: "real", or "random" for a model that says so of itself (`random_weights` in its configuration),
+            which stands in for weights that cannot be had: its answers mean nothing.
     """
 
     dimension: int
     frame_rate: float
+    weights: str = "real"
 
     @abstractmethod
     def identity(self) -> dict:
@@ -90,9 +93,14 @@ class Encoder(ABC):
     def encode(self, waveforms: Sequence[np.ndarray]) -> EncoderOutput:
         """Encodes clips of (n_i,) float32 samples, mono, 16 kHz.
 
-        A clip has floor(n / 320) frames and at least one; a clip's frames do not depend on the others in the
-        batch. Raises `FASError` for a clip that is empty or not one-dimensional.
+        A clip has about n / 16000 * `frame_rate` frames (floor, where the network pads nothing) and at least one; a
+        clip's frames do not depend on the others in the batch. Raises `FASError` for a clip that is empty or not
+        one-dimensional.
         """
+
+    def shares_pass(self, other: Encoder) -> bool:
+        """Whether one pass gives the frames of both; then both have `layers`, `encode_layers` and `stack`."""
+        return False
 
 
 def identity_digest(identity: dict) -> str:
@@ -111,8 +119,8 @@ def _without_names(value):
     return {key: _without_names(item) for key, item in value.items() if key not in ("model", "revision")}
 
 
-def check_waveforms(waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The clips as float32, each at least one frame long (zeros are appended to a shorter one)."""
+def check_waveforms(waveforms: Sequence[np.ndarray], shortest: int = SAMPLES_PER_FRAME) -> list[np.ndarray]:
+    """The clips as float32, each at least `shortest` samples long (zeros are appended to a shorter one)."""
     if isinstance(waveforms, np.ndarray) or len(waveforms) == 0:
         raise FASError("waveforms: expected a list with at least one array of samples")
     checked = []
@@ -120,7 +128,7 @@ def check_waveforms(waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
         samples = np.asarray(waveform, dtype=np.float32)
         if samples.ndim != 1 or samples.size == 0:
             raise FASError(f"waveform {index}: shape {samples.shape}, expected (samples,), mono, not empty")
-        checked.append(np.pad(samples, (0, max(0, SAMPLES_PER_FRAME - len(samples)))))
+        checked.append(np.pad(samples, (0, max(0, shortest - len(samples)))))
     return checked
 
 

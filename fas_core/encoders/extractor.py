@@ -10,25 +10,19 @@ import numpy as np
 
 from fas_core.audio import SAMPLE_RATE
 from fas_core.encoders.base import (
-    SAMPLES_PER_FRAME,
     ClipFeatures,
     Encoder,
     EncoderOutput,
     identity_digest,
     length_batches,
 )
-from fas_core.encoders.soundstream import SoundStreamEncoder
-from fas_core.encoders.whisper import WhisperBackbone, WhisperEncoder
+from fas_core.encoders.registry import build_encoder, check_encoder_config
 from fas_core.errors import FASError
 from fas_core.features.patches import patchify
 from fas_core.frontend import FrontEnd, FrontEndConfig, FrontEndResult
 
 CODE_VERSION = 2
-BATCH_FRAMES = 60 * 50  # a batch of clips: one minute of audio, padding included
-ENCODER_OPTIONS = {
-    "whisper": ("model", "revision", "layer", "padding"),
-    "soundstream": ("model",),
-}
+BATCH_SAMPLES = 60 * SAMPLE_RATE  # a batch of clips: one minute of audio, padding included
 
 
 @dataclass
@@ -37,7 +31,7 @@ class StreamConfig:
 
     Attributes:
         acoustic, semantic: an encoder each, {"type": "whisper", "model": ..., "revision": ..., "layer": ...,
-            "padding": ...} or {"type": "soundstream", "model": "<path.tflite>"}.
+            "padding": ...}, {"type": "soundstream", "model": "<path.tflite>"}, or another of the registry.
         front_end: options of `FrontEndConfig`.
         patch_size: s, frames per patch.
     """
@@ -49,7 +43,7 @@ class StreamConfig:
 
     def __post_init__(self):
         for stream in ("acoustic", "semantic"):
-            _check_encoder_config(stream, getattr(self, stream))
+            check_encoder_config(getattr(self, stream), stream)
         if not isinstance(self.patch_size, int) or self.patch_size < 1:
             raise FASError(f"stream config 'patch_size': {self.patch_size!r}, expected an integer of 1 or more")
 
@@ -84,7 +78,7 @@ class StreamConfig:
 
 
 class FeatureExtractor:
-    """Front end and both encoders; one pass where both streams are layers of the same Whisper.
+    """Front end and both encoders; one pass where both streams are layers of the same model.
 
     A clip's features do not depend on which clips are extracted with it.
     """
@@ -92,12 +86,7 @@ class FeatureExtractor:
     def __init__(self, acoustic: Encoder, semantic: Encoder, front_end: FrontEnd, patch_size: int = 5):
         self.acoustic, self.semantic = acoustic, semantic
         self.front_end, self.patch_size = front_end, patch_size
-        self._shared = (
-            isinstance(acoustic, WhisperEncoder)
-            and isinstance(semantic, WhisperEncoder)
-            and acoustic.backbone is semantic.backbone
-            and acoustic.padding == semantic.padding
-        )
+        self._shared = acoustic.shares_pass(semantic)
 
     @classmethod
     def from_config(cls, config: StreamConfig | dict, device=None) -> FeatureExtractor:
@@ -109,9 +98,9 @@ class FeatureExtractor:
             MissingDependencyError: a package that an encoder needs.
         """
         config = config if isinstance(config, StreamConfig) else StreamConfig.from_dict(config)
-        backbones: dict[tuple, WhisperBackbone] = {}
-        acoustic = _build_encoder(config.acoustic, backbones, device)
-        semantic = _build_encoder(config.semantic, backbones, device)
+        shared: dict = {}
+        acoustic = build_encoder(config.acoustic, device, shared)
+        semantic = build_encoder(config.semantic, device, shared)
         front_end = FrontEnd(FrontEndConfig.from_dict(config.front_end))
         return cls(acoustic, semantic, front_end, config.patch_size)
 
@@ -150,7 +139,7 @@ class FeatureExtractor:
     @staticmethod
     def batches(prepared: Sequence[FrontEndResult]) -> list[list[int]]:
         """Indices of clips of similar length, at most a minute of audio together."""
-        return length_batches([len(clip.samples) // SAMPLES_PER_FRAME for clip in prepared], BATCH_FRAMES)
+        return length_batches([len(clip.samples) for clip in prepared], BATCH_SAMPLES)
 
     def encode(self, prepared: Sequence[FrontEndResult]) -> list[ClipFeatures]:
         """Features of clips that went through the front end, as one batch."""
@@ -179,24 +168,3 @@ class FeatureExtractor:
             return self.acoustic.encode(waveforms), self.semantic.encode(waveforms)
         outputs = self.acoustic.encode_layers(waveforms, [*self.acoustic.layers, *self.semantic.layers])
         return self.acoustic.stack(outputs), self.semantic.stack(outputs)
-
-
-def _build_encoder(config: dict, backbones: dict[tuple, WhisperBackbone], device) -> Encoder:
-    if config["type"] == "soundstream":
-        return SoundStreamEncoder(config["model"])
-    key = config["model"], config.get("revision")
-    if key not in backbones:
-        backbones[key] = WhisperBackbone(*key, device=device)
-    return WhisperEncoder(backbones[key], layer=config.get("layer", "last"), padding=config.get("padding", "clip"))
-
-
-def _check_encoder_config(stream: str, config: dict) -> None:
-    kind = config.get("type") if isinstance(config, dict) else None
-    if kind not in ENCODER_OPTIONS:
-        raise FASError(f"stream config '{stream}.type': {kind!r}, expected one of {', '.join(ENCODER_OPTIONS)}")
-    unknown = sorted(set(config) - {"type", *ENCODER_OPTIONS[kind]})
-    if unknown:
-        expected = ", ".join(ENCODER_OPTIONS[kind])
-        raise FASError(f"stream config '{stream}': unknown option {unknown[0]!r}, {kind} takes {expected}")
-    if not isinstance(config.get("model"), str):
-        raise FASError(f"stream config '{stream}.model': {config.get('model')!r}, expected a name or path")

@@ -95,3 +95,8 @@ class SoundStreamEncoder(Encoder):
                 f"encoder model {self.path.name!r}: not a tflite model: {error} (option 'model')"
             ) from error
         return interpreter
+
+
+def build(config: dict, device=None) -> SoundStreamEncoder:
+    """For the registry. tflite runs on the CPU, whatever the device."""
+    return SoundStreamEncoder(config["model"])

@@ -14,11 +14,8 @@ on CPU, and the deep layers of a real Whisper amplify its other rounding to 3e-4
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,14 +26,14 @@ from transformers import AttentionInterface, AutoConfig, WhisperFeatureExtractor
 from fas_core.encoders.base import (
     SAMPLES_PER_FRAME,
     Encoder,
-    EncoderOutput,
     check_waveforms,
     length_batches,
 )
+from fas_core.encoders.layers import LAST, LayeredEncoder
+from fas_core.encoders.weights import exact_convolutions, public_name, tensors_sha256, weights_kind
 from fas_core.errors import CheckpointError, FASError
 
 CODE_VERSION = 1  # raise it whenever the features of the same weights change
-LAST = -1  # the last layer after the final layer norm
 PADDINGS = ("clip", "30s")
 OFFLINE_PREFIX = "offline:"
 BATCH_SECONDS = {"cpu": 30, "cuda": 600}  # of audio in one forward pass; more is not faster
@@ -90,7 +87,7 @@ class WhisperBackbone:
 
     def __init__(self, model: str, revision: str | None = None, device: str | torch.device | None = None):
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._wrap(_load_encoder(model, revision).to(device), _public_name(model), revision)
+        self._wrap(_load_encoder(model, revision).to(device), public_name(model), revision)
 
     @classmethod
     def from_module(cls, encoder: nn.Module, name: str = "whisper", revision: str | None = None) -> WhisperBackbone:
@@ -115,16 +112,11 @@ class WhisperBackbone:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """sha256 over names, types, shapes and bytes of the encoder's tensors, sorted by name."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.encoder.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
-        return digest.hexdigest()
+        return tensors_sha256(self.encoder.state_dict())
 
     def forward(self, mels: Sequence[Tensor], layers: Sequence[int]) -> dict[int, list[Tensor]]:
         """Log-mels of (M, 2T_i) -> layer -> (T_i, D) of each. Layers above the highest are not computed."""
-        with torch.no_grad(), self._exact_convolutions():
+        with torch.no_grad(), exact_convolutions(self.device):
             clips = [self._embed(mel.to(self.device)) for mel in mels]
             filler = clips[0].new_zeros(max(0, MIN_ROWS - sum(map(len, clips))), self.dimension)
             packed = [*clips, filler] if len(filler) else clips
@@ -151,14 +143,8 @@ class WhisperBackbone:
         hidden = nn.functional.gelu(self.encoder.conv2(hidden))[0].T
         return hidden + self.encoder.embed_positions.weight[: len(hidden)]
 
-    def _exact_convolutions(self):
-        """TF32, the default of cuDNN, would cost three digits."""
-        if self.device.type != "cuda":
-            return nullcontext()
-        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
-
-class WhisperEncoder(Encoder):
+class WhisperEncoder(LayeredEncoder):
     """One layer of Whisper's encoder, or several stacked along the feature axis.
 
     Args:
@@ -192,20 +178,12 @@ class WhisperEncoder(Encoder):
             raise FASError(f"encoder option 'padding': {padding!r}, expected one of {', '.join(PADDINGS)}")
         self.padding = padding
         is_loaded = isinstance(model, WhisperBackbone)
-        self.backbone = model if is_loaded else WhisperBackbone(model, revision, device)
-        layers = list(layer) if isinstance(layer, list | tuple) else [layer]
-        if not layers or len({self._layer_number(each) for each in layers}) < len(layers):
-            raise FASError(f"encoder option 'layer': {layer!r}, expected a layer or a list of different layers")
-        self.layers = [self._layer_number(each) for each in layers]
+        backbone = model if is_loaded else WhisperBackbone(model, revision, device)
+        super().__init__(backbone, layer)
 
     @property
-    def layer(self) -> int | list[int]:
-        """As in the configuration: a number, or a list of several."""
-        return self.layers[0] if len(self.layers) == 1 else self.layers
-
-    @property
-    def dimension(self) -> int:
-        return self.backbone.dimension * len(self.layers)
+    def weights(self) -> str:
+        return weights_kind(self.backbone.encoder)
 
     def identity(self) -> dict:
         return {
@@ -219,25 +197,11 @@ class WhisperEncoder(Encoder):
             "code_version": CODE_VERSION,
         }
 
-    def encode(self, waveforms: Sequence[np.ndarray]) -> EncoderOutput:
-        return self.stack(self.encode_layers(waveforms, self.layers))
+    def shares_pass(self, other: Encoder) -> bool:
+        return super().shares_pass(other) and self.padding == other.padding
 
-    def stack(self, outputs: dict[int, EncoderOutput]) -> EncoderOutput:
-        """This encoder's output from those of its layers (`encode_layers`)."""
-        frames = torch.cat([outputs[layer].frames for layer in self.layers], dim=-1)
-        return EncoderOutput(frames, outputs[self.layers[0]].lengths)
-
-    def encode_layers(self, waveforms: Sequence[np.ndarray], layers: Sequence[int | str]) -> dict[int, EncoderOutput]:
-        """Several layers in one pass: layer number (-1 for "last") -> output. See `encode`."""
-        numbers = sorted({self._layer_number(layer) for layer in layers})
-        windows = [self._windows(waveform) for waveform in check_waveforms(waveforms)]
-        flat = [window for clip in windows for window in clip]
-        encoded = self._encode_windows(flat, numbers)
-        outputs = {}
-        for number in numbers:
-            pieces = iter(encoded[number])
-            outputs[number] = EncoderOutput.from_clips([torch.cat([next(pieces) for _ in clip]) for clip in windows])
-        return outputs
+    def _cut(self, waveforms: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+        return [self._windows(waveform) for waveform in check_waveforms(waveforms)]
 
     def _windows(self, samples: np.ndarray) -> list[np.ndarray]:
         size = self.backbone.window * SAMPLES_PER_FRAME
@@ -246,7 +210,6 @@ class WhisperEncoder(Encoder):
         return [window for window in windows if len(window) >= SAMPLES_PER_FRAME]
 
     def _encode_windows(self, windows: list[np.ndarray], layers: list[int]) -> dict[int, list[Tensor]]:
-        """layer -> the real frames (T_i, D) of each window."""
         frames = [len(window) // SAMPLES_PER_FRAME for window in windows]
         return self.encode_mels(lambda index: self.backbone.mel(windows[index], self.padding), frames, layers)
 
@@ -273,20 +236,14 @@ class WhisperEncoder(Encoder):
                     encoded[layer][index] = output[: frames[index]]
         return encoded
 
-    def _layer_number(self, layer: int | str) -> int:
-        if layer in ("last", LAST):
-            return LAST
-        if isinstance(layer, int) and not isinstance(layer, bool) and 1 <= layer <= self.backbone.num_layers:
-            return layer
-        raise FASError(
-            f"encoder option 'layer': {layer!r}, expected 1 to {self.backbone.num_layers}, -1 or 'last' "
-            f"for {self.backbone.name}"
-        )
 
-
-def _public_name(model: str) -> str:
-    """The name that an identity may carry: a directory is known by its last part only."""
-    return Path(model).resolve().name if Path(model).is_dir() else model
+def build(config: dict, device=None, shared: dict | None = None) -> WhisperEncoder:
+    """For the registry; `shared` holds a backbone for each model and revision."""
+    key = "whisper", config["model"], config.get("revision")
+    backbones = {} if shared is None else shared
+    if key not in backbones:
+        backbones[key] = WhisperBackbone(*key[1:], device=device)
+    return WhisperEncoder(backbones[key], layer=config.get("layer", "last"), padding=config.get("padding", "clip"))
 
 
 def _load_encoder(model: str, revision: str | None) -> nn.Module:
