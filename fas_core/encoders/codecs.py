@@ -23,7 +23,7 @@ class EncodecEncoder(CodecEncoder):
         loaded = super()._load(model, revision)
         config = loaded.config
         if config.audio_channels != 1 or config.normalize or config.chunk_length_s is not None:
-            problem = OSError(f"it hears {config.audio_channels} channels, or chunks; only whole mono clips are encoded")
+            problem = OSError(f"it has {config.audio_channels} channels, or hears chunks of the clip")
             raise cannot_load(model, problem, "a mono EnCodec, as facebook/encodec_24khz")
         return loaded
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, Qwen2Config, Qwen2Model
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
@@ -106,8 +106,8 @@ def _network(config: dict) -> MingTokNetwork:
     if config.get("patch_size", -1) != -1:
         raise OSError(f"config.json: 'patch_size' is {config['patch_size']}, expected -1")
     options = config["enc_kwargs"]
-    names = ("backbone", "input_dim", "latent_dim", "hop_size")
-    return MingTokNetwork(**{name: options[name] for name in names if name in options or name != "hop_size"})
+    sizes = options["input_dim"], options["latent_dim"], options.get("hop_size", 320)
+    return MingTokNetwork(options["backbone"], *sizes)
 
 
 def _read_weights(model: str, revision: str | None) -> dict[str, Tensor]:
@@ -117,8 +117,12 @@ def _read_weights(model: str, revision: str | None) -> dict[str, Tensor]:
     if path is None:
         index = cached_file(model, SAFE_WEIGHTS_INDEX_NAME, revision=revision)
         files, _ = get_checkpoint_shard_files(model, index, revision=revision)
-    tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
-    return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
+    tensors = {}
+    for file in files:
+        with safe_open(file, "pt") as weights:
+            names = [name for name in weights.keys() if name.startswith(PREFIX)]
+            tensors |= {name.removeprefix(PREFIX): weights.get_tensor(name) for name in names}
+    return tensors
 
 
 def _check(found: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
