@@ -3,25 +3,24 @@
 import argparse
 import os
 import socket
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
-from eval.benchmarks.loading import DataLocations, LoadedBenchmark, clips_of, data_digest, load_benchmark, shared_side
-from eval.benchmarks.published import published_results
-from eval.benchmarks.registry import BENCHMARKS, missing
+from eval.benchmarks.clips import CheckedClips, clips_of, facts
+from eval.benchmarks.loading import DataLocations, load_benchmark, shared_side
+from eval.benchmarks.registry import BENCHMARKS, find_benchmark, missing, missing_entry
 from eval.maps import maps_of
 from eval.presets import Preset
 from eval.report import build_report
 from eval.runner import Asked, ask
 from eval.scoring import ScoredSet, Statistics, results, write_answers
-from eval.systems.base import Clip
 from eval.systems.context import BuildContext
 from eval.systems.registry import Planned, plan_systems
 from eval.workers import Workers
 from fas_core.atomic import write_json
-from fas_core.errors import FASError
+from fas_core.errors import CorpusError, FASError
 from fas_core.labels import EMOTIONS
 from fas_core.provenance import provenance
 
@@ -50,12 +49,12 @@ def run_suite(arguments: argparse.Namespace, preset: Preset) -> dict:
         quiet=arguments.quiet, workers=workers,
     )  # fmt: skip
     planned = _planned(arguments, preset, context)
-    sets, clips = _benchmarks(there, planned, context, arguments.limit)
-    asked, failed = _ask_all(planned, clips, arguments, preset, context)
+    sets, unusable = _benchmarks(there, planned, context, arguments.limit, arguments.benchmarks is not None)
+    asked, failed = _ask_all(planned, sets, arguments, preset, context)
     if not workers.is_main:
         return {}
     how = Statistics(arguments.bootstrap, arguments.resample, 0.95, arguments.correction, arguments.seed)
-    found = results(asked, sets, [*absent, *untrained, *failed], how, arguments.reference)
+    found = results(asked, sets, [*absent, *unusable, *untrained, *failed], how, arguments.reference)
     found["suite"] = asdict(how) | {
         "version": VERSION,
         "preset": arguments.preset,
@@ -107,7 +106,7 @@ def _absent(preset: Preset, locations: DataLocations, explicit: bool) -> list[di
     Raises:
         CorpusError: a benchmark that was asked for, or none at all.
     """
-    absent = missing(locations, [name for name in preset.benchmarks if not name.startswith("manifest:")])
+    absent = missing(locations, preset.benchmarks)
     if explicit or len(absent) == len(preset.benchmarks):
         for entry in absent:
             locations.find(entry["name"])
@@ -156,62 +155,50 @@ def _both_protocols(planned: Planned, context: BuildContext) -> list[Planned]:
     return [planned, *plan_systems([own | {"title": f"{title}, own statistics (transductive)"}], context, seeds)]
 
 
-def _benchmarks(names: list[str], planned: list[Planned], context: BuildContext, limit: int | None):
-    """The clips to ask about, one side of each benchmark for all systems, and what is known of each benchmark."""
-    corpora, fold = shared_side([(p.training_corpora, p.fold) for p in planned])
-    fold = context.fold if context.fold is not None else fold
-    sets, clips = [], {}
+def _benchmarks(
+    names: list[str], planned: list[Planned], context: BuildContext, limit: int | None, explicit: bool
+) -> tuple[list[ScoredSet], list[dict]]:
+    """One side of each benchmark for all systems, and those that cannot be used.
+
+    Raises:
+        CorpusError: one that was asked for by name, folds that contradict each other, or none left.
+    """
+    trainings = [(p.training_corpora, p.fold) for p in planned]
+    sets: list[ScoredSet] = []
+    unusable: list[dict] = []
     for name in dict.fromkeys(names):
-        loaded = load_benchmark(name, context.locations, training_corpora=corpora, trained_fold=fold, fold=fold)
-        readable = clips_of(loaded, cache_dir=Path(context.cache_dir).expanduser(), progress=not context.quiet)
-        chosen = _some(readable.clips, limit)
-        rows = {row["id"]: row for row in loaded.dataset}
-        sets.append(ScoredSet(
-            name, [rows[clip.id] for clip in chosen], [readable.seconds[clip.id] for clip in chosen],
-            _facts(loaded, readable.unreadable, chosen, fold),
-        ))  # fmt: skip
-        clips[name] = chosen
-    return sets, clips
+        try:
+            corpora, fold = shared_side(trainings, find_benchmark(name).corpus, context.fold)
+            loaded = load_benchmark(name, context.locations, training_corpora=corpora, trained_fold=fold, fold=context.fold)
+        except CorpusError as error:
+            if explicit:
+                raise
+            unusable.append(missing_entry(name, str(error)))
+            continue
+        cache = Path(context.cache_dir).expanduser()
+        checked = some_of(clips_of(loaded, cache, progress=not context.quiet), limit)
+        known = facts(loaded, checked) | {"synthetic": name == SYNTHETIC}
+        sets.append(ScoredSet(name, checked.clips, checked.rows, checked.seconds, known, loaded.setting_for))
+    if not sets:
+        raise CorpusError(f"no benchmark can be used: {unusable[0]['name']}: {unusable[0]['why']}")
+    return sets, unusable
 
 
-def _some(clips: list[Clip], limit: int | None) -> list[Clip]:
-    if limit is None or limit >= len(clips):
-        return clips
-    picked = np.sort(np.random.default_rng(0).permutation(len(clips))[:limit])
-    return [clips[i] for i in picked]
+def some_of(checked: CheckedClips, limit: int | None) -> CheckedClips:
+    """That many clips, the same ones each time; all for None."""
+    if limit is None or limit >= len(checked.clips):
+        return checked
+    picked = np.sort(np.random.default_rng(0).permutation(len(checked.clips))[:limit])
+    parts = {name: [getattr(checked, name)[i] for i in picked] for name in ("clips", "rows", "seconds")}
+    return replace(checked, **parts)
 
 
-def _facts(loaded: LoadedBenchmark, unreadable: list[dict], clips: list[Clip], fold: int | None) -> dict:
-    benchmark, ids = loaded.benchmark, {clip.id for clip in clips}
-    rows = [row for row in loaded.dataset if row["id"] in ids]
-    emotions = [row["emotion"] for row in rows]
-    return {
-        "title": benchmark.title or benchmark.name,
-        "corpus": benchmark.corpus,
-        "languages": sorted({row["language"] for row in rows} - {None}) or list(benchmark.languages),
-        "side": loaded.side,
-        "fold": loaded.fold,
-        "clips": len(rows),
-        "corpus_clips": loaded.corpus_clips,
-        "unreadable": [{"file": Path(clip["file"]).name, "error": clip["error"]} for clip in unreadable],
-        "speakers": len({row["speaker"] for row in rows} - {None}),
-        "emotions": {emotion: emotions.count(emotion) for emotion in EMOTIONS if emotion in emotions},
-        "excluded": dict(loaded.excluded),
-        "data_sha256": data_digest(loaded.dataset, progress=False),
-        "conflict": any(row["semantic_emotion"] not in (None, row["emotion"]) for row in rows),
-        "synthetic": benchmark.name == SYNTHETIC,
-        "protocol": benchmark.protocol,
-        "source": benchmark.source,
-        "licence": benchmark.licence,
-        "published": [asdict(row) for row in published_results(benchmark.published)],
-    }
-
-
-def _ask_all(planned: list[Planned], clips: dict[str, list[Clip]], arguments, preset: Preset, context: BuildContext):
+def _ask_all(planned: list[Planned], sets: list[ScoredSet], arguments, preset: Preset, context: BuildContext):
     """Every system's answers, and those that could not be built or stopped."""
     asked: list[Asked] = []
     failed: list[dict] = []
     folder = arguments.answers or arguments.output / "answers"
+    clips = {benchmark.name: benchmark.clips for benchmark in sets}
     for each in planned:
         try:
             run = ask(

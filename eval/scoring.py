@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from eval.runner import Asked
 from eval.statistics.comparison import compare, correct
 from eval.statistics.conflicts import detection, tone_or_words
 from eval.statistics.scores import score_answers
-from eval.systems.base import Answer
+from eval.systems.base import Answer, Clip
 from fas_core.atomic import atomic_path, write_text
 from fas_core.labels import EMOTIONS
 
@@ -36,12 +36,19 @@ class Statistics:
 
 @dataclass
 class ScoredSet:
-    """A benchmark's readable clips: `rows` of its data set, `seconds` of each, `facts` for results.json."""
+    """A benchmark's readable clips.
+
+    Attributes:
+        clips: what systems see. rows: of the data set. seconds: of audio; the three go together.
+        facts: for results.json. setting: training corpora -> "in-domain" or "zero-shot".
+    """
 
     name: str
+    clips: list[Clip]
     rows: list[dict]
     seconds: list[float]
     facts: dict = field(default_factory=dict)
+    setting: Callable[[Collection[str]], str] = lambda corpora: "zero-shot"
 
     @property
     def labels(self) -> np.ndarray:
@@ -106,13 +113,12 @@ def score(run: Asked, benchmark: ScoredSet, how: Statistics) -> dict:
     """One entry of "scores"."""
     answers, labels = run.answers[benchmark.name], benchmark.labels
     said = indices(answer.label for answer in answers)
-    seen = bool({benchmark.facts["corpus"], benchmark.name} & set(run.planned.training_corpora))
     timed = [(a.seconds, s) for a, s in zip(answers, benchmark.seconds, strict=True) if a.seconds is not None]
     return {
         "benchmark": benchmark.name,
         "system": run.planned.name,
         "seed": run.planned.seed,
-        "setting": "in-domain" if seen else "zero-shot",
+        "setting": benchmark.setting(run.planned.training_corpora),
         "stopped": run.stopped,
         "how": dict(Counter(answer.how for answer in answers)),
         "failed": [{"clip": a.clip, "error": a.error} for a in answers if a.how == "failed"],

@@ -17,7 +17,7 @@ from pathlib import Path
 # Threads that spin while they wait cost a factor of ten where other processes hold the cores; read when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from eval.benchmarks.registry import BENCHMARKS  # noqa: E402
+from eval.benchmarks.registry import BENCHMARKS, Benchmark, register  # noqa: E402
 from eval.presets import PRESETS, Preset, load_preset  # noqa: E402
 from fas_core.errors import FASError  # noqa: E402
 
@@ -119,9 +119,10 @@ def preset_of(arguments: argparse.Namespace) -> Preset:
     preset.systems = [*preset.systems, *[f"fas:{c}" for c in arguments.checkpoint], *arguments.systems]
     if arguments.systems_file:
         preset.systems += load_preset(str(arguments.systems_file)).systems
-    for flag, name in (("benchmarks", "benchmarks"), ("train", "train"), ("seeds", "seeds"), ("fold", "fold")):
-        if getattr(arguments, flag) is not None:
-            setattr(preset, name, getattr(arguments, flag))
+    for name in ("benchmarks", "train", "seeds", "fold"):
+        if getattr(arguments, name) is not None:
+            setattr(preset, name, getattr(arguments, name))
+    preset.benchmarks = [b if isinstance(b, str) else register(Benchmark.from_dict(b)).name for b in preset.benchmarks]
     if not preset.systems:
         raise FASError("nothing to compare: give --preset, --checkpoint DIR or --systems (--list shows them)")
     if not preset.benchmarks:

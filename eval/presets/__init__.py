@@ -16,13 +16,14 @@ class Preset:
     """Fields of a YAML file; flags of the suite win over them.
 
     Attributes:
-        systems: entries of `eval.systems.registry`. benchmarks: names; those that are not there are reported.
+        systems: entries of `eval.systems.registry`. benchmarks: names, or entries of
+            `eval.benchmarks.registry.Benchmark`; those that are not there are reported.
         train, fold, seeds: of systems that are trained here. maps: whether the report shows maps of fused tokens.
     """
 
     title: str = ""
     systems: list = field(default_factory=list)
-    benchmarks: list[str] = field(default_factory=list)
+    benchmarks: list = field(default_factory=list)
     train: list[str] = field(default_factory=list)
     fold: int | None = None
     seeds: list[int] = field(default_factory=lambda: [42])

@@ -1,0 +1,2 @@
+def build_report(folder, audio=None, clip_pages=40, progress=True):
+    return folder
