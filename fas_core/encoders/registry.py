@@ -124,7 +124,7 @@ for _kind in (
     EncoderType("data2vec", default_model="facebook/data2vec-audio-large", title="data2vec", **_SPEECH),
     EncoderType("clap", f"{_HERE}.clap:build", ("model", "revision", "dtype"), "laion/larger_clap_general", title="CLAP"),
     EncoderType(
-        "emotion2vec", f"{_HERE}.emotion2vec:build", ("model", "revision"), "iic/emotion2vec_plus_large",
+        "emotion2vec", f"{_HERE}.emotion2vec:build", ("model", "revision"), "emotion2vec/emotion2vec_plus_large",
         extra="emotion2vec", title="emotion2vec",
     ),
     EncoderType("egemaps", f"{_HERE}.egemaps:build", (), extra="egemaps", title="eGeMAPS"),

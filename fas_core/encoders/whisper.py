@@ -26,15 +26,14 @@ from transformers import AttentionInterface, AutoConfig, WhisperFeatureExtractor
 from fas_core.encoders.base import (
     SAMPLES_PER_FRAME,
     Encoder,
-    EncoderOutput,
     check_waveforms,
     length_batches,
 )
+from fas_core.encoders.layers import LAST, LayeredEncoder
 from fas_core.encoders.weights import exact_convolutions, public_name, tensors_sha256, weights_kind
 from fas_core.errors import CheckpointError, FASError
 
 CODE_VERSION = 1  # raise it whenever the features of the same weights change
-LAST = -1  # the last layer after the final layer norm
 PADDINGS = ("clip", "30s")
 OFFLINE_PREFIX = "offline:"
 BATCH_SECONDS = {"cpu": 30, "cuda": 600}  # of audio in one forward pass; more is not faster
@@ -145,7 +144,7 @@ class WhisperBackbone:
         return hidden + self.encoder.embed_positions.weight[: len(hidden)]
 
 
-class WhisperEncoder(Encoder):
+class WhisperEncoder(LayeredEncoder):
     """One layer of Whisper's encoder, or several stacked along the feature axis.
 
     Args:
@@ -179,20 +178,8 @@ class WhisperEncoder(Encoder):
             raise FASError(f"encoder option 'padding': {padding!r}, expected one of {', '.join(PADDINGS)}")
         self.padding = padding
         is_loaded = isinstance(model, WhisperBackbone)
-        self.backbone = model if is_loaded else WhisperBackbone(model, revision, device)
-        layers = list(layer) if isinstance(layer, list | tuple) else [layer]
-        if not layers or len({self._layer_number(each) for each in layers}) < len(layers):
-            raise FASError(f"encoder option 'layer': {layer!r}, expected a layer or a list of different layers")
-        self.layers = [self._layer_number(each) for each in layers]
-
-    @property
-    def layer(self) -> int | list[int]:
-        """As in the configuration: a number, or a list of several."""
-        return self.layers[0] if len(self.layers) == 1 else self.layers
-
-    @property
-    def dimension(self) -> int:
-        return self.backbone.dimension * len(self.layers)
+        backbone = model if is_loaded else WhisperBackbone(model, revision, device)
+        super().__init__(backbone, layer)
 
     @property
     def weights(self) -> str:
@@ -210,28 +197,11 @@ class WhisperEncoder(Encoder):
             "code_version": CODE_VERSION,
         }
 
-    def encode(self, waveforms: Sequence[np.ndarray]) -> EncoderOutput:
-        return self.stack(self.encode_layers(waveforms, self.layers))
-
     def shares_pass(self, other: Encoder) -> bool:
-        return isinstance(other, WhisperEncoder) and self.backbone is other.backbone and self.padding == other.padding
+        return super().shares_pass(other) and self.padding == other.padding
 
-    def stack(self, outputs: dict[int, EncoderOutput]) -> EncoderOutput:
-        """This encoder's output from those of its layers (`encode_layers`)."""
-        frames = torch.cat([outputs[layer].frames for layer in self.layers], dim=-1)
-        return EncoderOutput(frames, outputs[self.layers[0]].lengths)
-
-    def encode_layers(self, waveforms: Sequence[np.ndarray], layers: Sequence[int | str]) -> dict[int, EncoderOutput]:
-        """Several layers in one pass: layer number (-1 for "last") -> output. See `encode`."""
-        numbers = sorted({self._layer_number(layer) for layer in layers})
-        windows = [self._windows(waveform) for waveform in check_waveforms(waveforms)]
-        flat = [window for clip in windows for window in clip]
-        encoded = self._encode_windows(flat, numbers)
-        outputs = {}
-        for number in numbers:
-            pieces = iter(encoded[number])
-            outputs[number] = EncoderOutput.from_clips([torch.cat([next(pieces) for _ in clip]) for clip in windows])
-        return outputs
+    def _cut(self, waveforms: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+        return [self._windows(waveform) for waveform in check_waveforms(waveforms)]
 
     def _windows(self, samples: np.ndarray) -> list[np.ndarray]:
         size = self.backbone.window * SAMPLES_PER_FRAME
@@ -240,7 +210,6 @@ class WhisperEncoder(Encoder):
         return [window for window in windows if len(window) >= SAMPLES_PER_FRAME]
 
     def _encode_windows(self, windows: list[np.ndarray], layers: list[int]) -> dict[int, list[Tensor]]:
-        """layer -> the real frames (T_i, D) of each window."""
         frames = [len(window) // SAMPLES_PER_FRAME for window in windows]
         return self.encode_mels(lambda index: self.backbone.mel(windows[index], self.padding), frames, layers)
 
@@ -266,16 +235,6 @@ class WhisperEncoder(Encoder):
                 for index, output in zip(batch, outputs, strict=True):
                     encoded[layer][index] = output[: frames[index]]
         return encoded
-
-    def _layer_number(self, layer: int | str) -> int:
-        if layer in ("last", LAST):
-            return LAST
-        if isinstance(layer, int) and not isinstance(layer, bool) and 1 <= layer <= self.backbone.num_layers:
-            return layer
-        raise FASError(
-            f"encoder option 'layer': {layer!r}, expected 1 to {self.backbone.num_layers}, -1 or 'last' "
-            f"for {self.backbone.name}"
-        )
 
 
 def build(config: dict, device=None, shared: dict | None = None) -> WhisperEncoder:
