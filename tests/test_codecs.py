@@ -11,11 +11,13 @@ import transformers
 from safetensors.torch import load_file, save_file
 from tiny_codecs import CODEC_KINDS, save_tiny_codec
 
+from fas_core.encoders import FeatureExtractor
 from fas_core.encoders import codec as codec_module
 from fas_core.encoders.registry import build_encoder
 from fas_core.errors import CheckpointError, FASError
 
 QUANTISED = [kind for kind in CODEC_KINDS if kind not in ("vibevoice", "mingtok")]
+STREAMS = {"acoustic": "vibevoice", "semantic": "mingtok"}
 RATES = {"encodec": 75, "mimi": 12.5, "vibevoice": 7.5}  # the others: 50
 
 
@@ -161,6 +163,16 @@ def test_dac_of_another_rate_has_an_exact_frame_rate(tmp_path):
     encoder = build_encoder({"type": "dac", "model": str(tmp_path)}, "cpu")
     assert encoder.frame_rate == 44_100 / 512 and encoder.weights == "real"
     assert encoder.encode([noise(16_000)]).lengths[0] == 86
+
+
+def test_streams_of_two_rates_in_one_extractor(directories):
+    streams = {name: {"type": kind, "model": str(directories[kind])} for name, kind in STREAMS.items()}
+    extractor = FeatureExtractor.from_config({**streams, "patch_size": 5}, device="cpu")
+    assert extractor.frame_rates == {"acoustic": 7.5, "semantic": 50.0}
+    alone, together = extractor([noise(32_000)]), extractor([noise(32_000), noise(9_000)])
+    assert alone[0].acoustic.shape[1] == 16 and len(alone[0].acoustic) == -(-alone[0].acoustic_frames // 5)
+    assert np.array_equal(alone[0].acoustic, together[0].acoustic)
+    assert np.array_equal(alone[0].semantic, together[0].semantic)
 
 
 def test_vibevoice_gives_the_mean_at_its_processors_level(build, directories):
