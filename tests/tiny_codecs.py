@@ -1,6 +1,6 @@
 """Neural codecs of tiny widths with random weights, in the layout of published checkpoints. Nothing here is trained.
 
-`save_tiny_codec(kind, directory)` writes one; `CODEC_KINDS` are the kinds that there are.
+`save_tiny_codec(kind, directory, seed)` writes one; `CODEC_KINDS` are the kinds that there are.
 """
 
 from __future__ import annotations
@@ -141,16 +141,23 @@ CODEC_KINDS = (*_MODELS, "mingtok")
 def _randomise(model: nn.Module) -> None:
     """Wide enough that the latent, and the codes of it, change with the sound: codebooks start as zeros otherwise."""
     for name, values in model.state_dict().items():
-        if values.dim() >= 2 and not name.endswith(("original0", "alpha")):  # norms of weights; divisors
+        if name.endswith("original0"):  # norms of weights
+            values.mul_(3)
+        elif values.dim() >= 2 and not name.endswith("alpha"):  # a divisor
             values.normal_(std=1.2 * (values.numel() / len(values)) ** -0.5)
         elif values.is_floating_point() and not values.any() and "cluster" not in name:
             values.normal_(std=0.1)
 
 
-def save_tiny_codec(kind: str, directory: Path) -> Path:
+def tiny_codec(kind: str) -> Callable[[Path, int], dict]:
+    """For `TINY` of tiny_encoders.py."""
+    return lambda directory, seed=0: {"type": kind, "model": str(save_tiny_codec(kind, directory, seed))}
+
+
+def save_tiny_codec(kind: str, directory: Path, seed: int = 0) -> Path:
     """Writes config.json, model.safetensors and, where there is one, the processor's file. Returns the directory."""
     directory.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     if kind == "mingtok":
         save_tiny_mingtok(directory)
         return directory

@@ -19,7 +19,14 @@ from torch import Tensor, nn
 
 from fas_core.audio import SAMPLE_RATE
 from fas_core.encoders.base import Encoder, EncoderOutput, check_waveforms
-from fas_core.encoders.weights import exact_convolutions, find_device, load_frozen, public_name, tensors_sha256
+from fas_core.encoders.weights import (
+    exact_convolutions,
+    find_device,
+    load_frozen,
+    public_name,
+    tensors_sha256,
+    weights_kind,
+)
 from fas_core.errors import FASError, MissingDependencyError
 
 CODE_VERSION = 1  # raise it whenever the features of the same weights change
@@ -64,8 +71,7 @@ class CodecEncoder(Encoder):
             raise FASError(f"encoder option 'latent': {latent!r}, expected {' or '.join(self.latents)} for {self.kind}")
         self.latent, self.name, self.revision = latent, public_name(model), revision
         self.model = self._load(model, revision).to(find_device(device))
-        if getattr(self.model.config, "random_weights", False):
-            self.weights = "random"
+        self.weights = weights_kind(self.model)
 
     def _load(self, model: str, revision: str | None) -> nn.Module:
         model_class = getattr(transformers, self.model_class, None)

@@ -1,7 +1,8 @@
 """MingTok-Audio's acoustic encoder: a VAE of a causal transformer over patches of the waveform, 50 frames a second.
 
-Source: "Ming-UniAudio" (arXiv 2511.05516), and the publishers' code under the MIT licence, inclusionAI/Ming-UniAudio,
-`audio_tokenizer/vae_modules.py`, `modeling_audio_vae.py`, `oobleck_distribution.py`. The facts taken from there:
+Source: "Ming-UniAudio" (arXiv 2511.05516), and the publishers' code, inclusionAI/Ming-UniAudio, `audio_tokenizer/`:
+`modeling_audio_vae.py`, `oobleck_distribution.py`, and `vae_modules.py` as the fork ishine/Ming-UniAudio keeps it. The
+facts taken from there:
 
 - a frame is `input_dim` samples (320), every `hop_size` samples; zeros fill the last one;
 - two linear layers without an activation between them (`fc1`, without bias, and `fc2`), a Qwen2 decoder with its
@@ -27,7 +28,7 @@ from fas_core.audio import SAMPLE_RATE
 from fas_core.encoders.codec import CONTINUOUS, CodecEncoder
 from fas_core.encoders.weights import LOADING_ERRORS, cannot_load
 
-WHAT = "MingTok-Audio (inclusionAI/MingTok-Audio; neither config nor weights of Ming-omni-tts, which has other patches)"
+WHAT = "MingTok-Audio (an AudioVAE)"
 PREFIX = "encoder."  # the rest of a checkpoint is the decoder and its semantic module
 UNUSED = ("norm.weight", "norm.bias", "encoder.embed_tokens.weight")
 
