@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fas_core.audio import Audio
+from fas_core.audio import SAMPLE_RATE, Audio
 from fas_core.labels import EMOTIONS
 
 if TYPE_CHECKING:  # `fas --help` does not wait for torch
@@ -91,9 +92,16 @@ def answer(
 def kept_token_times(
     kept: KeptTokens, row: int, features: ClipFeatures, stream: str, frame_rate: float, patch_size: int
 ) -> list[dict]:
-    """The kept tokens of one clip as {start, end, score}, seconds counted in the original file."""
+    """The kept tokens of one clip as {start, end, score}, seconds counted in the original file.
+
+    Args:
+        stream: "acoustic" or "semantic".
+        frame_rate: of that stream's encoder, frames per second; encoders differ.
+        patch_size: frames of a token. Nothing ends later than what the front end kept of the clip.
+    """
     seconds = patch_size / frame_rate
     last = features.offset + getattr(features, f"{stream}_frames") / frame_rate
+    last = min(last, features.front_end.get("end", math.inf) / SAMPLE_RATE)  # frames of slow encoders reach beyond it
     return [
         {
             "start": round(features.offset + i * seconds, 3),

@@ -180,7 +180,7 @@ class EmotionPipeline:
                 kept[i] = {
                     s: kept_token_times(
                         getattr(output, f"{s}_kept"), row, features[i], s,
-                        self.extractor.frame_rates[s], self.model.config.patch_size,
+                        self.extractor.frame_rates[s], self.extractor.patch_size,
                     )
                     for s in ("acoustic", "semantic")
                 }  # fmt: skip

@@ -14,9 +14,11 @@ from synthetic import noise, save_tiny_whisper, write_clips
 from tiny_fas import save_tiny_checkpoint
 
 from fas_core import EmotionPipeline
-from fas_core.answers import Answer
+from fas_core.answers import Answer, kept_token_times
 from fas_core.audio import Audio, AudioLimits
 from fas_core.batching import collate
+from fas_core.distillation import KeptTokens
+from fas_core.encoders.base import ClipFeatures
 from fas_core.errors import AudioError, CheckpointError, FASError, FeatureError, IdentityMismatchError
 from fas_core.labels import EMOTIONS
 from fas_core.windows import check_windows, cut
@@ -133,6 +135,23 @@ class TestKeptTokens:
         for stream in ("acoustic", "semantic"):
             (token,) = tokens[stream]
             assert 0 <= token["start"] < token["end"] <= 0.05 + 1e-6
+
+    def test_times_follow_each_streams_own_frame_rate(self):
+        """A stream of 12.5 frames a second beside one of 50: five frames are 400 ms there and 100 ms here."""
+        kept = KeptTokens(
+            torch.zeros(1, 2, 4), torch.tensor([[True, True]]), torch.tensor([[0, 2]]), torch.tensor([[3.0, 2.0]])
+        )
+        features = ClipFeatures(
+            np.zeros((3, 4)), np.zeros((10, 4)), acoustic_frames=13, semantic_frames=50, offset=0.5,
+            front_end={"start": 8000, "end": 24000, "gain_db": 0.0},
+        )  # fmt: skip
+        slow = kept_token_times(kept, 0, features, "acoustic", 12.5, 5)
+        assert [(t["start"], t["end"]) for t in slow] == [
+            (0.5, 0.9),
+            (1.3, 1.5),
+        ]  # 13 frames end at 1.54, the clip at 1.5
+        fast = kept_token_times(kept, 0, features, "semantic", 50.0, 5)
+        assert [(t["start"], t["end"]) for t in fast] == [(0.5, 0.6), (0.7, 0.8)]
 
     def test_nothing_of_a_larger_norm_is_left_out(self, pipeline):
         features = pipeline.extractor([noise(3.0, 1)])[0]

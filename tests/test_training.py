@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from fas_core.configuration_fas import FASConfig
 from fas_core.encoders.base import ClipFeatures
+from fas_core.encoders.extractor import StreamConfig
 from fas_core.errors import CheckpointError, FASError, FeatureError
 from fas_core.inference import Logits
 from fas_core.modeling_fas import FASForEmotionClassification
@@ -510,7 +511,7 @@ class TestArguments:
         data, model, training = run.parse([str(file), "--epochs", "9", "--fold", "2"])
         assert (data.corpora, data.trim, data.fold, data.acoustic_layer) == (["ravdess=x"], False, 2, "2,3")
         assert (training.epochs, training.learning_rate, model.standardise) == (9, 3e-4, True)
-        assert data.semantic_layer == -1 and data.words_corpora == []
+        assert data.semantic_layer == "-1" and data.words_corpora == []
 
     @pytest.mark.parametrize(
         "arguments, told",
@@ -529,6 +530,7 @@ class TestArguments:
             (["--standardise", "perhaps"], "Truthy value expected"),
             (["--augmentation", "speed:9"], "speed takes a number from 0.5 to 2"),
             (["--acoustic_layer", "two"], "--acoustic_layer 'two'"),
+            (["--semantic_layer", "two"], "--semantic_layer 'two'"),
             (["--no_such_flag", "1"], "--no_such_flag 1: not understood"),
             (["stray"], "stray: not understood"),
             (["missing.yaml"], "missing.yaml: no such configuration file"),
@@ -585,6 +587,29 @@ class TestArguments:
         assert found["front_end"] == {"trim": False, "level": True}
         codec = stream_config(DataArguments(acoustic_encoder="x.tflite"), ModelArguments())
         assert codec["acoustic"] == {"type": "soundstream", "model": "x.tflite"}
+        assert codec["semantic"] == {
+            "type": "whisper", "model": "offline:tiny.en", "revision": None, "layer": -1, "padding": "clip"
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "text, expected",
+        [
+            ("wavlm:org/name", {"type": "wavlm", "model": "org/name", "revision": None, "layer": [1, 2]}),
+            ("wavlm", {"type": "wavlm", "revision": None, "layer": [1, 2]}),
+            ("egemaps", {"type": "egemaps"}),
+            ("soundstream:x", {"type": "soundstream", "model": "x"}),
+            ("whisper:offline:base", {"model": "offline:base", "padding": "clip"}),
+            ("whisper", {"type": "whisper", "model": "whisper"}),  # a directory of that name, as in an exported model
+            ("openai/whisper-base", {"type": "whisper", "model": "openai/whisper-base"}),
+        ],
+    )
+    def test_streams_of_any_encoder(self, text, expected):
+        data = DataArguments(acoustic_encoder=text, acoustic_layer="1,2", semantic_encoder=text, semantic_layer="last")
+        found = stream_config(data, ModelArguments())
+        StreamConfig.from_dict(found)  # the registry takes all of it
+        assert expected.items() <= found["acoustic"].items()
+        assert found["acoustic"].get("layer", [1, 2]) == [1, 2] and found["semantic"].get("layer", -1) == -1
+        assert set(found["acoustic"]) == set(found["semantic"])
 
     def test_small_parsers(self):
         assert parse_layer("3") == 3 and parse_layer("2,3") == [2, 3]

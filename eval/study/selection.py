@@ -44,19 +44,21 @@ def kept_indices(model, clips) -> list[np.ndarray]:
     return [kept[i] for i in range(len(clips))]
 
 
-def loudness(path: str, features, patch_seconds: float = 0.1) -> np.ndarray:
-    """RMS of each patch's audio in dB, (P,)."""
+def loudness(path: str, features, patch_seconds: float) -> np.ndarray:
+    """RMS of each patch's audio in dB, (P,); seconds of a patch are those of the acoustic stream."""
     samples = load_audio(path).samples[features.front_end["start"] : features.front_end["end"]]
     size = int(16_000 * patch_seconds)
     frames = [samples[i * size : (i + 1) * size] for i in range(len(features.acoustic))]
     return np.array([10 * np.log10(np.mean(f**2) + 1e-10) if len(f) else -100.0 for f in frames])
 
 
-def describe(clips, kept: list[np.ndarray], scores: list[np.ndarray], paths: dict[str, str]) -> dict:
+def describe(
+    clips, kept: list[np.ndarray], scores: list[np.ndarray], paths: dict[str, str], patch_seconds: float
+) -> dict:
     """Share kept, correlation of energy with loudness within a clip, and where kept patches lie."""
     lengths = [len(clips.features(i, "").acoustic) for i in range(len(clips))]
     correlations = [
-        spearmanr(scores[i], loudness(paths[clips.ids[i]], clips.features(i, ""))).statistic
+        spearmanr(scores[i], loudness(paths[clips.ids[i]], clips.features(i, ""), patch_seconds)).statistic
         for i in range(len(clips))
         if lengths[i] > 3
     ]
@@ -132,7 +134,8 @@ def analyse(arguments) -> dict:
     model.eval()
     paths = {i: p for d in material.datasets.values() for i, p in zip(d["id"], d["audio"], strict=True)}
     kept = {name: kept_indices(model, clips) for name, clips in sets.items()}
-    tokens = {name: describe(c, kept[name], energies(model, c), paths) for name, c in sets.items()}
+    patch_seconds = material.extractor.patch_size / material.extractor.frame_rates["acoustic"]
+    tokens = {name: describe(c, kept[name], energies(model, c), paths, patch_seconds) for name, c in sets.items()}
     return dict(
         fold=arguments.fold, layer=arguments.layer, encoder=arguments.encoder, kept_tokens=tokens,
         probes=probe(train, kept_indices(model, train), sets, kept),

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fas_core.configuration_fas import FASConfig
+from fas_core.encoders.registry import ENCODERS
 from fas_core.errors import CheckpointError, FASError
 from fas_core.features.augment import parse_variant
 
@@ -33,13 +34,20 @@ class DataArguments:
     fold: int | None = option(None, "fold of corpora that have folds (RAVDESS: 1 to 6, the EmoBox speakers)")
     exclude: str | None = option(None, "exclusion list written by `python -m fas_core.data check`")
     cache_dir: str = option("~/.cache/fas_alm/features", "feature cache; features are extracted once")
-    encoder: str = option("offline:tiny.en", "Whisper of the semantic stream: hub id, directory, or offline:tiny.en")
-    semantic_layer: int = option(-1, "Whisper layer of the semantic stream; -1: last, after the final norm")
+    encoder: str = option("offline:tiny.en", "Whisper of both streams: hub id, directory, or offline:tiny.en")
+    semantic_encoder: str | None = option(
+        None, "semantic stream: a Whisper, or TYPE:MODEL as --acoustic_encoder takes it; default: --encoder"
+    )
+    semantic_layer: str = option(
+        "-1", "layer of the semantic stream; -1 or last: the last one, after the final norm; several: 2,3,4"
+    )
     acoustic_encoder: str | None = option(
-        None, "acoustic stream: a Whisper (hub id, directory, offline:...) or a SoundStream .tflite; default: --encoder"
+        None,
+        "acoustic stream: a Whisper (hub id, directory, offline:...), a SoundStream .tflite, or TYPE:MODEL of any "
+        "registered encoder, like wavlm:microsoft/wavlm-large; TYPE alone takes its default model; default: --encoder",
     )
     acoustic_layer: str = option(
-        "2", "Whisper layer of the acoustic stream; several, like 2,3,4, are stacked along the feature axis"
+        "2", "layer of the acoustic stream; several, like 2,3,4, are stacked along the feature axis"
     )
     padding: str = option("clip", "Whisper encodes the clip's real frames only ('clip') or pads to 30 s ('30s')")
     trim: bool = option(True, "trim silence at both ends before encoding")
@@ -56,6 +64,7 @@ class DataArguments:
         for variant in self.augmentation:
             parse_variant(variant)
         parse_layer(self.acoustic_layer)
+        parse_layer(self.semantic_layer, "--semantic_layer")
 
 
 @dataclass
@@ -151,32 +160,45 @@ def parse_pairs(pairs: list[str], option_name: str) -> list[tuple[str, Path]]:
     return out
 
 
-def parse_layer(text: str | int) -> int | list[int]:
-    """'3' -> 3, '2,3,4' -> [2, 3, 4].
+def parse_layer(text: str | int, option_name: str = "--acoustic_layer") -> int | list[int]:
+    """'3' -> 3, 'last' -> -1, '2,3,4' -> [2, 3, 4].
 
     Raises:
         FASError: for anything else.
     """
     try:
-        layers = [int(part) for part in str(text).split(",")]
+        layers = [-1 if part.strip() == "last" else int(part) for part in str(text).split(",")]
     except ValueError:
         raise FASError(
-            f"--acoustic_layer {text!r}: expected a number or numbers with commas, like 3 or 2,3,4"
+            f"{option_name} {text!r}: expected a number or numbers with commas, like 3 or 2,3,4, or last"
         ) from None
     return layers[0] if len(layers) == 1 else layers
 
 
+def parse_encoder(text: str, layer: int | list[int], padding: str) -> dict:
+    """An encoder's configuration from a flag.
+
+    Args:
+        text: TYPE:MODEL of the registry, or TYPE where that has a default model or needs none; else a SoundStream
+            .tflite, or a Whisper's hub id, directory or offline name.
+        layer, padding: for types that have these options; the others go without.
+    """
+    name, _, model = text.partition(":")
+    if name not in ENCODERS or (ENCODERS[name].needs_model and not model):
+        name, model = ("soundstream" if text.endswith(".tflite") else "whisper"), text
+    given = dict(revision=None, layer=layer, padding=padding)
+    named = dict(model=model) if model else {}
+    return dict(type=name) | named | {key: given[key] for key in given if key in ENCODERS[name].options}
+
+
 def stream_config(data: DataArguments, model: ModelArguments) -> dict:
     """The encoders and the front end, in the form of `StreamConfig`."""
-    whisper = dict(type="whisper", model=data.encoder, revision=None, padding=data.padding)
-    other = data.acoustic_encoder or data.encoder
-    if other.endswith(".tflite"):
-        acoustic = dict(type="soundstream", model=other)
-    else:
-        acoustic = whisper | dict(model=other, layer=parse_layer(data.acoustic_layer))
+    layers = dict(
+        acoustic=parse_layer(data.acoustic_layer), semantic=parse_layer(data.semantic_layer, "--semantic_layer")
+    )
+    encoders = dict(acoustic=data.acoustic_encoder or data.encoder, semantic=data.semantic_encoder or data.encoder)
     return dict(
-        acoustic=acoustic,
-        semantic=whisper | dict(layer=data.semantic_layer),
+        **{stream: parse_encoder(encoders[stream], layer, data.padding) for stream, layer in layers.items()},
         front_end=dict(trim=data.trim, level=data.level),
         patch_size=model.patch_size,
     )
