@@ -153,7 +153,9 @@ def _followed(labels: np.ndarray, words: np.ndarray, answers: np.ndarray, confid
     clips = len(labels)
     if not clips:
         return {"shares": None, "intervals": None}
-    counts = {k: int(x.sum()) for k, x in (("tone", answers == labels), ("words", answers == words), ("none", answers < 0))}
+    counts = {
+        k: int(x.sum()) for k, x in (("tone", answers == labels), ("words", answers == words), ("none", answers < 0))
+    }
     counts["neither"] = clips - sum(counts.values())
     wilson = {k: proportion_confint(n, clips, alpha=1 - confidence, method="wilson") for k, n in counts.items()}
     return {
