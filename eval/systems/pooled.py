@@ -123,16 +123,24 @@ def _with_digests(clips: list[Clip]) -> list[Clip]:
 
 
 def build(options: dict, context: BuildContext) -> PooledSystem:
-    """Options: `acoustic`, `semantic` (statistics of a pathway, "mean" or "mean+deviation"; semantic: mean), `classifier` ("mlp",
-    "logistic"), `encoders` (changed fields of `DataArguments`), `seed`.
+    """Options: `encoder` (TYPE:MODEL of a single encoder, as `--semantic_encoder` of train/fas.py, with `layer`), or `acoustic`,
+    `semantic` (statistics of a pathway of the run's encoders, "mean" or "mean+deviation"); `statistics` of a single encoder ("mean"),
+    `classifier` ("mlp", "logistic"), `encoders` (changed fields of `DataArguments`), `seed`.
 
     Raises:
         FASError: an unknown option, no training corpora. CheckpointError, MissingDependencyError: an encoder that is not there.
     """
-    parts = {pathway: options[pathway] for pathway in PATHWAYS if options.get(pathway)} or {"semantic": "mean"}
-    data = context.data_arguments(options.get("encoders", {}))
+    encoder = options.get("encoder")
+    if encoder:  # both pathways are the same encoder, and it runs once
+        parts = {"semantic": options.get("statistics", "mean")}
+        layer = str(options.get("layer", -1))
+        changed = dict(acoustic_encoder=encoder, semantic_encoder=encoder, acoustic_layer=layer, semantic_layer=layer)
+        title = f"{encoder}, pooled"
+    else:
+        parts = {pathway: options[pathway] for pathway in PATHWAYS if options.get(pathway)} or {"semantic": "mean"}
+        changed, title = {}, "late fusion" if len(parts) > 1 else f"{next(iter(parts))} only"
+    data = context.data_arguments(changed | options.get("encoders", {}))
     extractor = FeatureExtractor.from_config(stream_config(data, ModelArguments()), device=context.device)
-    title = options.get("title") or "late fusion" if len(parts) > 1 else f"{next(iter(parts))} only"
     return PooledSystem(
         extractor, parts, training_set(context), options.get("classifier", "mlp"), context, name=options["name"],
         title=options.get("title") or title, seed=options["seed"],

@@ -60,7 +60,7 @@ for _kind in (
                training="eval.systems.fas:training_of"),
     SystemType("fas-train", "FAS or an ablation, trained for this run", "eval.systems.fas:build_trained", "recipe", trained=True),
     SystemType("pooled", "frozen encoder, statistics over time, a classifier; two pathways: late fusion",
-               "eval.systems.pooled:build", "semantic", trained=True),
+               "eval.systems.pooled:build", "encoder", trained=True),
     SystemType("egemaps", "eGeMAPS functionals, logistic regression", "eval.systems.egemaps:build", trained=True),
     SystemType("alm", "our ALM through transformers", "eval.systems.fas_alm:build", "directory"),
     SystemType("alm-vllm", "our ALM through vLLM", "eval.systems.fas_alm:build_vllm", "directory"),

@@ -100,7 +100,8 @@ class FeatureExtractor:
         config = config if isinstance(config, StreamConfig) else StreamConfig.from_dict(config)
         shared: dict = {}
         acoustic = build_encoder(config.acoustic, device, shared)
-        semantic = build_encoder(config.semantic, device, shared)
+        is_one = config.semantic == config.acoustic  # a baseline of one encoder
+        semantic = acoustic if is_one else build_encoder(config.semantic, device, shared)
         front_end = FrontEnd(FrontEndConfig.from_dict(config.front_end))
         return cls(acoustic, semantic, front_end, config.patch_size)
 
@@ -164,6 +165,9 @@ class FeatureExtractor:
         return features, semantic
 
     def _frames(self, waveforms: list[np.ndarray]) -> tuple[EncoderOutput, EncoderOutput]:
+        if self.acoustic is self.semantic:
+            frames = self.acoustic.encode(waveforms)
+            return frames, frames
         if not self._shared:
             return self.acoustic.encode(waveforms), self.semantic.encode(waveforms)
         outputs = self.acoustic.encode_layers(waveforms, [*self.acoustic.layers, *self.semantic.layers])
