@@ -59,7 +59,6 @@ def _answer(run: Run, row: dict[str, str]) -> dict:
     return {
         **{key: row.get(key) or None for key in ("seed", "label", "how", "text", "error")},
         "title": run.title(row["system"]),
-        "random": run.has_random_weights(row["system"]),
         "conflict": _number(row.get("conflict")),
         "mass": _number(row.get("mass")),
         "probabilities": probabilities if known else None,
@@ -83,6 +82,7 @@ def _picture(run: Run, description: dict, page: Path | None) -> dict:
         "problem": None,
         "kept": [],
         "allowed": page is not None,
+        "text": description.get("text"),
     }
     kept = {name: tokens for name, tokens in (description.get("kept") or {}).items() if tokens}
     source = run.folder / description["audio"] if description.get("audio") else None  # an absolute path stays one

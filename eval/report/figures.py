@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from eval.report.plots import draw_reliability
 from fas_core.labels import EMOTIONS
 
 # The colours of Okabe and Ito (2008), told apart with any colour vision, without the yellow that white swallows.
@@ -23,7 +22,7 @@ DASHES = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 EMOTION_COLOURS = dict(
     zip(EMOTIONS, ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#8a8a8a", "#0072B2", "#56B4E9"), strict=True)
 )
-EMOTION_MARKERS = dict(zip(EMOTIONS, "^sDPov*", strict=True))
+EMOTION_MARKERS = dict(zip(EMOTIONS, "^sDPovX", strict=True))
 MANY_POINTS = 1000  # more become a bitmap inside the SVG
 # Stand-ins that `svg` exchanges for colours of the page
 INK, SOFT, LINE, ACCENT = "#010101", "#020202", "#030303", "#040404"
@@ -77,17 +76,6 @@ def line_style(number: int) -> tuple[str, tuple]:
     return PALETTE[number % len(PALETTE)], DASHES[number // len(PALETTE) % len(DASHES)]
 
 
-def reliability_plot(name: str, curve: dict) -> Markup:
-    """`curve`: of `pooling.reliability`."""
-
-    def draw(figure: Figure) -> None:
-        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        draw_reliability(axes, below, {"": curve}, [ACCENT], diagonal=SOFT)
-        below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-
-    return svg(name, "reliability diagram: accuracy over confidence", (2.9, 2.7), draw)
-
-
 def risk_plot(name: str, curves: dict[int, tuple[np.ndarray, np.ndarray]]) -> Markup:
     """Coverage and risk of systems; the keys are the numbers that `line_style` takes."""
 
@@ -100,7 +88,7 @@ def risk_plot(name: str, curves: dict[int, tuple[np.ndarray, np.ndarray]]) -> Ma
             xlabel="clips answered, the surest first (%)", ylabel="wrong among them (%)", xlim=(0, 100), ylim=(0, None)
         )
 
-    return svg(name, "coverage and risk", (5.2, 3.0), draw)
+    return svg(name, "coverage and risk", (4.6, 2.9), draw)
 
 
 def map_plot(name: str, points: dict[str, list], emotion_of: dict[str, str]) -> Markup:
@@ -112,7 +100,7 @@ def map_plot(name: str, points: dict[str, list], emotion_of: dict[str, str]) -> 
             found = [xy for clip, xy in points.items() if emotion_of.get(clip) == emotion and None not in xy]
             if found:
                 style = {"color": EMOTION_COLOURS[emotion], "marker": EMOTION_MARKERS[emotion], "linewidths": 0}
-                size = 12 if len(points) <= MANY_POINTS else 5
+                size = 16 if len(points) <= MANY_POINTS else 5
                 raster = len(points) > MANY_POINTS
                 axes.scatter(
                     *np.array(found, dtype=float).T, s=size, alpha=0.75, label=emotion, rasterized=raster, **style

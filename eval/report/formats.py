@@ -18,6 +18,11 @@ def percent(value: float | None, missing: str = "-") -> str:
     return f"{100 * value:.1f}" if is_number(value) else missing
 
 
+def points(difference: float | None) -> str:
+    """A difference of shares in points, with its sign."""
+    return f"{100 * difference:+.1f}".replace("-", "−") if is_number(difference) else DASH
+
+
 def p_value(value: float | None) -> str:
     if not is_number(value):
         return DASH

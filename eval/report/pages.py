@@ -31,6 +31,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "percent": lambda value: formats.percent(value, formats.DASH),
+        "points": formats.points,
         "p_value": formats.p_value,
         "count": formats.count,
         "duration": formats.duration,

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fas_core.atomic import atomic_path
@@ -44,25 +43,19 @@ def plot_reliability(curves: dict[str, dict], path: str | os.PathLike, title: st
     """
     figure = Figure(figsize=(5.4, 5.6), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    draw_reliability(axes, below, curves, ("#c05621", ACCENT, INK))
-    axes.set(title=title)
-    axes.legend(frameon=False)
-    return _save(figure, path)
-
-
-def draw_reliability(axes: Axes, below: Axes, curves: dict[str, dict], colours, diagonal: str = PALE) -> None:
-    """Accuracy over confidence on `axes`, counts on `below`; curves as in `plot_reliability`."""
-    axes.plot([0, 1], [0, 1], color=diagonal, linestyle="--", linewidth=1, label="calibrated")
-    for (legend, curve), colour in zip(curves.items(), colours, strict=False):
+    axes.plot([0, 1], [0, 1], color=PALE, linestyle="--", linewidth=1, label="calibrated")
+    for (legend, curve), colour in zip(curves.items(), ("#c05621", ACCENT, INK), strict=False):
         counts = np.asarray(curve["counts"])
         filled = counts > 0
-        values = (np.asarray(curve[key], dtype=float)[filled] for key in ("confidence", "accuracy"))
-        axes.plot(*values, marker="o", markersize=4, color=colour, label=legend)
+        confidence, accuracy = np.asarray(curve["confidence"])[filled], np.asarray(curve["accuracy"])[filled]
+        axes.plot(confidence, accuracy, marker="o", markersize=4, color=colour, label=legend)
         below.stairs(counts, np.linspace(0, 1, len(counts) + 1), color=colour)
-    axes.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    axes.set(ylabel="accuracy", title=title, xlim=(0, 1), ylim=(0, 1))
+    axes.legend(frameon=False)
     below.set(xlabel="confidence", ylabel="clips")
     for part in (axes, below):
         part.spines[["top", "right"]].set_visible(False)
+    return _save(figure, path)
 
 
 def plot_recall(recall: dict[str, float], path: str | os.PathLike, title: str = "") -> Path:

@@ -46,7 +46,9 @@ class Run:
         return round(1 - (self.results["suite"].get("confidence") or 0.95), 6)
 
     def title(self, system: str) -> str:
-        return self.systems.get(system, {}).get("title") or system
+        """As tables and plots call it; that weights are random is said everywhere."""
+        title = self.systems.get(system, {}).get("title") or system
+        return f"{title} (random weights)" if self.has_random_weights(system) else title
 
     def has_random_weights(self, system: str) -> bool:
         return self.systems.get(system, {}).get("weights") == "random"

@@ -88,7 +88,7 @@ def ablations(run: Run) -> dict[str, tuple[ScoreTable, str]]:
 
 def _row(run: Run, name: str, benchmarks: list[str]) -> Row:
     scores = {benchmark: run.scores.get((benchmark, name), []) for benchmark in benchmarks}
-    row = Row(name, run.title(name), max(map(len, scores.values()), default=0), run.has_random_weights(name))
+    row = Row(name, run.systems[name]["title"], max(map(len, scores.values()), default=0), run.has_random_weights(name))
     for benchmark, found in scores.items():
         for metric in METRICS:
             value = figure(found, metric)

@@ -27,7 +27,9 @@ class SystemDetails:
     aurc: float | None
     accuracy_at: dict[str, float]
     heads: dict[str, dict]
-    reliability: Markup | None
+    reliability: list[
+        tuple[float, float, float]
+    ]  # of each filled bin: confidence, accuracy, count as a share of the largest
 
 
 @dataclass
@@ -46,7 +48,7 @@ def benchmark_sections(run: Run, slugs: dict[str, str]) -> list[BenchmarkSection
     shown = {(row.source, row.table) for row in published_rows(run, list(run.benchmarks))}
     sections = []
     for name, facts in run.benchmarks.items():
-        systems = [_details(run, name, slugs[name], system) for system in run.systems_on(name)]
+        systems = [_details(run, name, system) for system in run.systems_on(name)]
         curves = {s.line: pooling.risk_curve(run.scores[name, s.name]) for s in systems}
         curves = {line: curve for line, curve in curves.items() if curve is not None}
         coverages = sorted({key for s in systems for key in s.accuracy_at}, reverse=True)
@@ -58,12 +60,11 @@ def benchmark_sections(run: Run, slugs: dict[str, str]) -> list[BenchmarkSection
     return sections
 
 
-def _details(run: Run, benchmark: str, slug: str, system: str) -> SystemDetails:
+def _details(run: Run, benchmark: str, system: str) -> SystemDetails:
     scores = run.scores[benchmark, system]
     line = list(run.systems).index(system)
     abstention = [score.get("abstention") or {} for score in scores]
     accuracy_at = [entry.get("accuracy_at") or {} for entry in abstention]
-    curve = pooling.reliability(scores)
     return SystemDetails(
         system,
         run.title(system),
@@ -74,7 +75,7 @@ def _details(run: Run, benchmark: str, slug: str, system: str) -> SystemDetails:
         pooling.mean_of(entry.get("aurc") for entry in abstention),
         {key: pooling.mean_of(entry.get(key) for entry in accuracy_at) for table in accuracy_at for key in table},
         _heads(scores),
-        None if curve is None else figures.reliability_plot(f"reliability-{slug}-{line}", curve),
+        _filled_bins(pooling.reliability(scores)),
     )
 
 
@@ -85,6 +86,13 @@ def _shares(confusion: np.ndarray | None) -> list[list[tuple[int, float]]]:
     return [
         [(int(n), float(share)) for n, share in zip(*rows, strict=True)] for rows in zip(confusion, shares, strict=True)
     ]
+
+
+def _filled_bins(curve: dict | None) -> list[tuple[float, float, float]]:
+    if curve is None or not curve["counts"].any():
+        return []
+    rows = zip(curve["confidence"], curve["accuracy"], curve["counts"] / curve["counts"].max(), strict=True)
+    return [(float(c), float(a), float(n)) for c, a, n in rows if n > 0]
 
 
 def _heads(scores: list[dict]) -> dict[str, dict]:
