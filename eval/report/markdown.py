@@ -3,14 +3,13 @@
 import csv
 import json
 import os
-import re
 from pathlib import Path
 
+from eval.report.formats import METRIC_NAMES, file_slug, markdown_table, percent
 from eval.report.plots import plot_confusion, plot_recall, plot_reliability
 from eval.statistics.metrics import METRICS
 from fas_core.atomic import atomic_path, write_text
 
-NAMES = {"accuracy": "WA", "ua": "UA", "macro_f1": "macro-F1"}
 MAIN_FAS = ("fas2026", "Table 2", "FAS")  # source, table, system
 
 
@@ -49,7 +48,7 @@ def render_report(results: dict) -> str:
         rows = [[clip["benchmark"], clip["file"], clip["error"]] for clip in results["failed"]]
         parts += [
             f"## Clips that failed: {len(rows)}, in no figure above",
-            _table(["benchmark", "file", "why"], rows),
+            markdown_table(["benchmark", "file", "why"], rows),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -87,8 +86,8 @@ def _summary(benchmarks: dict) -> str:
             fused = _head(entry, protocol, "fused")
             row += [*_figures(fused), _calibration(fused)]
         rows.append([*row, _published_fas(entry)])
-    columns = [f"{column}{_suffix(p)}" for p in protocols for column in (*NAMES.values(), "ECE before, after")]
-    return _table(["benchmark", "setting", "clips scored", *columns, "FAS paper: WA, macro-F1"], rows)
+    columns = [f"{column}{_suffix(p)}" for p in protocols for column in (*METRIC_NAMES.values(), "ECE before, after")]
+    return markdown_table(["benchmark", "setting", "clips scored", *columns, "FAS paper: WA, macro-F1"], rows)
 
 
 def _benchmark_section(name: str, entry: dict) -> list[str]:
@@ -114,7 +113,7 @@ def _beside_published(entry: dict) -> str:
     ours = [figure for protocol in protocols for figure in _figures(_head(entry, protocol, "fused"))]
     rows = [["**this checkpoint**", "", entry["setting"], *ours]]
     for row in entry["published"]:
-        figures = [_percent(row["metrics"].get(metric)) for metric in METRICS]
+        figures = [percent(row["metrics"].get(metric)) for metric in METRICS]
         # as far as they say, the papers do not look at the test set as a whole
         cells = [figure if p == "inductive" else "" for p in protocols for figure in figures]
         where = f"{row['source']}, {row['table']}, {row['dataset']}"
@@ -123,8 +122,8 @@ def _beside_published(entry: dict) -> str:
     note += "Sources are keys of `eval/benchmarks/published_results.csv`."
     if not entry["published"]:
         note = "The papers report nothing on this corpus."
-    header = ["system", "source", "setting", *(f"{NAMES[m]}{_suffix(p)}" for p in protocols for m in METRICS)]
-    return f"{_table(header, rows)}\n\n{note}"
+    header = ["system", "source", "setting", *(f"{METRIC_NAMES[m]}{_suffix(p)}" for p in protocols for m in METRICS)]
+    return f"{markdown_table(header, rows)}\n\n{note}"
 
 
 def _details(name: str, protocol: str, scored: dict) -> list[str]:
@@ -132,9 +131,9 @@ def _details(name: str, protocol: str, scored: dict) -> list[str]:
     rows = [[head, *_figures(report), _calibration(report)] for head, report in heads.items()]
     recall = heads["fused"]["recall"]
     parts = [
-        _table(["head", *NAMES.values(), "ECE before, after"], rows),
+        markdown_table(["head", *METRIC_NAMES.values(), "ECE before, after"], rows),
         "Recall: "
-        + ", ".join(f"{emotion} {_percent(value)}" for emotion, value in recall.items())
+        + ", ".join(f"{emotion} {percent(value)}" for emotion, value in recall.items())
         + f". Temperature {scored['temperature']:.3f}.",
     ]
     if "semantic" in heads:
@@ -161,27 +160,27 @@ def _conflict_section(conflict: dict) -> list[str]:
         "#### Words against tone",
         f"{conflict['clips']} clips have words of a known emotion. AUROC of the conflict score, conflicting "
         f"against congruent clips: {auroc}. The figures below are against the emotion of the tone.",
-        _table(["half", "head", "clips", *NAMES.values()], rows),
+        markdown_table(["half", "head", "clips", *METRIC_NAMES.values()], rows),
     ]
     if "semantic_head_on_words" in conflict:
         figures = ", ".join(
             f"{name} {figure}"
-            for name, figure in zip(NAMES.values(), _figures(conflict["semantic_head_on_words"]), strict=True)
+            for name, figure in zip(METRIC_NAMES.values(), _figures(conflict["semantic_head_on_words"]), strict=True)
         )
         parts.append(f"The semantic head against the emotion of the words: {figures}.")
     return parts
 
 
 def plot_name(benchmark: str, protocol: str, kind: str) -> str:
-    """File name of a plot; a manifest's benchmark name holds a path."""
-    return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', benchmark)}-{protocol}-{kind}.png"
+    """File name of a plot."""
+    return f"{file_slug(benchmark)}-{protocol}-{kind}.png"
 
 
 def _draw(name: str, protocol: str, scored: dict, output: Path) -> None:
     fused, title = scored["heads"]["fused"], f"{name}, {protocol}"
     eces = (fused["ece_before"], fused["ece_after"])
     curves = {
-        f"{key}, ECE {_percent(ece)}%": curve
+        f"{key}, ECE {percent(ece)}%": curve
         for (key, curve), ece in zip(scored["reliability"].items(), eces, strict=True)
     }
     plot_confusion(fused["confusion"], output / plot_name(name, protocol, "confusion"), title)
@@ -214,35 +213,21 @@ def _figures(report: dict | None) -> list[str]:
     if report is None:
         return ["-"] * len(METRICS)
     cells = ((report[metric], *report["intervals"][metric]) for metric in METRICS)
-    return [f"{_percent(value)} [{_percent(low)}, {_percent(high)}]" for value, low, high in cells]
+    return [f"{percent(value)} [{percent(low)}, {percent(high)}]" for value, low, high in cells]
 
 
 def _calibration(report: dict | None) -> str:
-    return "-" if report is None else f"{_percent(report['ece_before'])}, {_percent(report['ece_after'])}"
+    return "-" if report is None else f"{percent(report['ece_before'])}, {percent(report['ece_after'])}"
 
 
 def _published_fas(entry: dict) -> str:
     main = [row for row in entry["published"] if (row["source"], row["table"], row["system"]) == MAIN_FAS]
-    return ", ".join(_percent(main[0]["metrics"].get(m)) for m in ("accuracy", "macro_f1")) if main else "-"
+    return ", ".join(percent(main[0]["metrics"].get(m)) for m in ("accuracy", "macro_f1")) if main else "-"
 
 
 def _suffix(protocol: str) -> str:
     return "" if protocol == "inductive" else f" ({protocol})"
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
 def _plain(value) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    # a bar or a line break in a file name or an error would break the row
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(str(text).replace("|", "\\|").split())

@@ -1,0 +1,226 @@
+"""What the page shows below the big table, as plain values for the templates; plots are drawn here."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from markupsafe import Markup
+
+from eval.report import figures, pooling
+from eval.report.formats import is_number
+from eval.report.pairs import Pairs
+from eval.report.reading import Run
+from eval.report.scoretable import published_rows, usual_setting
+
+LISTED = 100  # failures in a table; results.json has all
+
+
+@dataclass
+class SystemDetails:
+    """One system on one benchmark, over its seeds."""
+
+    name: str
+    title: str
+    line: int  # number of its line in plots, see figures.line_style
+    recall: dict[str, float]
+    confusion: list[list[tuple[int, float]]]  # (7, 8) of (count, share of the row)
+    ece: float | None
+    aurc: float | None
+    accuracy_at: dict[str, float]
+    heads: dict[str, dict]
+    reliability: list[
+        tuple[float, float, float]
+    ]  # of each filled bin: confidence, accuracy, count as a share of the largest
+
+
+@dataclass
+class BenchmarkSection:
+    name: str
+    slug: str
+    facts: dict
+    setting: str
+    systems: list[SystemDetails]
+    risk: Markup | None
+    coverages: list[str]
+    other_published: list[dict] = field(default_factory=list)
+
+
+def benchmark_sections(run: Run, slugs: dict[str, str]) -> list[BenchmarkSection]:
+    shown = {(row.source, row.table) for row in published_rows(run, list(run.benchmarks))}
+    sections = []
+    for name, facts in run.benchmarks.items():
+        systems = [_details(run, name, system) for system in run.systems_on(name)]
+        curves = {s.line: pooling.risk_curve(run.scores[name, s.name]) for s in systems}
+        curves = {line: curve for line, curve in curves.items() if curve is not None}
+        coverages = sorted({key for s in systems for key in s.accuracy_at}, reverse=True)
+        others = [row for row in facts.get("published") or [] if (row.get("source"), row.get("table")) not in shown]
+        risk = figures.risk_plot(f"risk-{slugs[name]}", curves) if curves else None
+        sections.append(
+            BenchmarkSection(name, slugs[name], facts, usual_setting(run, name), systems, risk, coverages, others)
+        )
+    return sections
+
+
+def _details(run: Run, benchmark: str, system: str) -> SystemDetails:
+    scores = run.scores[benchmark, system]
+    line = list(run.systems).index(system)
+    abstention = [score.get("abstention") or {} for score in scores]
+    accuracy_at = [entry.get("accuracy_at") or {} for entry in abstention]
+    return SystemDetails(
+        system,
+        run.title(system),
+        line,
+        pooling.by_emotion(scores, "recall"),
+        _shares(pooling.confusion(scores)),
+        pooling.mean_of(score.get("ece") for score in scores),
+        pooling.mean_of(entry.get("aurc") for entry in abstention),
+        {key: pooling.mean_of(entry.get(key) for entry in accuracy_at) for table in accuracy_at for key in table},
+        _heads(scores),
+        _filled_bins(pooling.reliability(scores)),
+    )
+
+
+def _shares(confusion: np.ndarray | None) -> list[list[tuple[int, float]]]:
+    if confusion is None:
+        return []
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    return [
+        [(int(n), float(share)) for n, share in zip(*rows, strict=True)] for rows in zip(confusion, shares, strict=True)
+    ]
+
+
+def _filled_bins(curve: dict | None) -> list[tuple[float, float, float]]:
+    if curve is None or not curve["counts"].any():
+        return []
+    rows = zip(curve["confidence"], curve["accuracy"], curve["counts"] / curve["counts"].max(), strict=True)
+    return [(float(c), float(a), float(n)) for c, a, n in rows if n > 0]
+
+
+def _heads(scores: list[dict]) -> dict[str, dict]:
+    names = dict.fromkeys(head for score in scores for head in score.get("heads") or {})
+    return {
+        head: {
+            metric: pooling.mean_of((score.get("heads") or {}).get(head, {}).get(metric) for score in scores)
+            for metric in ("accuracy", "ua", "macro_f1")
+        }
+        for head in names
+    }
+
+
+@dataclass
+class Comparison:
+    """Systems of one benchmark in pairs: `matrix` by row and column, None on the diagonal and where not tested."""
+
+    benchmark: str
+    names: list[str]
+    matrix: list[list]
+    rows: list[dict]
+
+
+def comparisons(run: Run, metric: str = "ua") -> list[Comparison]:
+    pairs, found = Pairs(run.results["comparisons"], run.alpha), []
+    for benchmark in run.benchmarks:
+        rows = [row for row in run.results["comparisons"] if row.get("benchmark") == benchmark]
+        if rows:
+            # the best first: what is significant gathers in the upper right
+            names = sorted(run.systems_on(benchmark), key=lambda name: -(_ua(run, benchmark, name) or 0))
+            matrix = [[pairs.verdict(benchmark, a, b, metric) if a != b else None for b in names] for a in names]
+            rows = sorted(rows, key=lambda row: row["p_corrected"] if is_number(row.get("p_corrected")) else 2)
+            found.append(Comparison(benchmark, names, matrix, rows))
+    return found
+
+
+def _ua(run: Run, benchmark: str, system: str) -> float | None:
+    value = pooling.figure(run.scores.get((benchmark, system), []), "ua")
+    return None if value is None else value.value
+
+
+@dataclass
+class ToneOrWords:
+    """Bars of one benchmark: (title, shares and intervals, detection) of each system, most often after the tone first."""
+
+    benchmark: str
+    systems: list[tuple[str, dict, dict | None]]
+
+
+def tone_or_words(run: Run) -> list[ToneOrWords]:
+    found = []
+    for benchmark in run.benchmarks:
+        rows = []
+        for system in run.systems_on(benchmark):
+            scores = run.scores[benchmark, system]
+            shares, detection = pooling.mean_shares(scores), pooling.detection(scores)
+            if shares or detection:
+                rows.append((run.title(system), shares or {}, detection))
+        if rows:
+            rows.sort(key=lambda row: -((row[1].get("shares") or {}).get("tone") or 0))
+            found.append(ToneOrWords(benchmark, rows))
+    return found
+
+
+def costs(run: Run) -> list[dict]:
+    """Size, training time, times real time and memory of every system, over all benchmarks."""
+    rows = []
+    for name, system in run.systems.items():
+        scores = [score for (_, s), found in run.scores.items() if s == name for score in found]
+        timed = [s for s in scores if s.get("seconds") and s.get("audio_seconds")]
+        seconds, audio = (sum(s[key] for s in timed) for key in ("seconds", "audio_seconds"))
+        memory = [s["peak_memory_mb"] for s in scores if is_number(s.get("peak_memory_mb"))]
+        keys = ("kind", "parameters", "parameters_trained", "training_seconds", "weights", "source", "licence")
+        rows.append(
+            {"title": run.title(name), "times_real_time": audio / seconds if seconds else None}
+            | {"memory_mb": max(memory, default=None), **{key: system.get(key) for key in keys}}
+            | {"corpora": ", ".join(system.get("training_corpora") or [])}
+        )
+    return rows
+
+
+def answer_counts(run: Run) -> tuple[list[str], list[dict]]:
+    """How labels were found: the ways that occur, those without a label last, and their counts by system."""
+    rows = []
+    for name in run.systems:
+        scores = [score for (_, s), found in run.scores.items() if s == name for score in found]
+        how = pooling.counts_of_how(scores)
+        retries = sum(score.get("retries") or 0 for score in scores)
+        rows.append({"title": run.title(name), "how": how, "total": sum(how.values()), "retries": retries})
+    ways = list(dict.fromkeys(way for row in rows for way in row["how"]))
+    return sorted(ways, key=lambda way: way in ("unparsed", "failed")), rows
+
+
+def failures(run: Run) -> tuple[list[tuple], int]:
+    """(benchmark, system, seed, clip, why) of what failed, the first `LISTED`, and how many there are."""
+    found = [
+        (score["benchmark"], run.title(score["system"]), score.get("seed"), entry.get("clip"), entry.get("error"))
+        for score in run.results["scores"]
+        for entry in score.get("failed") or []
+    ]
+    found += [
+        (benchmark, None, None, entry.get("file"), entry.get("error"))
+        for benchmark, facts in run.benchmarks.items()
+        for entry in facts.get("unreadable") or []
+    ]
+    return found[:LISTED], len(found)
+
+
+def maps(run: Run, emotion_of: dict[str, dict[str, str]]) -> list[tuple[str, str, str, Markup]]:
+    """(benchmark, title of the system, method, plot). `emotion_of`: benchmark -> clip -> emotion."""
+    return [
+        (
+            benchmark,
+            run.title(system),
+            entry.get("method") or "",
+            figures.map_plot(f"map-{b}-{s}", entry["points"], known),
+        )
+        for b, (benchmark, systems) in enumerate(run.results["maps"].items())
+        for s, (system, entry) in enumerate(systems.items())
+        if entry.get("points") and (known := emotion_of.get(benchmark, {}))
+    ]
+
+
+def training_curves(run: Run) -> list[tuple[str, list[str], Markup]]:
+    """(title, seeds, plot) of every system that was trained here."""
+    found = []
+    for number, (name, system) in enumerate(run.systems.items()):
+        plot = figures.training_plot(f"training-{number}", system.get("curves") or {})
+        if plot is not None:
+            found.append((run.title(name), list(system["curves"]), plot))
+    return found

@@ -1,0 +1,116 @@
+"""What a reader should know after ten seconds: what was compared, who is best where and by how much, what is missing."""
+
+from dataclasses import dataclass
+
+from eval.report.formats import METRIC_NAMES, percent
+from eval.report.pairs import Pairs
+from eval.report.pooling import Figure, mean_shares
+from eval.report.reading import Run
+from eval.report.scoretable import ScoreTable, usual_setting
+
+LISTED = 4  # names in a sentence
+
+
+@dataclass
+class Finding:
+    """Of one benchmark; `details` are sentences."""
+
+    benchmark: str
+    title: str
+    setting: str
+    best: str
+    figure: str
+    details: list[str]
+
+
+def interval_text(value: Figure | None) -> str:
+    """61.2 ± 0.8 [57.0, 65.1] in per cent."""
+    if value is None:
+        return "-"
+    spread = "" if value.spread is None else f" ± {percent(value.spread)}"
+    bounds = "" if value.low is None or value.high is None else f" [{percent(value.low)}, {percent(value.high)}]"
+    return f"{percent(value.value)}{spread}{bounds}"
+
+
+def compared(run: Run, table: ScoreTable) -> str:
+    """One sentence: what was compared, on what."""
+    clips = sum(run.benchmarks[name].get("clips") or 0 for name in table.benchmarks)
+    trained = sum(row.seeds > 1 for row in table.rows)
+    seeds = f", {trained} of them with several seeds," if trained else ""
+    return (
+        f"{_plural(len(table.rows), 'system')}{seeds} {'was' if len(table.rows) == 1 else 'were'} scored on "
+        f"{_plural(len(table.benchmarks), 'benchmark')} ({_plural(clips, 'clip')})."
+    )
+
+
+def legend(run: Run) -> str:
+    """How the figures were made; the same in every file."""
+    suite = run.results["suite"]
+    drawn = {score.get("resampled") or suite.get("resample") for score in run.results["scores"]} - {None}
+    level = percent(suite.get("confidence") or 0.95).removesuffix(".0")
+    correction = {"holm": "Holm's method"}.get(suite.get("correction"), suite.get("correction") or "Holm's method")
+    return (
+        f"WA is accuracy, UA the mean recall, macro-F1 the mean F1 of the emotions in the reference, in per cent. In brackets: {level}% "
+        f"intervals from {suite.get('resamples') or 'no'} bootstrap resamples of {' or '.join(sorted(drawn)) or 'clips'}. ± is the "
+        "standard deviation over seeds; the interval is then the mean of the seeds' intervals. An answer that names no emotion "
+        f"counts as wrong. Bold is the best, ≈ marks systems that are not significantly different from it: paired bootstrap for UA, "
+        f"McNemar's test for WA, corrected by {correction} (α = {run.alpha:g})."
+    )
+
+
+def findings(run: Run, table: ScoreTable, metric: str = "ua") -> list[Finding]:
+    pairs = Pairs(run.results["comparisons"], run.alpha)
+    found = []
+    for benchmark in table.benchmarks:
+        rows = [row for row in table.rows if (benchmark, metric) in row.cells and not row.random_weights]
+        if rows:
+            best = max(rows, key=lambda row: row.cells[benchmark, metric].figure.value)
+            value = f"{METRIC_NAMES[metric]} {interval_text(best.cells[benchmark, metric].figure)}"
+            title, setting = run.benchmarks[benchmark]["title"], usual_setting(run, benchmark)
+            details = [_significance(pairs, benchmark, best, rows, metric), _tone(run, benchmark, best.name)]
+            found.append(Finding(benchmark, title, setting, best.title, value, [d for d in details if d]))
+    return found
+
+
+def caveats(run: Run, table: ScoreTable) -> list[str]:
+    """What stands against the figures: random weights, failures, what is missing."""
+    random = [row.title for row in table.rows if row.random_weights]
+    failed = sum(len(score.get("failed") or []) for score in run.results["scores"])
+    unreadable = sum(len(entry.get("unreadable") or []) for entry in run.benchmarks.values())
+    unparsed = sum((score.get("how") or {}).get("unparsed") or 0 for score in run.results["scores"])
+    missing = [f"{entry.get('kind', '')} {entry.get('name', '')}".strip() for entry in run.results["missing"]]
+    notes = [
+        random
+        and f"Random weights stand in for real ones in {'; '.join(random)}: those figures say nothing about the encoder.",
+        failed and f"{_plural(failed, 'answer')} failed and count as wrong.",
+        unparsed and f"{_plural(unparsed, 'answer')} named no emotion and count as wrong.",
+        unreadable
+        and f"{_plural(unreadable, 'clip')} could not be read and {'is' if unreadable == 1 else 'are'} in no figure.",
+        missing and f"Missing here: {'; '.join(missing)}.",
+    ]
+    return [note for note in notes if note]
+
+
+def _significance(pairs: Pairs, benchmark: str, best, rows: list, metric: str) -> str:
+    others = [(row, pairs.differ(benchmark, best.name, row.name, metric)) for row in rows if row is not best]
+    tested = [row for row, differs in others if differs is not None]
+    if not others:
+        return "The only system here."
+    if not tested:
+        return "Not tested against the others."
+    same = [row.title for row, differs in others if differs is False]
+    better = f"Significantly better than {len(tested) - len(same)} of {len(tested)}"
+    names = "; ".join(same[:LISTED]) + (f" and {len(same) - LISTED} more" if len(same) > LISTED else "")
+    return f"{better}. Not distinguishable from: {names}." if same else f"{better}."
+
+
+def _tone(run: Run, benchmark: str, system: str) -> str:
+    shares = mean_shares(run.scores[benchmark, system])
+    if not shares or not shares.get("shares"):
+        return ""
+    tone, words = (percent(shares["shares"].get(key)) for key in ("tone", "words"))
+    return f"Where tone and words disagree, it follows the tone in {tone}% and the words in {words}%."
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
