@@ -7,13 +7,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import transformers
 
 from eval.benchmarks.clips import CheckedClips, clips_of, facts
 from eval.benchmarks.loading import DataLocations, load_benchmark, shared_side
 from eval.benchmarks.registry import BENCHMARKS, find_benchmark, missing, missing_entry
 from eval.maps import maps_of
 from eval.presets import Preset
-from eval.report import build_report
+from eval.report.build import build_report
 from eval.runner import Asked, ask
 from eval.scoring import ScoredSet, Statistics, results, write_answers
 from eval.systems.context import BuildContext
@@ -43,12 +44,15 @@ def run_suite(arguments: argparse.Namespace, preset: Preset) -> dict:
     there = [name for name in preset.benchmarks if name not in {entry["name"] for entry in absent}]
     train, untrained = _training(preset, locations, arguments)
     _stay_offline_if_there_is_no_hub()
+    transformers.logging.disable_progress_bar()  # of loading weights; those of the clips tell more
     context = BuildContext(
         locations=locations, training=train, fold=preset.fold, cache_dir=arguments.cache, encoder=arguments.encoder,
         acoustic_layer=arguments.acoustic_layer, stacked_layers=arguments.stacked_layers, device=arguments.device,
         quiet=arguments.quiet, workers=workers,
     )  # fmt: skip
     planned = _planned(arguments, preset, context)
+    if arguments.reference not in (None, *(p.name for p in planned)):
+        raise FASError(f"--reference {arguments.reference}: expected one of {', '.join(p.name for p in planned)}")
     sets, unusable = _benchmarks(there, planned, context, arguments.limit, arguments.benchmarks is not None)
     asked, failed = _ask_all(planned, sets, arguments, preset, context)
     if not workers.is_main:

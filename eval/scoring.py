@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def results(
 
     Args:
         asked: what every system said. sets: the benchmarks. missing: what could not be run.
-        reference: system that the others are compared with; the first by default.
+        reference: system that the others are compared with; all pairs by default.
     """
     runs = [run for run in asked if run.answers]
     scores = [score(run, benchmark, how) for benchmark in sets for run in runs]
@@ -184,30 +185,23 @@ def conflict_scores(answers: list[Answer], benchmark: ScoredSet, said: np.ndarra
 
 
 def comparisons_of(runs: list[Asked], benchmark: ScoredSet, how: Statistics, reference: str | None) -> list[dict]:
-    """Every other system against the reference, each by its first seed: chosen before anything was scored."""
+    """Pairs of systems, each by its first seed: chosen before anything was scored.
+
+    Without a reference all pairs: which system is best is only known afterwards, and a test against it has to pay for that.
+    """
     first = {run.planned.name: run for run in reversed(runs)}
     names = list(dict.fromkeys(run.planned.name for run in runs))
-    if len(names) < 2:
-        return []
-    base = reference if reference in first else names[0]
+    pairs = [(a, b) for b, a in combinations(names, 2)] if reference is None else [(a, reference) for a in names if a != reference]
     said = {name: indices(a.label for a in run.answers[benchmark.name]) for name, run in first.items()}
-    rows = []
-    for name in names:
-        if name == base:
-            continue
-        compared = compare(
-            benchmark.labels,
-            said[name],
-            said[base],
-            speakers=benchmark.speakers(how),
-            resamples=how.resamples,
-            seed=how.seed,
-        )
-        rows.append({
-            "benchmark": benchmark.name, "a": name, "b": base, "seed_a": first[name].planned.seed,
-            "seed_b": first[base].planned.seed, "comparison": compared,
-        })  # fmt: skip
-    return rows
+    return [
+        {
+            "benchmark": benchmark.name, "a": a, "b": b, "seed_a": first[a].planned.seed, "seed_b": first[b].planned.seed,
+            "comparison": compare(
+                benchmark.labels, said[a], said[b], speakers=benchmark.speakers(how), resamples=how.resamples, seed=how.seed
+            ),
+        }
+        for a, b in pairs
+    ]  # fmt: skip
 
 
 def corrected(rows: list[dict], how: Statistics) -> list[dict]:

@@ -59,7 +59,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--benchmarks", nargs="+", metavar="NAME", help="benchmarks, or manifest:PATH; default: the preset's")
     add("--plugin", nargs="+", action="extend", default=[], type=Path, metavar="FILE.py", help="Python files that register own "
         "systems, benchmarks and encoders; they are run, so give none that you did not read")  # fmt: skip
-    add("--reference", metavar="NAME", help="the system that the others are tested against; default: the first")
+    add("--reference", metavar="NAME", help="test the others against this system only; default: all pairs")
     data = parser.add_argument_group("data")
     add = data.add_argument
     add("--data-root", type=Path, help="folder with one folder a benchmark")

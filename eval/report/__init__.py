@@ -1,2 +1,1 @@
-def build_report(folder, audio=None, clip_pages=40, progress=True):
-    return folder
+"""What a run found, to be read: report.html, report.md, scores.csv, pages of clips."""

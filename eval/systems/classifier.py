@@ -74,7 +74,7 @@ class Classifier:
     def _new(self, penalty: float):
         if self.kind == "logistic":
             return _Quiet(StandardScaler(), LogisticRegression(C=penalty, max_iter=2000, random_state=self.seed))
-        layers = MLPClassifier((HIDDEN,), alpha=penalty, batch_size=64, max_iter=EPOCHS, random_state=self.seed)
+        layers = MLPClassifier((HIDDEN,), alpha=penalty, max_iter=EPOCHS, random_state=self.seed)
         return _Quiet(StandardScaler(), layers)
 
     @staticmethod

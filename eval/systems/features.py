@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from eval.systems.base import Clip
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
@@ -24,12 +26,16 @@ class Heard:
 
 
 def read_features(
-    clips: Sequence[Clip], extractor: FeatureExtractor, cache_dir: Path, group: int | None = GROUP
+    clips: Sequence[Clip], extractor: FeatureExtractor, cache_dir: Path, group: int | None = GROUP, title: str = ""
 ) -> Iterator[Heard]:
-    """Features of all clips, in groups; extracted where the cache lacks them. `group` None: all at once."""
+    """Features of all clips, in groups; extracted where the cache lacks them.
+
+    Args:
+        group: clips at a time; None: all at once. title: of a progress bar, which there is where it is given.
+    """
     cache = FeatureCache(cache_dir, extractor.identity())
     size = group or max(len(clips), 1)
-    for start in range(0, len(clips), size):
+    for start in tqdm(range(0, len(clips), size), desc=title, unit="group", disable=not title):
         part = list(clips[start : start + size])
         report = extract_features([{"audio": clip.audio} for clip in part], extractor, cache, progress=False)
         cache.refresh()

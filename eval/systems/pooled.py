@@ -82,7 +82,8 @@ class PooledSystem(System):
         digests = {row["audio"]: i for i, row in enumerate(self.training.rows)}
         features: list[ClipFeatures] = []
         chosen: list[int] = []
-        for heard in read_features(_with_digests(clips), self.extractor, self.context.features):
+        title = "" if self.context.quiet else f"{self.name}: training clips"
+        for heard in read_features(_with_digests(clips), self.extractor, self.context.features, title=title):
             features += heard.features
             chosen += [digests[clip.audio] for clip in heard.clips]
         used = self.training.only(chosen)
