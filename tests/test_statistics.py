@@ -303,7 +303,7 @@ class TestCoverage:
         for _ in range(SIMULATIONS):
             labels, (a, b), names = speaker_world(generator, 8, 42, systems=2)
             for drawn in (None, names):
-                found = compare(labels, a, b, drawn, resamples=300)
+                found = compare(labels, a, b, drawn, resamples=150)
                 rejected[found.resampled] += found.p["ua"] < 0.05
         assert rejected["clips"] / SIMULATIONS > 0.2  # with no difference at all
         assert rejected["speakers"] / SIMULATIONS == pytest.approx(0.05, abs=0.025)

@@ -92,7 +92,6 @@ def auroc_interval(scores: np.ndarray, is_conflicting: np.ndarray, *, confidence
     perfectly apart, it is the point itself; with a single clip of a kind it is everything.
     """
     scores, is_conflicting = np.asarray(scores), np.asarray(is_conflicting, dtype=bool)
-    auroc = conflict_auroc(scores, is_conflicting)
     positive, negative = scores[is_conflicting], scores[~is_conflicting]
     if min(len(positive), len(negative)) < 2:
         return [0.0, 1.0]
@@ -100,6 +99,7 @@ def auroc_interval(scores: np.ndarray, is_conflicting: np.ndarray, *, confidence
     # of each clip: the share of the other kind's clips below it, ties by half
     p = (ranks[: len(positive)] - rankdata(positive)) / len(negative)
     n = (ranks[len(positive) :] - rankdata(negative)) / len(positive)
+    auroc = float(p.mean())
     error = np.sqrt(p.var(ddof=1) / len(positive) + n.var(ddof=1) / len(negative))
     if error < 1e-12:
         return [auroc, auroc]
