@@ -115,7 +115,11 @@ def score(run: Asked, benchmark: ScoredSet, how: Statistics) -> dict:
     answers, labels = run.answers[benchmark.name], benchmark.labels
     said = indices(answer.label for answer in answers)
     timed = [(a.seconds, s) for a, s in zip(answers, benchmark.seconds, strict=True) if a.seconds is not None]
-    return {
+    scored = score_answers(
+        labels, said, probabilities(answers), speakers=benchmark.speakers(how), resamples=how.resamples, seed=how.seed,
+        confidence=how.confidence,
+    )  # fmt: skip
+    return scored | {  # their seed, that of the bootstrap, stands in "suite"; here it is that of the system
         "benchmark": benchmark.name,
         "system": run.planned.name,
         "seed": run.planned.seed,
@@ -126,13 +130,9 @@ def score(run: Asked, benchmark: ScoredSet, how: Statistics) -> dict:
         "retries": sum(answer.retries for answer in answers),
         "seconds": round(sum(t for t, _ in timed), 3) if timed else None,
         "audio_seconds": round(sum(s for _, s in timed), 3) if timed else None,
-        **score_answers(
-            labels, said, probabilities(answers), speakers=benchmark.speakers(how), resamples=how.resamples, seed=how.seed,
-            confidence=how.confidence,
-        ),
         "heads": heads(answers, labels, benchmark.words),
         **conflict_scores(answers, benchmark, said, how),
-    }  # fmt: skip
+    }
 
 
 def probabilities(answers: list[Answer]) -> np.ndarray | None:

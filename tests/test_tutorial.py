@@ -12,7 +12,10 @@ import soundfile
 from eval import suite
 
 TEXT = (Path(__file__).parent.parent / "docs" / "tutorial.md").read_text(encoding="utf-8")
-BLOCKS = {block.splitlines()[0].split(":")[0].removeprefix("# "): block for block in re.findall(r"```python\n(.*?)```", TEXT, re.S)}
+BLOCKS = {
+    block.splitlines()[0].split(":")[0].removeprefix("# "): block
+    for block in re.findall(r"```python\n(.*?)```", TEXT, re.S)
+}
 COUNT = 4
 
 
