@@ -70,7 +70,7 @@ def read_scenarios(path: str | Path) -> list[Scenario]:
     """The items of a file, unchecked but for their form; raises FASError."""
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise FASError(f"{path}: cannot be read ({error.strerror}); expected a file of JSON lines") from None
     except UnicodeDecodeError as error:
@@ -99,6 +99,12 @@ def problems(items: Sequence[Scenario], *, per_pair: int = PER_PAIR) -> list[str
     return found + _repeated(items) + _similar(items) + _missing_pairs(items, per_pair)
 
 
+def check_id(name: str) -> None:
+    """Raise FASError where an id is not fit for a file name."""
+    if not _ID.fullmatch(name):
+        raise FASError(f"id {name!r}; expected letters, digits, dots, hyphens: it becomes a file name")
+
+
 def text_length(item: Scenario) -> int:
     """Words of a text; of Chinese, characters without punctuation."""
     pattern = r"\w" if item.language == "zh" else r"[\w'’-]+"
@@ -107,8 +113,10 @@ def text_length(item: Scenario) -> int:
 
 def _item_problems(item: Scenario) -> list[str]:
     found = []
-    if not _ID.fullmatch(item.id):
-        found.append(f"id {item.id!r}; expected letters, digits, dots, hyphens: it becomes a file name")
+    try:
+        check_id(item.id)
+    except FASError as error:
+        found.append(str(error))
     if not _LANGUAGE.fullmatch(item.language):
         found.append(f"language {item.language!r}; expected an ISO 639 code such as en or zh")
     for field in ("semantic_emotion", "acoustic_emotion"):
