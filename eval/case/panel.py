@@ -27,9 +27,7 @@ def panel_id(takes: Sequence[Take]) -> str:
     return hashlib.sha256("/".join(sorted(take.key for take in takes)).encode()).hexdigest()[:12]
 
 
-def write_pages(
-    takes: Sequence[Take], folder: str | Path, out: str | Path, *, embed: bool = True
-) -> dict[str, Path]:
+def write_pages(takes: Sequence[Take], folder: str | Path, out: str | Path, *, embed: bool = True) -> dict[str, Path]:
     """A page for each language that the takes have, `panel-LANGUAGE.html`.
 
     Args:
@@ -41,7 +39,9 @@ def write_pages(
     """
     languages = sorted({take.item.language for take in takes})
     return {
-        language: _write_page([t for t in takes if t.item.language == language], language, Path(folder), Path(out), embed)
+        language: _write_page(
+            [t for t in takes if t.item.language == language], language, Path(folder), Path(out), embed
+        )
         for language in languages
     }
 
@@ -54,7 +54,9 @@ def _write_page(takes: Sequence[Take], language: str, folder: Path, out: Path, e
         "language": language,
         "emotions": EMOTIONS,
         "words": words,
-        "clips": [{"key": take.key, "src": source(take, folder, out)} for take in sorted(takes, key=lambda take: take.key)],
+        "clips": [
+            {"key": take.key, "src": source(take, folder, out)} for take in sorted(takes, key=lambda take: take.key)
+        ],
     }
     content = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")  # nothing in it can end the script element
     page = Template(_TEMPLATE.read_text(encoding="utf-8"))

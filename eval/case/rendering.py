@@ -23,7 +23,9 @@ from fas_core.audio import AudioLimits, audio_digest, load_audio
 from fas_core.errors import AudioError, FASError
 
 RECORDS = "renders.jsonl"
-LIMITS = AudioLimits(max_bytes=50_000_000, min_seconds=0.5, max_seconds=60)  # of one sentence; else something went wrong
+LIMITS = AudioLimits(
+    max_bytes=50_000_000, min_seconds=0.5, max_seconds=60
+)  # of one sentence; else something went wrong
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ def render(
     finally:
         current = {take.item.id: take for take in report.takes}
         outdated = {take.item.id for take in todo}
-        _write_records(out, [take for name, take in {**known, **current}.items() if name in current or name not in outdated])
+        _write_records(
+            out, [take for name, take in {**known, **current}.items() if name in current or name not in outdated]
+        )
     report.takes.sort(key=lambda take: take.item.id)
     return report
 
@@ -128,7 +132,9 @@ def read_takes(out: str | Path) -> list[Take]:
         raise FASError(f"{out}: no takes ({RECORDS}); render first: python -m eval.case render {out}")
     for take in takes:
         if not _unchanged(out, take):
-            raise FASError(f"{out / take.file}: missing, or not the file that was rendered; render again: it will be replaced")
+            raise FASError(
+                f"{out / take.file}: missing, or not the file that was rendered; render again: it will be replaced"
+            )
     return takes
 
 
@@ -161,7 +167,9 @@ def _spoken(
     with ThreadPoolExecutor(workers) as pool:
         futures = {pool.submit(_speak, take, generator, out): take for take in takes}
         try:
-            for future in tqdm(as_completed(futures), total=len(futures), desc="speaking", unit="item", disable=not progress):
+            for future in tqdm(
+                as_completed(futures), total=len(futures), desc="speaking", unit="item", disable=not progress
+            ):
                 try:
                     yield futures[future], future.result()
                 except SpeechError as error:

@@ -88,7 +88,9 @@ def _parse(where: str, line: str) -> Scenario:
         raise FASError(f"{where}: found {line.strip()[:60]!r}; {expected}")
     missing, unknown = set(FIELDS) - set(values), set(values) - set(FIELDS)
     if missing or unknown:
-        said = [f"{kind} {', '.join(sorted(names))}" for kind, names in (("no", missing), ("unknown", unknown)) if names]
+        said = [
+            f"{kind} {', '.join(sorted(names))}" for kind, names in (("no", missing), ("unknown", unknown)) if names
+        ]
         raise FASError(f"{where}: {' and '.join(said)}; {expected}")
     return Scenario(**values)
 

@@ -104,7 +104,9 @@ def _deal(items: Sequence[Scenario], voices: Sequence[Voice], rng: np.random.Gen
 def _shuffled_by_pair(items: Sequence[Scenario], rng: np.random.Generator) -> list[Scenario]:
     """Tone by tone and pair by pair, each in random order: a round over the voices then falls within one emotion."""
     ordered = sorted(items, key=lambda item: item.id)
-    order = {name: rng.random() for name in sorted({x for i in items for x in (i.acoustic_emotion, i.semantic_emotion)})}
+    order = {
+        name: rng.random() for name in sorted({x for i in items for x in (i.acoustic_emotion, i.semantic_emotion)})
+    }
     ties = dict(zip([item.id for item in ordered], rng.random(len(ordered)), strict=True))
     return sorted(ordered, key=lambda i: (order[i.acoustic_emotion], order[i.semantic_emotion], ties[i.id]))
 

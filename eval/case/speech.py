@@ -18,6 +18,7 @@ import soundfile
 
 from eval.case.scenarios import Scenario
 from fas_core.errors import FASError, MissingDependencyError
+from fas_core.provenance import package_versions
 from fas_core.synth.corpus import SAMPLE_RATE, ClipPlan, render_clip
 from fas_core.synth.espeak import Synthesizer
 from fas_core.synth.prosody import Prosody, sample_prosody
@@ -25,6 +26,7 @@ from fas_core.synth.prosody import Prosody, sample_prosody
 DELIVERY = json.loads(Path(__file__).with_name("delivery.json").read_text(encoding="utf-8"))
 ESPEAK_LANGUAGES = {"en": "en-us", "zh": "cmn"}
 FORMATS = ("wav", "flac", "mp3")
+_ESPEAK = "espeakng-loader"
 KEY_VARIABLE = "OPENAI_API_KEY"
 
 
@@ -73,7 +75,9 @@ class EndpointSpeech:
         try:
             import openai
         except ImportError:
-            raise MissingDependencyError("speech from an endpoint needs the package openai: pip install openai") from None
+            raise MissingDependencyError(
+                "speech from an endpoint needs the package openai: pip install openai"
+            ) from None
         if response_format not in FORMATS:
             raise FASError(f"--format {response_format!r}; expected one of {', '.join(FORMATS)}")
         if not re.match(r"https?://[^/\s]+", base_url):
@@ -128,10 +132,11 @@ class EspeakSpeech:
 
     def __init__(self, seed: int = 42):
         self._seed, self._synthesizer = seed, Synthesizer()
-        self.title = "espeak-ng, by rules of prosody (fas_core.synth)"
+        self._version = package_versions((_ESPEAK,))[_ESPEAK]
+        self.title = f"espeak-ng ({_ESPEAK} {self._version}), by rules of prosody (fas_core.synth)"
 
     def identity(self) -> dict:
-        return {"type": "espeak-ng", "seed": self._seed, "languages": ESPEAK_LANGUAGES}
+        return {"type": "espeak-ng", "version": self._version, "seed": self._seed, "languages": ESPEAK_LANGUAGES}
 
     def instructions(self, item: Scenario) -> str:
         changes = {name: v if isinstance(v, str) else round(v, 2) for name, v in asdict(self.prosody(item)).items()}
@@ -142,7 +147,9 @@ class EspeakSpeech:
 
     def speak(self, item: Scenario, voice: str) -> bytes:
         if item.language not in ESPEAK_LANGUAGES:
-            raise SpeechError(f"no espeak-ng voice is chosen for {item.language!r}; it speaks {', '.join(ESPEAK_LANGUAGES)} here")
+            raise SpeechError(
+                f"no espeak-ng voice is chosen for {item.language!r}; it speaks {', '.join(ESPEAK_LANGUAGES)} here"
+            )
         plan = ClipPlan(
             id=item.id,
             split="test",
