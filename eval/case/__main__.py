@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from eval.case import scenarios, speakers
-from eval.case.agreement import MIN_LISTENERS
+from eval.case.agreement import MIN_LISTENERS, format_alpha
 from fas_core.errors import FASError
 
 ENDPOINT_WORKERS = 4
@@ -23,7 +23,9 @@ app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the set in the making.", metavar="OUT")]
-ScenarioFile = Annotated[Path, typer.Option("--scenarios", help="JSON lines of items; default: the project's own.")]
+ScenarioFile = Annotated[
+    Path, typer.Option("--scenarios", show_default=False, help="JSON lines of items; default: the project's own.")
+]
 PerPair = Annotated[int, typer.Option(min=0, help="Fewest items for each pair of emotions; 0: pairs may lack.")]
 Languages = Annotated[
     list[str] | None, typer.Option("--language", help="Only this language (en, zh); can be given twice.")
@@ -32,7 +34,9 @@ Languages = Annotated[
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="JSON lines of items; default: the project's own.")] = scenarios.SHIPPED,
+    file: Annotated[
+        Path, typer.Argument(show_default=False, help="JSON lines of items; default: the project's own.")
+    ] = scenarios.SHIPPED,
     per_pair: PerPair = scenarios.PER_PAIR,
 ) -> None:
     """Check items: tone and words differ, every pair of emotions is there, no text twice, lengths, ids.
@@ -198,11 +202,8 @@ def _print_agreement(report: dict, too_few: int, min_listeners: int) -> None:
         table.add_row(emotion, str(row["clips"]), str(row["kept"]), *shares)
     Console(width=None if sys.stdout.isatty() else 100).print(table)
     for name, title in (("heard", "emotion heard"), ("clear", "clear or not")):
-        found = {key: value for key, value in report[name].items() if value is not None}
-        typer.echo(
-            f"Krippendorff's alpha, {title}: "
-            + (f"{found}" if "alpha" in found else "not defined, all votes are alike")
-        )
+        kappa = f", Fleiss' kappa {report[name]['fleiss']:.2f}" if "fleiss" in report[name] else ""
+        typer.echo(f"{title}: Krippendorff's alpha {format_alpha(report[name])}{kappa}")
     if too_few:
         typer.echo(
             f"{too_few} clips have fewer than {min_listeners} votes and are not kept (--min-listeners)", err=True

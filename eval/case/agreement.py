@@ -107,6 +107,18 @@ def alpha_with_interval(counts: np.ndarray, *, resamples: int = 500, seed: int =
     return {"alpha": round(found, 4), "interval": [round(float(x), 4) for x in interval], "clips": len(counts)}
 
 
+def format_alpha(found: dict) -> str:
+    """What `alpha_with_interval` found, for people.
+
+    >>> format_alpha({"alpha": 0.7184, "interval": [0.651, 0.779], "clips": 168})
+    '0.72 (95 % interval 0.65 to 0.78)'
+    """
+    if found["alpha"] is None:
+        return "not defined (all votes are alike)"
+    low, high = found["interval"]
+    return f"{found['alpha']:.2f} (95 % interval {low:.2f} to {high:.2f})"
+
+
 def fleiss_kappa(counts: np.ndarray) -> float:
     """Fleiss' kappa of (clips, values) counts.
 

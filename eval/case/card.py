@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import yaml
 
+from eval.case.agreement import format_alpha
 from eval.case.scenarios import LICENCE, SHIPPED, read_scenarios
 from fas_core.labels import EMOTIONS
 
@@ -104,13 +105,6 @@ def _panel(rendered: int, kept: int, summary: dict | None) -> str:
     return (
         f"\nA panel of {agreement['listeners']} listeners, who knew neither the target nor the text beforehand, heard {rendered} takes "
         f"({agreement['votes']} votes). Kept are the {kept} of which {share} of at least {rule['min_listeners']} listeners heard the "
-        f"target and called it clear. Krippendorff's alpha (nominal, all takes): emotion {_alpha(agreement['heard'])}, "
-        f"clear or not {_alpha(agreement['clear'])}. By emotion: `agreement.json`."
+        f"target and called it clear. Krippendorff's alpha (nominal, all takes): emotion {format_alpha(agreement['heard'])}, "
+        f"clear or not {format_alpha(agreement['clear'])}. By emotion: `agreement.json`."
     )
-
-
-def _alpha(found: dict) -> str:
-    if found["alpha"] is None:
-        return "not defined (all votes alike)"
-    low, high = found["interval"]
-    return f"{found['alpha']:.2f} (95 % interval {low:.2f} to {high:.2f})"

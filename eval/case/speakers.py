@@ -5,6 +5,7 @@ of OpenAI's models; their maker states no gender, it is the one they are commonl
 """
 
 import json
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,12 +77,12 @@ def assign_speakers(items: Sequence[Scenario], voices: Sequence[Voice], seed: in
     Raises:
         FASError: an item's language that no voice speaks.
     """
-    rng = np.random.default_rng(seed)
     assigned: dict[str, Voice] = {}
     for language in sorted({item.language for item in items}):
         able = sorted((v for v in voices if language in v.languages), key=lambda voice: voice.name)
         if not able:
             raise FASError(f"{language}: no voice speaks it; give voices that do (--voices), or leave the language out")
+        rng = np.random.default_rng([seed, zlib.crc32(language.encode())])  # alone or beside others, the same
         assigned |= _deal([item for item in items if item.language == language], able, rng)
     return assigned
 
