@@ -351,6 +351,8 @@ def test_a_refused_key_stops_at_once(tmp_path, endpoint):
     with pytest.raises(FASError, match="refuses every request.*bad key.*OPENAI_API_KEY"):
         render(ITEMS, assigned(ITEMS), EndpointSpeech(url, "m"), tmp_path)
     assert len(asked) < 10
+    with pytest.raises(FASError, match="cannot be reached.*--endpoint"):
+        render(ITEMS, assigned(ITEMS), EndpointSpeech("http://127.0.0.1:9/v1", "m", retries=0), tmp_path)
 
 
 def test_instructions_speak_the_language_and_name_the_tone():

@@ -84,6 +84,7 @@ class EndpointSpeech:
             raise FASError(f"--endpoint {base_url!r}; expected an address such as http://localhost:8000/v1")
         self._openai, self._model, self._format = openai, model, response_format
         self.title = f"{model}, by instructions, through an OpenAI-compatible endpoint"
+        self._answered = False  # of an endpoint that nobody reached, no item can succeed
         key = os.environ.get(KEY_VARIABLE) or "none"  # servers of one's own ask for no key, the client insists on one
         self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=retries, timeout=timeout)
 
@@ -96,7 +97,7 @@ class EndpointSpeech:
     def speak(self, item: Scenario, voice: str) -> bytes:
         openai = self._openai
         try:
-            return self._client.audio.speech.create(
+            content = self._client.audio.speech.create(
                 model=self._model,
                 voice=voice,
                 input=item.text,
@@ -109,7 +110,12 @@ class EndpointSpeech:
                 f"check --endpoint, --model and the environment variable {KEY_VARIABLE}"
             ) from None
         except openai.OpenAIError as error:
+            never = isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
+            if never and not self._answered:
+                raise FASError(f"the endpoint cannot be reached ({_reason(error)}); check --endpoint") from None
             raise SpeechError(_reason(error)) from None
+        self._answered = True
+        return content
 
 
 def _reason(error: Exception) -> str:
