@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from synthetic import save_tiny_whisper
+from tiny_codecs import CODEC_KINDS, tiny_codec
 from torch import nn
 
 SMALL = dict(
@@ -158,4 +159,5 @@ TINY: dict[str, Callable[[Path, int], dict]] = {
     "clap, fused": tiny_clap(fused=True),
     "emotion2vec": tiny_emotion2vec,
     "egemaps": egemaps,
+    **{kind: tiny_codec(kind) for kind in CODEC_KINDS},
 }

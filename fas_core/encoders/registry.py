@@ -108,6 +108,13 @@ def build_encoder(config: dict, device=None, shared: dict | None = None) -> Enco
 _HERE = "fas_core.encoders"
 _SPEECH = {"build": f"{_HERE}.speech_models:build", "options": ("model", "revision", "layer", "dtype"), "shares": True}
 
+
+def _codecs(module: str, options=("model", "revision", "latent"), **codecs: tuple[str, str]) -> list[EncoderType]:
+    """Codecs of one module: name=(title, default model)."""
+    build = f"{_HERE}.{module}:build"
+    return [EncoderType(name, build, options, model, title=title) for name, (title, model) in codecs.items()]
+
+
 for _kind in (
     EncoderType("whisper", f"{_HERE}.whisper:build", ("model", "revision", "layer", "padding"), title="Whisper", shares=True),
     EncoderType("soundstream", f"{_HERE}.soundstream:build", extra="soundstream", title="SoundStream"),
@@ -121,5 +128,11 @@ for _kind in (
         extra="emotion2vec", title="emotion2vec",
     ),
     EncoderType("egemaps", f"{_HERE}.egemaps:build", (), extra="egemaps", title="eGeMAPS"),
+    *_codecs("codecs", encodec=("EnCodec", "facebook/encodec_24khz"), dac=("DAC", "descript/dac_16khz"),
+             mimi=("Mimi", "kyutai/mimi")),
+    *_codecs("semantic_codecs", xcodec=("X-Codec", "hf-audio/xcodec-hubert-librispeech"),
+             xcodec2=("XCodec2", "HKUSTAudio/xcodec2-hf"), neucodec=("NeuCodec", "neuphonic/neucodec")),
+    *_codecs("codecs", ("model", "revision"), vibevoice=("VibeVoice", "microsoft/VibeVoice-AcousticTokenizer")),
+    *_codecs("mingtok", ("model", "revision"), mingtok=("MingTok-Audio", "inclusionAI/MingTok-Audio")),
 ):  # fmt: skip
     register_encoder(_kind)
