@@ -1,7 +1,9 @@
 """The contract that every registered encoder keeps, on small models of random weights; then what each kind adds."""
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from synthetic import noise
 from tiny_encoders import TINY, install_stand_ins
 
 from fas_core.encoders import FeatureExtractor, StreamConfig, identity_digest
-from fas_core.encoders.registry import ENCODERS, EncoderType, build_encoder, register_encoder
+from fas_core.encoders.registry import ENCODERS, build_encoder
+from fas_core.encoders.speech_models import BATCH_SECONDS
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
 
 TOLERANCE = 1e-5
@@ -166,17 +169,22 @@ def test_a_missing_package_names_its_extra(name, module, configs, monkeypatch):
 
 
 class TestRegistry:
-    def test_an_encoder_of_ones_own(self, make, monkeypatch):
-        monkeypatch.delitem(ENCODERS, "mine", raising=False)
-        register_encoder(EncoderType("mine", build=lambda config, device: make("whisper"), options=("gain",)))
-        monkeypatch.setitem(ENCODERS, "mine", ENCODERS["mine"])  # so that it is undone
-        extractor = FeatureExtractor.from_config(
-            {"acoustic": {"type": "mine", "gain": 2}, "semantic": {"type": "mine"}}
-        )
-        assert extractor.dimensions == {"acoustic": 64, "semantic": 64}
-        with pytest.raises(FASError, match="unknown option 'volume', mine takes gain"):
-            StreamConfig({"type": "mine", "volume": 2}, {"type": "mine"})
-        del ENCODERS["mine"]
+    def test_the_documented_encoder_of_ones_own(self):
+        """The example of docs/encoders.md, as it stands there, beside a built-in one."""
+        text = (Path(__file__).parents[1] / "docs" / "encoders.md").read_text(encoding="utf-8")
+        (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        assert len([line for line in code.splitlines() if line.strip()]) <= 30
+        try:
+            exec(compile(code, "docs/encoders.md", "exec"), {"__name__": "example"})
+            extractor = FeatureExtractor.from_config(
+                {"acoustic": {"type": "bands", "bands": 16}, "semantic": {"type": "bands"}}
+            )
+            assert extractor.dimensions == {"acoustic": 16, "semantic": 8}
+            assert [clip.acoustic_frames for clip in extractor(CLIPS[2:3])] == [99]
+            with pytest.raises(FASError, match="unknown option 'volume', bands takes bands"):
+                StreamConfig({"type": "bands", "volume": 2}, {"type": "bands"})
+        finally:
+            ENCODERS.pop("bands", None)
 
     def test_an_encoder_without_options(self):
         with pytest.raises(FASError, match="unknown option 'model', egemaps takes none"):
@@ -203,14 +211,19 @@ class TestSpeechModels:
         expected = [int(encoder.backbone.model._get_feat_extract_output_lengths(max(400, len(c)))) for c in CLIPS]
         assert encoder.encode(CLIPS).lengths.tolist() == expected
 
-    @pytest.mark.parametrize(("name", "passes"), [("wavlm", 1), ("wavlm, base", 5), ("data2vec", 5)])
-    def test_padding_is_masked_or_avoided(self, name, passes, make):
+    @pytest.mark.parametrize(
+        ("name", "passes"), [("wavlm", 1), ("hubert", 1), ("wavlm, base", 5), ("hubert, base", 5), ("data2vec", 5)]
+    )
+    def test_batches_of_a_gpu_mask_padding_or_avoid_it(self, name, passes, make, monkeypatch):
         """Two of the six clips are equally long; the others share a pass only where padding is masked out."""
         encoder, calls = make(name), []
+        alone = encoder.encode(CLIPS)
+        monkeypatch.setitem(BATCH_SECONDS, "cpu", 600)
         hook = encoder.backbone.model.feature_extractor.register_forward_hook(lambda *_: calls.append(1))
-        encoder.encode(CLIPS)
+        found = encoder.encode(CLIPS)
         hook.remove()
         assert len(calls) == passes
+        torch.testing.assert_close(found.frames, alone.frames, rtol=0, atol=TOLERANCE)
 
     def test_layers_above_the_highest_are_not_computed(self, make):
         encoder, calls = make("wavlm", layer=1), []

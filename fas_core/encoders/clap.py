@@ -36,6 +36,12 @@ CODE_VERSION = 1  # raise it whenever the features of the same weights change
 BATCH_WINDOWS = {"cpu": 4, "cuda": 64}
 
 
+class AudioTower(ClapAudioModelWithProjection):
+    """It reads a whole CLAP without a word about the text tower that it leaves out."""
+
+    _keys_to_ignore_on_load_unexpected = ["text_model", "text_projection", "logit_scale"]
+
+
 class ClapEncoder(Encoder):
     """The last layer of CLAP's audio tower, a frame every 312.5 ms.
 
@@ -51,9 +57,7 @@ class ClapEncoder(Encoder):
     """
 
     def __init__(self, model: str, *, revision: str | None = None, dtype: str = "float32", device=None):
-        loaded = load_frozen(
-            ClapAudioModelWithProjection, model, revision, kinds=("clap", "clap_audio_model"), dtype=dtype
-        )
+        loaded = load_frozen(AudioTower, model, revision, kinds=("clap", "clap_audio_model"), dtype=dtype)
         try:
             self.extractor = AutoFeatureExtractor.from_pretrained(model, revision=revision)
         except LOADING_ERRORS as error:

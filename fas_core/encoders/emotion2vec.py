@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fas_core.encoders.base import Encoder, EncoderOutput, check_waveforms
-from fas_core.encoders.weights import LOADING_ERRORS, find_device, public_name, tensors_sha256
+from fas_core.encoders.weights import LOADING_ERRORS, find_device, first_line, public_name, tensors_sha256
 from fas_core.errors import CheckpointError, MissingDependencyError
 
 CODE_VERSION = 1  # raise it whenever the features of the same weights change
@@ -52,7 +52,7 @@ class Emotion2vecEncoder(Encoder):
         try:
             self.engine = AutoModel(model=str(folder), hub="hf", device=str(find_device(device)), **options)
         except (*LOADING_ERRORS, AssertionError) as error:
-            raise _cannot_load(model, str(error)) from error
+            raise _cannot_load(model, first_line(error)) from error
 
     @cached_property
     def dimension(self) -> int:
@@ -91,7 +91,7 @@ def _folder(model: str, revision: str | None) -> Path:
     try:
         folder = Path(model) if Path(model).is_dir() else Path(_download(model, revision))
     except LOADING_ERRORS as error:
-        raise _cannot_load(model, str(error)) from error
+        raise _cannot_load(model, first_line(error)) from error
     if missing := [name for name in FILES if not (folder / name).is_file()]:  # FunASR would go on with random values
         raise _cannot_load(model, f"no {missing[0]}")
     if (folder / "requirements.txt").exists():
@@ -107,9 +107,9 @@ def _download(model: str, revision: str | None) -> str:
 
 def _cannot_load(model: str, problem: str) -> CheckpointError:
     return CheckpointError(
-        f"encoder model {model!r}: cannot be loaded: {problem.strip().splitlines()[0] if problem.strip() else 'no reason given'}; expected a directory with "
-        f"{' and '.join(FILES)} of emotion2vec (option 'model'), or its hub id: `hf download ID --local-dir DIR` where there "
-        "is a network, then name DIR"
+        f"encoder model {model!r}: cannot be loaded: {problem}; expected a directory with {' and '.join(FILES)} of "
+        "emotion2vec (option 'model'), or its hub id: `hf download ID --local-dir DIR` where there is a network, then "
+        "name DIR"
     )
 
 

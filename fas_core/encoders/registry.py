@@ -1,6 +1,6 @@
 """Every encoder by the name that configurations call it: what it takes, and the module that builds it.
 
-Nothing is imported before an encoder is built: a list of names costs no torch.
+The module of an encoder, and what it needs, is imported when the first one is built.
 
 Example (an encoder of one's own; docs/encoders.md has a whole one):
     >>> register_encoder(EncoderType("mine", build=lambda config, device: MyEncoder(device=device), options=()))

@@ -4,8 +4,8 @@ Hsu et al. 2021 (HuBERT), Chen et al. 2022 (WavLM), Baevski et al. 2020 (wav2vec
 One class serves the four, because transformers gives them the same parts.
 
 A frame looks at 25 ms (400 samples) and comes every 20 ms (320), both read from the model's configuration; so n
-samples have floor((n - 400) / 320) + 1 frames, one less than Whisper's. Padding is masked out where the network can
-do so. It cannot where a group norm averages over the whole input ("group", the base models), or where further
+samples have floor((n - 400) / 320) + 1 frames, one less than Whisper's. In a batch (on a GPU) padding is masked out where
+the network can do so. It cannot where a group norm averages over the whole input ("group", the base models), or where further
 layers of positional convolutions (data2vec) or a batch norm before them see what an earlier one made of the padding:
 there only clips of equal length share a batch.
 """
@@ -41,7 +41,9 @@ from fas_core.encoders.weights import (
 CODE_VERSION = 1  # raise it whenever the features of the same weights change
 MODEL_TYPES = {"hubert": "hubert", "wavlm": "wavlm", "wav2vec2": "wav2vec2", "data2vec": "data2vec-audio"}
 UNUSED = ("masked_spec_embed", "adapter")  # for training, and behind the last layer
-BATCH_SECONDS = {"cpu": 30, "cuda": 600}  # of audio in one forward pass, padding included
+# of audio in one forward pass, padding included. On a CPU each clip runs alone: that is 1.7 times faster (8 layers of
+# WavLM large, clips of 2 to 4 s, one thread) and a clip's frames are then the same to the bit in any company
+BATCH_SECONDS = {"cpu": 0, "cuda": 600}
 WINDOW_SECONDS = 30  # longer clips are cut, because attention's memory grows with the square of the length
 
 

@@ -89,10 +89,15 @@ def load_frozen(
     return loaded.eval().requires_grad_(False)
 
 
+def first_line(error: Exception) -> str:
+    """Of its message; its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def cannot_load(model: str, error: Exception, what: str) -> CheckpointError:
     """The error that says how to get the weights of `what`."""
     return CheckpointError(
-        f"encoder model {model!r}: cannot be loaded: {str(error).strip().splitlines()[0]}; expected a directory with "
+        f"encoder model {model!r}: cannot be loaded: {first_line(error)}; expected a directory with "
         f"config.json, preprocessor_config.json and safetensors weights of {what} (option 'model'), or its hub id: `hf "
         "download ID --local-dir DIR` where there is a network, then name DIR. Where the hub has pytorch_model.bin only, "
         "option 'revision' takes the commit of its safetensors conversion (refs/pr/N)"
