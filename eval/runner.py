@@ -59,6 +59,7 @@ def ask(planned: Planned, benchmarks: dict[str, list[Clip]], root: Path, workers
     system = planned.build()
     asked = Asked(planned, planned.title or system.title, system.kind, identity=system.identity())
     store = AnswerStore(root, system, workers.index)
+    workers.wait()  # all have to see the same answers before anyone adds to them, or their shares would not fit
     try:
         with peak_memory() as peak:
             for name, clips in benchmarks.items():
