@@ -99,7 +99,7 @@ def systems_of(runs: list[Asked]) -> dict:
         planned = run.planned
         facts = {key: value for key, value in run.facts.items() if key not in NOT_IN_RESULTS}
         entry = found.setdefault(planned.name, {
-            "title": run.title, "kind": run.kind, "group": planned.group, "seeds": [], "curves": {}, "losses": {},
+            "title": run.title, "kind": run.kind, "group": planned.group, "ablation_of": planned.options.get("ablation_of"), "seeds": [], "curves": {}, "losses": {},
             "training_corpora": list(planned.training_corpora), "fold": planned.fold, "identity": run.identity, **facts,
         })  # fmt: skip
         if planned.seed is not None:

@@ -104,13 +104,9 @@ def _system(name: str, rng) -> dict:
     title, kind, seeds, _, _, group, parameters = SYSTEMS[name]
     trained = 0 if kind == "cascade" else parameters if kind != "alm" else 4_100_000
     epochs = np.arange(30)
-    curves = {
-        str(seed): [
-            {"epoch": int(e), "loss": float(1.9 * np.exp(-e / 9) + 0.15 + 0.03 * rng.random()), "macro_f1": float(f)}
-            for e, f in zip(epochs, 0.62 - 0.45 * np.exp(-epochs / 6) + 0.02 * rng.standard_normal(30), strict=True)
-        ]
-        for seed in (seeds if kind in ("fas", "classifier") else [])
-    }
+    trained_here = [str(seed) for seed in seeds] if kind in ("fas", "classifier") else []
+    losses = {seed: (1.9 * np.exp(-epochs / 9) + 0.15 + 0.03 * rng.random(30)).tolist() for seed in trained_here}
+    curves = {seed: (0.62 - 0.45 * np.exp(-epochs / 6) + 0.02 * rng.standard_normal(30)).tolist() for seed in losses}
     return {
         "title": title,
         "kind": kind,
@@ -122,6 +118,8 @@ def _system(name: str, rng) -> dict:
         "parameters_trained": trained,
         "training_seconds": float(60 + 200 * rng.random()) if curves else None,
         "curves": curves,
+        "losses": losses,
+        "peak_memory_mb": {"alm": 1900.0, "cascade": 1500.0}.get(kind, 420.0),
         "source": "https://example.org/" + name,
         "licence": "Apache-2.0",
         "training_corpora": ["ravdess", "tess"] if curves else [],
@@ -208,7 +206,6 @@ def _score(benchmark, system, seed, logits, tone, words, speakers, ids, rng):
         "retries": int(rng.integers(0, 20)) if kind == "cascade" else 0,
         "seconds": n * {"alm": 0.8, "cascade": 1.9}.get(kind, 0.05),
         "audio_seconds": 3.1 * n,
-        "peak_memory_mb": {"alm": 1900.0, "cascade": 1500.0}.get(kind, 420.0),
         **_figures(tone, answers, known),
         "heads": _heads(tone, rng) if kind == "fas" else {},
         "tone_or_words": None if words is None else _tone_or_words(tone, words, answers),
@@ -245,7 +242,6 @@ def _figures(tone, answers, p) -> dict:
         **({"ece": None, "reliability": None, "abstention": None} if p is None else _confidence(tone, answers, p)),
         "resampled": "speakers",
         "resamples": 1000,
-        "seed": 42,
         "confidence": 0.95,
     }
 
@@ -274,7 +270,7 @@ def _heads(tone, rng) -> dict:
     def figures(skill):
         return {metric: skill + 0.03 * float(rng.random()) for metric in ("accuracy", "ua", "macro_f1")}
 
-    return {"acoustic": figures(0.5), "semantic": figures(0.3)}
+    return {"acoustic": figures(0.5), "semantic": figures(0.3) | {"on_words": figures(0.6)}}
 
 
 def _tone_or_words(tone, words, answers) -> dict:
@@ -289,11 +285,12 @@ def _tone_or_words(tone, words, answers) -> dict:
     half = 1.96 * 0.5 / np.sqrt(n)
     congruent = float((answers[~odd] == tone[~odd]).mean())
     return {
-        "clips": n,
+        "clips": len(tone),
+        "congruent": len(tone) - n,
+        "conflicting": n,
         "shares": shares,
         "intervals": {key: [max(0.0, value - half), min(1.0, value + half)] for key, value in shares.items()},
-        "congruent": congruent,
-        "conflicting": shares["tone"],
+        "accuracy": {"congruent": congruent, "conflicting": shares["tone"]},
         "gap": congruent - shares["tone"],
         "gap_interval": [congruent - shares["tone"] - half, congruent - shares["tone"] + half],
     }

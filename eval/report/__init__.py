@@ -1,1 +1,5 @@
-"""What a run found, to be read: report.html, report.md, scores.csv, pages of clips."""
+"""The report of an evaluation: `build_report(folder)` or `python -m eval.report DIR`, from results.json, answers.csv, clips.jsonl."""
+
+from eval.report.build import build_report
+
+__all__ = ["build_report"]

@@ -22,7 +22,7 @@ def render_brief(run: Run, table: ScoreTable) -> str:
         markdown_text(compared(run, table)),
         _findings(run, table),
     ]
-    parts.append("\n".join(f"> {markdown_text(note)}" for note in caveats(run, table)))
+    parts.append("\n".join(f"> - {markdown_text(note)}" for note in caveats(run, table)))
     for metric, name in METRIC_NAMES.items():
         parts += [f"## {name}", _scores(run, table, metric)]
     parts.append(legend(run))
@@ -63,7 +63,7 @@ def _cell(cell: Cell | None, setting: str | None) -> str:
     text = interval_text(cell.figure)
     if cell.best:
         text = f"**{percent(cell.figure.value)}**{text.removeprefix(percent(cell.figure.value))}"
-    return text + (" ≈" if cell.same else "") + (f" ({setting})" if setting else "")
+    return text + (f" {cell.mark}" if cell.mark else "") + (f" ({setting})" if setting else "")
 
 
 def _published(run: Run, table: ScoreTable) -> str:
@@ -95,7 +95,7 @@ def _conflicts(run: Run) -> list[str]:
         rows = []
         for title, shares, found in item.systems:
             kinds = [_share(shares, kind) for kind in ("tone", "words", "neither", "none")]
-            halves = [percent(shares.get(key)) for key in ("congruent", "conflicting")]
+            halves = [percent((shares.get("accuracy") or {}).get(key)) for key in ("congruent", "conflicting")]
             gap = _with_bounds(shares.get("gap"), shares.get("gap_interval"))
             auroc = "-" if found is None else f"{found['auroc']:.3f}"
             rows.append([markdown_text(title), *kinds, *halves, gap, auroc])

@@ -6,6 +6,7 @@ from eval.report import sections
 from eval.report.brief import command_line, render_brief
 from eval.report.clip_pages import write_clip_pages
 from eval.report.clips import Index, choose_clips, emotions_of, index_answers
+from eval.report.details import COLOURED, benchmark_sections
 from eval.report.formats import METRIC_NAMES, unique_slugs
 from eval.report.long_csv import write_scores
 from eval.report.pages import render
@@ -61,10 +62,11 @@ def _content(run: Run, table: ScoreTable, index: Index, slugs: dict[str, str]) -
         "ablations": ablations(run),
         "comparisons": sections.comparisons(run),
         "tone_or_words": sections.tone_or_words(run),
-        "sections": sections.benchmark_sections(run, slugs),
+        "sections": benchmark_sections(run, slugs),
         "maps": sections.maps(run, emotions_of(index)),
         "curves": sections.training_curves(run),
         "costs": sections.costs(run),
+        "coloured": COLOURED,
         "ways": ways,
         "answers": answers,
         "failures": failures,

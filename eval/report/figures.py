@@ -10,7 +10,6 @@ from collections.abc import Callable
 import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -76,13 +75,13 @@ def line_style(number: int) -> tuple[str, tuple]:
     return PALETTE[number % len(PALETTE)], DASHES[number // len(PALETTE) % len(DASHES)]
 
 
-def risk_plot(name: str, curves: dict[int, tuple[np.ndarray, np.ndarray]]) -> Markup:
-    """Coverage and risk of systems; the keys are the numbers that `line_style` takes."""
+def risk_plot(name: str, curves: dict[int, tuple[np.ndarray, np.ndarray]], coloured: int) -> Markup:
+    """(coverage, risk) of systems by rank, which chooses the `line_style`; ranks from `coloured` on are grey."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for number, (coverage, risk) in curves.items():
-            colour, dashes = line_style(number)
+        for rank, (coverage, risk) in curves.items():
+            colour, dashes = line_style(rank) if rank < coloured else (LINE, ())
             axes.plot(100 * coverage, 100 * risk, color=colour, dashes=dashes or (None, None))
         axes.set(
             xlabel="clips answered, the surest first (%)", ylabel="wrong among them (%)", xlim=(0, 100), ylim=(0, None)
@@ -115,39 +114,26 @@ def map_plot(name: str, points: dict[str, list], emotion_of: dict[str, str]) -> 
     return svg(name, "map of the fused tokens", (3.7, 3.6), draw)
 
 
-def training_plot(name: str, curves: dict[str, list]) -> Markup | None:
+def training_plot(name: str, losses: dict[str, list], scores: dict[str, list]) -> Markup | None:
     """Training loss and validation macro-F1 by epoch, a line a seed; None where there is neither.
 
     Args:
-        curves: seed -> one entry an epoch: validation macro-F1, or {"epoch", "loss", "macro_f1"}, whichever are known.
+        losses, scores: seed -> one number an epoch; None where it was not one.
     """
-    lines = {key: [_line(curve, key) for curve in curves.values()] for key in ("loss", "macro_f1")}
-    drawn = {key: found for key, found in lines.items() if any(len(x) for x, _ in found)}
+    panels = {"training loss": (losses, 1), "validation macro-F1 (%)": (scores, 100)}
+    drawn = {title: panel for title, panel in panels.items() if any(panel[0].values())}
     if not drawn:
         return None
 
     def draw(figure: Figure) -> None:
-        for axes, (key, found) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
-            _draw_lines(axes, found, 100 if key == "macro_f1" else 1)
-            axes.set(
-                xlabel="epoch", title="training loss" if key == "loss" else "validation macro-F1 (%)", ylim=(0, None)
-            )
-            axes.title.set_fontsize(9)
+        for axes, (title, (curves, scale)) in zip(
+            figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True
+        ):
+            for number, curve in enumerate(curves.values()):
+                values = scale * np.array(curve, dtype=float)
+                axes.plot(np.arange(1, len(values) + 1), values, color=line_style(number)[0], linewidth=1.2)
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axes.set(xlabel="epoch", ylim=(0, None))
+            axes.set_title(title, fontsize=9)
 
-    return svg(name, "training curves", (3.7, 1.9), draw)
-
-
-def _line(curve: list, key: str) -> tuple[list, list]:
-    points = []
-    for number, entry in enumerate(curve or []):
-        value = entry.get(key) if isinstance(entry, dict) else entry if key == "macro_f1" else None
-        epoch = entry.get("epoch", number) if isinstance(entry, dict) else number
-        if value is not None:
-            points.append((epoch + 1, value))
-    return [x for x, _ in points], [y for _, y in points]
-
-
-def _draw_lines(axes: Axes, found: list[tuple[list, list]], scale: float) -> None:
-    for number, (x, y) in enumerate(found):
-        axes.plot(x, scale * np.array(y, dtype=float), color=line_style(number)[0], linewidth=1.2)
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    return svg(name, "training curves", (1.85 * len(drawn), 1.9), draw)

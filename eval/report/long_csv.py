@@ -41,7 +41,10 @@ def _rows(score: dict) -> Iterator[tuple]:
     for way, value in (score.get("how") or {}).items():
         yield f"how_{way}", value, None, None
     for head, values in (score.get("heads") or {}).items():
-        for metric, value in values.items():
+        for metric, value in [
+            *values.items(),
+            *((f"on_words_{m}", v) for m, v in (values.get("on_words") or {}).items()),
+        ]:
             yield f"{head}_{metric}", value, None, None
     yield from _abstention(score.get("abstention") or {})
     yield from _conflict(score.get("tone_or_words") or {}, score.get("detection") or {})
@@ -58,7 +61,7 @@ def _conflict(shares: dict, detection: dict) -> Iterator[tuple]:
     for kind, value in (shares.get("shares") or {}).items():
         yield f"follows_{kind}", value, *_bounds(intervals.get(kind))
     for half in ("congruent", "conflicting"):
-        yield f"accuracy_{half}", shares.get(half), None, None
+        yield f"accuracy_{half}", (shares.get("accuracy") or {}).get(half), None, None
     yield "gap", shares.get("gap"), *_bounds(shares.get("gap_interval"))
     yield "conflict_auroc", detection.get("auroc"), *_bounds(detection.get("interval"))
 

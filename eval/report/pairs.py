@@ -31,6 +31,13 @@ class Pairs:
                 self.found[row["benchmark"], row["a"], row["b"]].append((1, row))
                 self.found[row["benchmark"], row["b"], row["a"]].append((-1, row))
 
+    @property
+    def reference(self) -> str | None:
+        """The one system that all others were compared with; None where any two were compared."""
+        shared = [{a, b} for _, a, b in self.found]
+        common = set.intersection(*shared) if len(shared) > 2 else set()  # each comparison is found in both directions
+        return common.pop() if len(common) == 1 else None
+
     def verdict(self, benchmark: str, a: str, b: str, metric: str = "ua") -> Verdict | None:
         """None where the two were not compared by that metric."""
         rows = [(sign, row) for sign, row in self.found[benchmark, a, b] if row.get("metric", "ua") == metric]

@@ -13,12 +13,13 @@ METRICS = tuple(METRIC_NAMES)
 
 @dataclass
 class Cell:
-    """`best`: highest on this benchmark; `same`: not significantly different from the best; `delta`: to the row that an ablation
-    is of, `delta_significant` None where not tested."""
+    """`best`: highest on this benchmark. `mark`: ≈ for not significantly different from the best; where all systems were compared with
+    one reference only, ▲ significantly better than that, ▼ worse, ≈ neither. `delta`: to the row that an ablation is of,
+    `delta_significant` None where not tested."""
 
     figure: Figure
     best: bool = False
-    same: bool = False
+    mark: str = ""
     delta: float | None = None
     delta_significant: bool | None = None
 
@@ -56,7 +57,7 @@ class ScoreTable:
 
 def score_table(run: Run, names: list[str] | None = None, base: str | None = None) -> ScoreTable:
     """Table of the systems `names` (None: of all, with the published figures); `base`: the row that `delta` refers to."""
-    chosen = [name for name in run.systems if names is None or name in names]
+    chosen = list(run.systems if names is None else dict.fromkeys(names))
     benchmarks = [b for b in run.benchmarks if any((b, name) in run.scores for name in chosen)]
     table = ScoreTable(benchmarks, [_row(run, name, benchmarks) for name in chosen])
     pairs = Pairs(run.results["comparisons"], run.alpha)
@@ -72,17 +73,17 @@ def score_table(run: Run, names: list[str] | None = None, base: str | None = Non
 
 
 def ablations(run: Run) -> dict[str, tuple[ScoreTable, str]]:
-    """A table and the title of its base for each `group` of at least two systems; deltas to the system that others name as `ablation_of`, else to the first."""
+    """A table and the title of its base for each `group`; deltas to the system that others name as `ablation_of`, else to the first."""
     groups: dict[str, list[str]] = {}
     for name, system in run.systems.items():
         if system.get("group"):
             groups.setdefault(system["group"], []).append(name)
     tables = {}
     for group, names in groups.items():
-        if len(names) > 1:
-            named = [run.systems[name].get("ablation_of") for name in names]
-            base = next((base for base in named if base in names), names[0])
-            tables[group] = score_table(run, names, base), run.title(base)
+        named = [run.systems[name].get("ablation_of") for name in names]
+        base = next((base for base in named if base in run.systems), names[0])
+        if {base, *names} != {base}:
+            tables[group] = score_table(run, [base, *names], base), run.title(base)
     return tables
 
 
@@ -124,9 +125,19 @@ def _mark_best(table: ScoreTable, pairs: Pairs, benchmark: str, metric: str) -> 
         return
     best = max(rows, key=lambda row: row.cells[benchmark, metric].figure.value)
     best.cells[benchmark, metric].best = True
+    other = next((row for row in table.rows if row.name == pairs.reference), None) if pairs.reference else best
     for row in rows:
-        if row is not best:
-            row.cells[benchmark, metric].same = pairs.differ(benchmark, best.name, row.name, metric) is False
+        if other is not None and row is not other:
+            row.cells[benchmark, metric].mark = _mark(pairs, benchmark, metric, row, other)
+
+
+def _mark(pairs: Pairs, benchmark: str, metric: str, row: Row, other: Row) -> str:
+    differs = pairs.differ(benchmark, row.name, other.name, metric)
+    if differs is False:
+        return "≈"
+    if not differs or pairs.reference is None or (benchmark, metric) not in other.cells:
+        return ""
+    return "▲" if row.cells[benchmark, metric].figure.value > other.cells[benchmark, metric].figure.value else "▼"
 
 
 def _mark_deltas(table: ScoreTable, pairs: Pairs, benchmark: str, metric: str, base: str) -> None:

@@ -1,114 +1,21 @@
-"""What the page shows below the big table, as plain values for the templates; plots are drawn here."""
+"""What the page shows beside scores and benchmarks, as plain values for the templates."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
 from markupsafe import Markup
 
 from eval.report import figures, pooling
 from eval.report.formats import is_number
 from eval.report.pairs import Pairs
 from eval.report.reading import Run
-from eval.report.scoretable import published_rows, usual_setting
 
 LISTED = 100  # failures in a table; results.json has all
 
 
 @dataclass
-class SystemDetails:
-    """One system on one benchmark, over its seeds."""
-
-    name: str
-    title: str
-    line: int  # number of its line in plots, see figures.line_style
-    recall: dict[str, float]
-    confusion: list[list[tuple[int, float]]]  # (7, 8) of (count, share of the row)
-    ece: float | None
-    aurc: float | None
-    accuracy_at: dict[str, float]
-    heads: dict[str, dict]
-    reliability: list[
-        tuple[float, float, float]
-    ]  # of each filled bin: confidence, accuracy, count as a share of the largest
-
-
-@dataclass
-class BenchmarkSection:
-    name: str
-    slug: str
-    facts: dict
-    setting: str
-    systems: list[SystemDetails]
-    risk: Markup | None
-    coverages: list[str]
-    other_published: list[dict] = field(default_factory=list)
-
-
-def benchmark_sections(run: Run, slugs: dict[str, str]) -> list[BenchmarkSection]:
-    shown = {(row.source, row.table) for row in published_rows(run, list(run.benchmarks))}
-    sections = []
-    for name, facts in run.benchmarks.items():
-        systems = [_details(run, name, system) for system in run.systems_on(name)]
-        curves = {s.line: pooling.risk_curve(run.scores[name, s.name]) for s in systems}
-        curves = {line: curve for line, curve in curves.items() if curve is not None}
-        coverages = sorted({key for s in systems for key in s.accuracy_at}, reverse=True)
-        others = [row for row in facts.get("published") or [] if (row.get("source"), row.get("table")) not in shown]
-        risk = figures.risk_plot(f"risk-{slugs[name]}", curves) if curves else None
-        sections.append(
-            BenchmarkSection(name, slugs[name], facts, usual_setting(run, name), systems, risk, coverages, others)
-        )
-    return sections
-
-
-def _details(run: Run, benchmark: str, system: str) -> SystemDetails:
-    scores = run.scores[benchmark, system]
-    line = list(run.systems).index(system)
-    abstention = [score.get("abstention") or {} for score in scores]
-    accuracy_at = [entry.get("accuracy_at") or {} for entry in abstention]
-    return SystemDetails(
-        system,
-        run.title(system),
-        line,
-        pooling.by_emotion(scores, "recall"),
-        _shares(pooling.confusion(scores)),
-        pooling.mean_of(score.get("ece") for score in scores),
-        pooling.mean_of(entry.get("aurc") for entry in abstention),
-        {key: pooling.mean_of(entry.get(key) for entry in accuracy_at) for table in accuracy_at for key in table},
-        _heads(scores),
-        _filled_bins(pooling.reliability(scores)),
-    )
-
-
-def _shares(confusion: np.ndarray | None) -> list[list[tuple[int, float]]]:
-    if confusion is None:
-        return []
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    return [
-        [(int(n), float(share)) for n, share in zip(*rows, strict=True)] for rows in zip(confusion, shares, strict=True)
-    ]
-
-
-def _filled_bins(curve: dict | None) -> list[tuple[float, float, float]]:
-    if curve is None or not curve["counts"].any():
-        return []
-    rows = zip(curve["confidence"], curve["accuracy"], curve["counts"] / curve["counts"].max(), strict=True)
-    return [(float(c), float(a), float(n)) for c, a, n in rows if n > 0]
-
-
-def _heads(scores: list[dict]) -> dict[str, dict]:
-    names = dict.fromkeys(head for score in scores for head in score.get("heads") or {})
-    return {
-        head: {
-            metric: pooling.mean_of((score.get("heads") or {}).get(head, {}).get(metric) for score in scores)
-            for metric in ("accuracy", "ua", "macro_f1")
-        }
-        for head in names
-    }
-
-
-@dataclass
 class Comparison:
-    """Systems of one benchmark in pairs: `matrix` by row and column, None on the diagonal and where not tested."""
+    """Systems of one benchmark in pairs: `matrix` by row and column, None on the diagonal and where not tested; empty where all were
+    compared with one reference only."""
 
     benchmark: str
     names: list[str]
@@ -123,7 +30,8 @@ def comparisons(run: Run, metric: str = "ua") -> list[Comparison]:
         if rows:
             # the best first: what is significant gathers in the upper right
             names = sorted(run.systems_on(benchmark), key=lambda name: -(_ua(run, benchmark, name) or 0))
-            matrix = [[pairs.verdict(benchmark, a, b, metric) if a != b else None for b in names] for a in names]
+            columns = [] if pairs.reference else names
+            matrix = [[pairs.verdict(benchmark, a, b, metric) if a != b else None for b in columns] for a in names]
             rows = sorted(rows, key=lambda row: row["p_corrected"] if is_number(row.get("p_corrected")) else 2)
             found.append(Comparison(benchmark, names, matrix, rows))
     return found
@@ -164,7 +72,7 @@ def costs(run: Run) -> list[dict]:
         scores = [score for (_, s), found in run.scores.items() if s == name for score in found]
         timed = [s for s in scores if s.get("seconds") and s.get("audio_seconds")]
         seconds, audio = (sum(s[key] for s in timed) for key in ("seconds", "audio_seconds"))
-        memory = [s["peak_memory_mb"] for s in scores if is_number(s.get("peak_memory_mb"))]
+        memory = [entry["peak_memory_mb"] for entry in (system, *scores) if is_number(entry.get("peak_memory_mb"))]
         keys = ("kind", "parameters", "parameters_trained", "training_seconds", "weights", "source", "licence")
         rows.append(
             {"title": run.title(name), "times_real_time": audio / seconds if seconds else None}
@@ -220,7 +128,8 @@ def training_curves(run: Run) -> list[tuple[str, list[str], Markup]]:
     """(title, seeds, plot) of every system that was trained here."""
     found = []
     for number, (name, system) in enumerate(run.systems.items()):
-        plot = figures.training_plot(f"training-{number}", system.get("curves") or {})
+        losses, curves = system.get("losses") or {}, system.get("curves") or {}
+        plot = figures.training_plot(f"training-{number}", losses, curves)
         if plot is not None:
-            found.append((run.title(name), list(system["curves"]), plot))
+            found.append((run.title(name), list(dict.fromkeys([*losses, *curves])), plot))
     return found

@@ -48,13 +48,19 @@ def legend(run: Run) -> str:
     suite = run.results["suite"]
     drawn = {score.get("resampled") or suite.get("resample") for score in run.results["scores"]} - {None}
     level = percent(suite.get("confidence") or 0.95).removesuffix(".0")
+    reference = Pairs(run.results["comparisons"], run.alpha).reference
+    marks = (
+        "≈ marks systems that are not significantly different from it"
+        if reference is None
+        else f"all systems were compared with {run.title(reference)}: ▲ significantly better, ▼ worse, ≈ neither"
+    )
     correction = {"holm": "Holm's method"}.get(suite.get("correction"), suite.get("correction") or "Holm's method")
     return (
         f"WA is accuracy, UA the mean recall, macro-F1 the mean F1 of the emotions in the reference, in per cent. In brackets: {level}% "
         f"intervals from {suite.get('resamples') or 'no'} bootstrap resamples of {' or '.join(sorted(drawn)) or 'clips'}. ± is the "
         "standard deviation over seeds; the interval is then the mean of the seeds' intervals. An answer that names no emotion "
-        f"counts as wrong. Bold is the best, ≈ marks systems that are not significantly different from it: paired bootstrap for UA, "
-        f"McNemar's test for WA, corrected by {correction} (α = {run.alpha:g})."
+        f"counts as wrong. Bold is the best; {marks} (paired bootstrap for UA, "
+        f"McNemar's test for WA, corrected by {correction}, α = {run.alpha:g})."
     )
 
 
@@ -73,11 +79,16 @@ def findings(run: Run, table: ScoreTable, metric: str = "ua") -> list[Finding]:
 
 
 def caveats(run: Run, table: ScoreTable) -> list[str]:
-    """What stands against the figures: random weights, failures, what is missing."""
+    """What stands against the figures: random weights, failures, what is missing or only a part."""
     random = [row.title for row in table.rows if row.random_weights]
     failed = sum(len(score.get("failed") or []) for score in run.results["scores"])
     unreadable = sum(len(entry.get("unreadable") or []) for entry in run.benchmarks.values())
     unparsed = sum((score.get("how") or {}).get("unparsed") or 0 for score in run.results["scores"])
+    stopped = list(dict.fromkeys(run.title(score["system"]) for score in run.results["scores"] if score.get("stopped")))
+    incomplete = [
+        f"{facts['title']} ({facts['incomplete']})" for facts in run.benchmarks.values() if facts.get("incomplete")
+    ]
+    limit = run.results["suite"].get("limit")
     missing = [f"{entry.get('kind', '')} {entry.get('name', '')}".strip() for entry in run.results["missing"]]
     notes = [
         random
@@ -86,22 +97,34 @@ def caveats(run: Run, table: ScoreTable) -> list[str]:
         unparsed and f"{_plural(unparsed, 'answer')} named no emotion and count as wrong.",
         unreadable
         and f"{_plural(unreadable, 'clip')} could not be read and {'is' if unreadable == 1 else 'are'} in no figure.",
+        stopped and f"Stopped before the end: {'; '.join(stopped)}. What they did not answer counts as wrong.",
+        incomplete and f"Not whole here: {'; '.join(incomplete)}.",
+        limit and f"At most {_plural(limit, 'clip')} of each benchmark were drawn: a trial, not a result.",
         missing and f"Missing here: {'; '.join(missing)}.",
     ]
     return [note for note in notes if note]
 
 
 def _significance(pairs: Pairs, benchmark: str, best, rows: list, metric: str) -> str:
-    others = [(row, pairs.differ(benchmark, best.name, row.name, metric)) for row in rows if row is not best]
-    tested = [row for row, differs in others if differs is not None]
-    if not others:
-        return "The only system here."
-    if not tested:
-        return "Not tested against the others."
-    same = [row.title for row, differs in others if differs is False]
-    better = f"Significantly better than {len(tested) - len(same)} of {len(tested)}"
-    names = "; ".join(same[:LISTED]) + (f" and {len(same) - LISTED} more" if len(same) > LISTED else "")
-    return f"{better}. Not distinguishable from: {names}." if same else f"{better}."
+    by_test: dict[bool | None, list[str]] = {True: [], False: [], None: []}
+    for row in rows:
+        if row is not best:
+            by_test[pairs.differ(benchmark, best.name, row.name, metric)].append(row.title)
+    better, same, untested = by_test[True], by_test[False], by_test[None]
+    if not better and not same:
+        return "Not tested against the others." if untested else "The only system here."
+    sentences = [
+        better and f"Significantly better than {_listed(better)}.",
+        same and f"Not distinguishable from {_listed(same)}.",
+        untested
+        and f"Not tested against {'the other ' if len(untested) > 1 else ''}{_plural(len(untested), 'system')}.",
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _listed(titles: list[str]) -> str:
+    more = f" and {len(titles) - LISTED} more" if len(titles) > LISTED else ""
+    return "; ".join(titles[:LISTED]) + more
 
 
 def _tone(run: Run, benchmark: str, system: str) -> str:

@@ -16,7 +16,7 @@ from eval.systems.base import System
 from eval.systems.context import BuildContext
 from fas_core.errors import FASError
 
-COMMON = ("type", "name", "title", "group", "source", "training_corpora")  # options that every system takes
+COMMON = ("type", "name", "title", "group", "ablation_of", "source", "training_corpora")  # options that every system takes
 
 
 @dataclass(frozen=True)
