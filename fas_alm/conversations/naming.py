@@ -19,7 +19,9 @@ def _either(words) -> str:
 
 ENGLISH = rf"\b(?:{_either(t for t in EMOTION_OF if t.isascii())})\b"
 CHINESE = _either(t for t in EMOTION_OF if not t.isascii())
-NAMED = re.compile(f"{ENGLISH}|{CHINESE}", re.IGNORECASE)
+# ASCII: a Chinese character beside an English word is the end of the word, and no other alphabet's letter stands for "s" or "i".
+FLAGS = re.IGNORECASE | re.ASCII
+NAMED = re.compile(f"{ENGLISH}|{CHINESE}", FLAGS)
 # A letter alone. "A" also begins sentences: as an option it is followed by punctuation or by the end.
 LETTER = re.compile(rf"(?<![A-Za-z])(?:[{OPTION_LETTERS[1:]}](?![A-Za-z'’])|A(?=\s*(?:[^\w\s'’]|$)))")
 # Between "not" and what it denies may stand a few words, and other things that it denies as well: "not really sad or angry".
@@ -35,7 +37,7 @@ _CHINESE_THING = f"(?:{CHINESE})(?:或者?|和|、|也不是?)"
 DENIED = re.compile(
     rf"{_ENGLISH_NO}\s+(?:(?:{_FILLER})\s+)*(?:{_THING}\s*(?:or|nor|and|/)\s+(?:(?:{_FILLER})\s+)*)*[\"'“(*]*$"
     rf"|(?:并?不(?:是|太|很|像|算|选|觉得|感到)*|没有?|并非|而非|毫?无)(?:任何|明显的?|表现出|表达|选)*(?:{_CHINESE_THING})*$",
-    re.IGNORECASE,
+    FLAGS,
 )
 BEFORE = 80  # characters that are searched for a "not"
 CLAUSE = re.compile(r"[.;:!?。；：！？\n]|\bbut\b|而是|但")
