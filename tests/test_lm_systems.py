@@ -1,0 +1,274 @@
+"""Audio language models as systems of the suite: endpoints, transformers, FAS-ALM, the cascade."""
+
+import base64
+import io
+import json
+import logging
+import math
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from standin import completion, error, standin
+
+from eval.systems import chat, endpoint
+from eval.systems.base import Answer, Clip
+from fas_core.errors import CheckpointError, FASError
+from fas_core.labels import EMOTIONS
+
+LOGPROBS = {"D": math.log(0.5), " D": math.log(0.1), "A": math.log(0.2), "The": math.log(0.1)}
+SLOW = 20.0  # seconds that a stand-in sleeps in the place of hanging for ever
+
+
+def context(tmp_path: Path) -> SimpleNamespace:
+    return SimpleNamespace(cache_dir=tmp_path / "cache", device="cpu", quiet=True)
+
+
+def write_clips(folder: Path, number: int, broken: tuple[int, ...] = ()) -> list[Clip]:
+    """Synthetic clips, noise of 0.5 s at 22.05 kHz in stereo; the broken ones are no audio."""
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = []
+    for i in range(number):
+        path = folder / f"{i}.wav"
+        if i in broken:
+            path.write_bytes(b"RIFF no audio")
+        else:
+            rng = np.random.default_rng(i)
+            soundfile.write(path, 0.1 * rng.standard_normal((11_025, 2)), 22_050)
+        clips.append(Clip(f"clip-{i}", str(path), f"digest-{i}"))
+    return clips
+
+
+@pytest.fixture
+def clips(tmp_path) -> list[Clip]:
+    return write_clips(tmp_path / "clips", 3)
+
+
+def ask(system, clips) -> dict[str, Answer]:
+    """Answers by clip; there is exactly one for each."""
+    answers = list(system.answer(clips))
+    system.close()
+    assert sorted(a.clip for a in answers) == sorted(c.id for c in clips)
+    return {answer.clip: answer for answer in answers}
+
+
+def endpoint_system(server, **options):
+    values = dict(name="e", model="m", base_url=server.url, retries=2, timeout=5) | options
+    return endpoint.build(values, None)
+
+
+class TestEndpoint:
+    def test_options_by_log_probability(self, clips):
+        with standin(lambda number, body: completion("D", LOGPROBS)) as server:
+            answers = ask(endpoint_system(server), clips)
+        for answer in answers.values():
+            assert (answer.label, answer.how, answer.text, answer.retries) == ("happy", "options", "D", 0)
+            assert answer.mass == pytest.approx(0.8) and answer.probabilities[3] == pytest.approx(0.75, abs=1e-4)
+            assert answer.seconds > 0
+        body = server.asked[0]
+        assert body["logprobs"] is True and body["top_logprobs"] == 20 and body["temperature"] == 0
+        audio, text = body["messages"][0]["content"]
+        assert audio["type"] == "input_audio" and audio["input_audio"]["format"] == "wav" and "A angry" in text["text"]
+        info = soundfile.info(io.BytesIO(base64.b64decode(audio["input_audio"]["data"])))
+        assert (info.samplerate, info.channels, info.subtype, info.frames) == (16_000, 1, "PCM_16", 8_000)
+
+    def test_text_says_the_same_where_there_are_no_log_probabilities(self, clips):
+        with standin(lambda number, body: completion("D")) as server:
+            answers = ask(endpoint_system(server), clips)
+        assert {(a.label, a.how) for a in answers.values()} == {("happy", "exact")}
+        assert all(a.probabilities is None for a in answers.values())
+
+    @pytest.mark.parametrize(
+        ("reply", "expected"),
+        [
+            (completion("D", LOGPROBS, before="\n"), ("happy", "options")),
+            # letters hold almost nothing: the model writes a sentence, and the sentence counts
+            (completion("The voice is sad", {"The": math.log(0.99), "A": math.log(0.001)}), ("sad", "rules")),
+            (completion("Hard to say", {"Hard": math.log(0.99), "A": math.log(0.001)}), ("angry", "options")),
+            (completion("Hard to say", {"Hard": -0.01}), (None, "unparsed")),
+            (completion("(B)", None), ("disgust", "rules")),
+            (completion(None, audio={"id": "a", "transcript": "It is B."}), ("disgust", "rules")),
+            (completion([{"type": "text", "text": "B"}]), ("disgust", "exact")),
+            (completion(None, refusal="I cannot judge voices."), (None, "unparsed")),
+            (completion(None), (None, "unparsed")),
+            (completion("D", {"D": float("nan")}), ("happy", "exact")),
+        ],
+    )
+    def test_what_endpoints_answer(self, clips, reply, expected):
+        with standin(lambda number, body: reply) as server:
+            answer = ask(endpoint_system(server), clips[:1])["clip-0"]
+        assert (answer.label, answer.how) == expected
+
+    def test_a_parameter_that_is_refused_is_given_up_for_all_clips(self, clips):
+        def script(number, body):
+            if "logprobs" in body:
+                return 400, {}, error("logprobs are not supported by this model", "logprobs")
+            if "max_tokens" in body:
+                return 400, {}, error("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+            return completion("D") if body["temperature"] == 0 else (400, {}, error("no"))
+
+        with standin(script) as server:
+            system = endpoint_system(server, concurrency=1)
+            answers = ask(system, clips)
+        assert {(a.label, a.how, a.retries) for a in answers.values()} == {("happy", "exact", 0)}
+        assert len(server.asked) == 2 + len(clips)
+        assert server.asked[-1]["max_completion_tokens"] == 64 and "max_tokens" not in server.asked[-1]
+
+    def test_429_is_asked_again_after_the_time_it_names(self, clips):
+        def script(number, body):
+            return (429, {"Retry-After": "1"}, error("slow down")) if number == 1 else completion("D", LOGPROBS)
+
+        with standin(script) as server:
+            answer = ask(endpoint_system(server), clips[:1])["clip-0"]
+        assert (answer.label, answer.retries) == ("happy", 1)
+        assert server.times[1] - server.times[0] >= 0.95
+
+    @pytest.mark.parametrize(
+        ("reply", "problem"),
+        [
+            ((500, {}, error("broken")), "500"),
+            ((200, {"Content-Type": "text/html"}, "<html>maintenance</html>"), "no chat completion"),
+            ((200, {}, {"error": {"message": "overloaded"}}), "no chat completion"),
+            ((200, {}, '{"choices": ["a"]}'), "no chat completion"),
+        ],
+    )
+    def test_500_and_nonsense_are_retried_counted_and_reported(self, clips, reply, problem):
+        with standin(lambda number, body: reply) as server:
+            answer = ask(endpoint_system(server, retries=1), clips[:1])["clip-0"]
+        assert (answer.label, answer.how, answer.retries) == (None, "failed", 1)
+        assert problem in answer.error and len(server.asked) == 2
+
+    def test_nonsense_once_costs_a_retry(self, clips):
+        script = lambda number, body: (200, {}, "?") if number == 1 else completion("D")  # noqa: E731
+        with standin(script) as server:
+            answer = ask(endpoint_system(server), clips[:1])["clip-0"]
+        assert (answer.label, answer.retries) == ("happy", 1)
+
+    def test_one_clip_that_times_out_and_one_corrupt_do_not_end_the_run(self, tmp_path):
+        clips = write_clips(tmp_path / "clips", 4, broken=(2,))
+        done, hung = threading.Event(), []
+
+        def script(number, body):
+            if not hung:
+                hung.append(body["messages"])
+            if body["messages"] == hung[0]:
+                done.wait(SLOW)
+            return completion("D", LOGPROBS)
+
+        with standin(script) as server:
+            answers = ask(endpoint_system(server, timeout=0.5, retries=1, concurrency=1), clips)
+            done.set()
+        assert [answers[c.id].how for c in clips] == ["failed", "options", "failed", "options"]
+        assert "timed out" in answers["clip-0"].error and answers["clip-0"].retries == 1
+        assert "2.wav" in answers["clip-2"].error and len(server.asked) == 4
+
+    def test_an_endpoint_that_is_down_is_given_up(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(endpoint, "GIVE_UP_AFTER", 3)
+        clips = write_clips(tmp_path / "clips", 8)
+        with standin(lambda number, body: (401, {}, error("who are you"))) as server:
+            system = endpoint_system(server, retries=0, concurrency=1)
+            answers = ask(system, clips)
+            assert len(server.asked) == 3
+            assert all(a.how == "failed" for a in answers.values())
+            assert "3 times in a row" in answers["clip-7"].error and "who are you" in answers["clip-0"].error
+            assert "401" in ask(system, clips[:1])["clip-0"].error  # the next benchmark tries again
+
+    def test_nobody_there(self, clips):
+        system = endpoint.build(dict(name="e", model="m", base_url="http://127.0.0.1:9/v1", retries=0), None)
+        assert "Connection error" in ask(system, clips[:1])["clip-0"].error
+
+    def test_requests_run_side_by_side_and_no_more_than_allowed(self, tmp_path):
+        clips, running, most, lock = write_clips(tmp_path / "c", 8), [0], [0], threading.Lock()
+
+        def script(number, body):
+            with lock:
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+            time.sleep(0.1)
+            with lock:
+                running[0] -= 1
+            return completion("D")
+
+        with standin(script) as server:
+            ask(endpoint_system(server, concurrency=4), clips)
+        assert 2 <= most[0] <= 4
+
+    def test_a_run_that_stops_asks_no_more(self, tmp_path):
+        clips = write_clips(tmp_path / "c", 12)
+        with standin(lambda number, body: time.sleep(0.05) or completion("D")) as server:
+            answers = endpoint_system(server, concurrency=1).answer(clips)
+            next(answers)
+            answers.close()
+            asked = len(server.asked)
+            time.sleep(0.3)
+            assert len(server.asked) <= asked + 1 < len(clips)
+
+    def test_the_judge_reads_what_the_rules_cannot(self, clips):
+        def script(number, body):
+            if body["model"] == "j":
+                assert "trembling" in body["messages"][1]["content"]
+                return completion("fear")
+            return completion("a trembling voice")
+
+        with standin(script) as server:
+            system = endpoint_system(server, prompt="free-en@1", judge={"model": "j", "base_url": server.url})
+            answers = ask(system, clips)
+        assert {(a.label, a.how, a.text) for a in answers.values()} == {("fear", "judge", "a trembling voice")}
+
+    def test_a_judge_that_fails_is_an_answer_that_failed(self, clips):
+        def script(number, body):
+            return (400, {}, error("no")) if body["model"] == "j" else completion("a trembling voice")
+
+        with standin(script) as server:
+            system = endpoint_system(server, prompt="paper@1", judge={"model": "j", "base_url": server.url, "retries": 0})
+            assert ask(system, clips[:1])["clip-0"].error.startswith("judge: ")
+
+    def test_the_key_goes_to_the_endpoint_and_nowhere_else(self, clips, monkeypatch, caplog):
+        caplog.set_level(logging.DEBUG)
+        monkeypatch.setenv("MY_KEY", "sk-very-secret")
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
+        sent = {}
+
+        def script(number, body):
+            sent["audio"] = body["messages"][0]["content"][0]["input_audio"]["data"]
+            return 400, {}, error(f"key sk-very-secret may not send {sent['audio']}")
+
+        with standin(script) as server:
+            system = endpoint_system(server, api_key_env="MY_KEY")
+            answer = ask(system, clips[:1])["clip-0"]
+            assert server.keys[-1] == "Bearer sk-very-secret"
+            ask(endpoint_system(server), clips[:1])
+            assert "sk-of-openai" not in server.keys[-1]
+        said = json.dumps([answer.to_dict(), system.identity(), system.describe()])
+        assert "secret" not in said and sent["audio"][:80] not in said and "127.0.0.1" not in json.dumps(system.identity())
+        assert sent["audio"][64:300] not in caplog.text  # audio is never logged
+
+    def test_the_identity_follows_what_decides_an_answer(self):
+        base = dict(name="e", model="m", base_url="http://a/v1")
+        one = endpoint.build(base, None).digest
+        for change in ({"model": "n"}, {"base_url": "http://b/v1"}, {"prompt": "paper@1"}, {"audio_first": False},
+                       {"max_tokens": 9}, {"extra": {"seed": 1}}, {"judge": {"model": "j", "base_url": "http://a/v1"}}):  # fmt: skip
+            assert endpoint.build(base | change, None).digest != one, change
+        for change in ({"concurrency": 2}, {"timeout": 9}, {"retries": 0}, {"title": "T"}, {"base_url": "http://u:p@a/v1/"}):
+            assert endpoint.build(base | change, None).digest == one, change
+
+    def test_what_cannot_work_is_one_clear_error(self, monkeypatch):
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        with pytest.raises(FASError, match="model is missing"):
+            endpoint.build({"name": "e"}, None)
+        with pytest.raises(FASError, match="unknown option modle"):
+            endpoint.build({"name": "e", "model": "m", "modle": "n"}, None)
+        with pytest.raises(FASError, match="system judge: model is missing"):
+            endpoint.build({"name": "e", "model": "m", "base_url": "http://a/v1", "judge": {}}, None)
+        for options in ({"api_key_env": "NOT_THERE", "base_url": "http://a/v1"}, {}):
+            with pytest.raises(CheckpointError, match="NOT_THERE|OPENAI_API_KEY"):
+                endpoint.build({"name": "e", "model": "m", **options}, None)
+
+    def test_spellings_of_a_letter_add_up(self):
+        found = chat.Completion("D", {"▁D": math.log(0.25), "D": math.log(0.25), "d": -1.0}).letters()
+        assert math.exp(found[3]) == pytest.approx(0.5) and found[0] == -math.inf and len(found) == len(EMOTIONS)
+        assert chat.Completion("x", {"x": -0.1}).letters() is None
