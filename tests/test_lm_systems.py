@@ -272,3 +272,105 @@ class TestEndpoint:
         found = chat.Completion("D", {"▁D": math.log(0.25), "D": math.log(0.25), "d": -1.0}).letters()
         assert math.exp(found[3]) == pytest.approx(0.5) and found[0] == -math.inf and len(found) == len(EMOTIONS)
         assert chat.Completion("x", {"x": -0.1}).letters() is None
+
+
+@pytest.fixture(scope="module")
+def qwen2_audio(tmp_path_factory) -> Path:
+    """A Qwen2-Audio of two layers and random weights, as the hub has it."""
+    import torch
+    from alm_tiny import tiny_tokenizer
+    from transformers import (
+        Qwen2AudioConfig,
+        Qwen2AudioForConditionalGeneration,
+        Qwen2AudioProcessor,
+        Qwen2Config,
+        WhisperFeatureExtractor,
+    )
+    from transformers.models.qwen2_audio import Qwen2AudioEncoderConfig
+
+    folder = tmp_path_factory.mktemp("qwen2-audio")
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"]})
+    torch.manual_seed(0)
+    text = Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, initializer_range=0.3,
+    )  # fmt: skip
+    audio = Qwen2AudioEncoderConfig(
+        d_model=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=64, num_mel_bins=80, init_std=0.2
+    )
+    index = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
+    Qwen2AudioForConditionalGeneration(Qwen2AudioConfig(audio_config=audio, text_config=text, audio_token_index=index)).save_pretrained(folder)
+    Qwen2AudioProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer).save_pretrained(folder)
+    return folder
+
+
+def audio_llm(directory, tmp_path, **options):
+    from eval.systems import audio_llm
+
+    return audio_llm.build({"name": "q", "model": str(directory), "batch_size": 2} | options, context(tmp_path))
+
+
+class TestAudioLLM:
+    def test_options_follow_the_audio_and_not_the_batch(self, qwen2_audio, tmp_path):
+        clips = write_clips(tmp_path / "c", 5, broken=(3,))
+        batched = ask(audio_llm(qwen2_audio, tmp_path, batch_size=5), clips)
+        single = ask(audio_llm(qwen2_audio, tmp_path, batch_size=1), clips)
+        assert [batched[c.id].how for c in clips] == ["options"] * 3 + ["failed", "options"]
+        assert "3.wav" in batched["clip-3"].error
+        good = [c.id for c in clips if c.id != "clip-3"]
+        for clip in good:
+            np.testing.assert_allclose(batched[clip].probabilities, single[clip].probabilities, atol=1e-4)
+            assert 0 < batched[clip].mass <= 1
+        assert len({tuple(batched[clip].probabilities) for clip in good}) == len(good), "it hears"
+
+    def test_options_are_the_probabilities_of_the_next_token(self, qwen2_audio, tmp_path, clips):
+        import torch
+        from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
+
+        from eval.systems.generation import letter_token_ids
+        from fas_core.audio import load_audio
+
+        answer = ask(audio_llm(qwen2_audio, tmp_path), clips[:1])["clip-0"]
+        model = Qwen2AudioForConditionalGeneration.from_pretrained(qwen2_audio).eval()
+        processor = AutoProcessor.from_pretrained(qwen2_audio)
+        text = audio_llm(qwen2_audio, tmp_path).rendered
+        assert text.index("<|AUDIO|>") < text.index("Which emotion") and text.endswith("<|im_start|>assistant\n")
+        inputs = processor(text=text, audio=load_audio(clips[0].audio).samples, sampling_rate=16_000, return_tensors="pt")
+        with torch.no_grad():
+            p = model(**inputs).logits[0, -1].softmax(-1)
+        expected = torch.stack([p[ids].sum() for ids in letter_token_ids(processor.tokenizer)])
+        assert answer.mass == pytest.approx(float(expected.sum()), abs=1e-5)
+        np.testing.assert_allclose(answer.probabilities, (expected / expected.sum()).tolist(), atol=1e-5)
+
+    def test_free_text_is_kept_and_read(self, qwen2_audio, tmp_path, clips):
+        system = audio_llm(qwen2_audio, tmp_path, prompt="paper@1", max_tokens=5)
+        answers = ask(system, clips)
+        assert all(a.text is not None and a.how in ("exact", "rules", "unparsed") for a in answers.values())
+        assert system.describe()["parameters"] > 1000 and "/" not in system.describe()["source"]
+
+    def test_the_identity_follows_weights_and_prompt(self, qwen2_audio, tmp_path):
+        import shutil
+
+        moved = shutil.copytree(qwen2_audio, tmp_path / "elsewhere")
+        one = audio_llm(qwen2_audio, tmp_path)
+        assert audio_llm(moved, tmp_path, batch_size=9).digest == one.digest
+        assert audio_llm(moved, tmp_path, prompt="options-zh@1").digest != one.digest
+        assert str(tmp_path) not in json.dumps(audio_llm(moved, tmp_path).identity())
+        weights = moved / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+        assert audio_llm(moved, tmp_path).digest != one.digest
+
+    def test_a_model_that_is_not_there_or_lacks_weights_is_one_clear_error(self, qwen2_audio, tmp_path, clips):
+        import shutil
+
+        from safetensors.torch import load_file, save_file
+
+        with pytest.raises(CheckpointError, match="no such model"):
+            audio_llm(tmp_path / "none", tmp_path)
+        folder = shutil.copytree(qwen2_audio, tmp_path / "m")
+        weights = load_file(folder / "model.safetensors")
+        weights.pop(next(key for key in weights if "layers.1" in key))
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        with pytest.raises(CheckpointError, match="weights lack"):
+            list(audio_llm(folder, tmp_path).answer(clips))

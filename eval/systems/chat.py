@@ -5,6 +5,7 @@ whose body is no chat completion is made a 502 here, so that it is retried like 
 """
 
 import hashlib
+import logging
 import math
 import os
 import re
@@ -124,6 +125,7 @@ class ChatEndpoint:
     @cached_property
     def client(self):
         """The SDK's client; its connections are shared by all threads."""
+        logging.getLogger("openai._base_client").setLevel(logging.INFO)  # at DEBUG some versions write whole requests, audio and all
         http = self._openai.DefaultHttpxClient(event_hooks={"response": [_nonsense_is_a_bad_gateway]}, timeout=self.timeout)
         return self._openai.OpenAI(
             base_url=self.base_url, api_key=self.key, timeout=self.timeout, max_retries=self.retries, http_client=http

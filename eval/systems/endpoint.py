@@ -15,7 +15,7 @@ import soundfile
 
 from eval.prompts import Prompt, load_prompt
 from eval.systems.base import Answer, Clip, System
-from eval.systems.chat import OPTIONS, ChatEndpoint, EndpointError, EndpointJudge
+from eval.systems.chat import OPTIONS, ChatEndpoint, Completion, EndpointError, EndpointJudge
 from eval.systems.options import check_options
 from fas_alm.prompts import question_content
 from fas_core.audio import SAMPLE_RATE, load_audio
@@ -72,8 +72,7 @@ class EndpointSystem(System):
     def _answer(self, clip: Clip) -> Answer:
         start, retries = time.perf_counter(), 0
         try:
-            part = wav_part(clip.audio)
-            completion = self._ask(part)
+            completion = self._ask(self.content(clip))
             retries = completion.retries
             answer = completion.answer(clip.id, self.prompt, self.judge)
         except FASError as error:
@@ -81,11 +80,14 @@ class EndpointSystem(System):
         answer.seconds = round(time.perf_counter() - start, 6)
         return answer
 
-    def _ask(self, part: dict):
+    def content(self, clip: Clip) -> str | list[dict]:
+        """Of the user's message. Raises `FASError` for a clip that cannot be asked about."""
+        return question_content(self.prompt.fill(), wav_part(clip.audio), self.audio_first)
+
+    def _ask(self, content: str | list[dict]) -> Completion:
         with self._lock:
             if self._failed_in_a_row >= GIVE_UP_AFTER:
                 raise EndpointError(f"not asked: the endpoint failed {GIVE_UP_AFTER} times in a row")
-        content = question_content(self.prompt.fill(), part, self.audio_first)
         wanted = {"logprobs": True, "top_logprobs": TOP_LOGPROBS} if self.prompt.kind == "options" else {}
         try:
             completion = self.chat.ask(self.prompt.messages(content), max_tokens=self.max_tokens, temperature=0, **wanted)
@@ -103,14 +105,14 @@ class EndpointSystem(System):
             self.judge.chat.close()
 
 
-def wav_part(file: str) -> dict:
-    """A clip as an `input_audio` part.
+def wav_part(file: str, subtype: str = "PCM_16") -> dict:
+    """A clip as an `input_audio` part: wav, 16 kHz, mono, 16 bit unless `subtype` says "FLOAT".
 
     Raises:
         AudioError: it cannot be read.
     """
     buffer = io.BytesIO()
-    soundfile.write(buffer, load_audio(file).samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    soundfile.write(buffer, load_audio(file).samples, SAMPLE_RATE, format="WAV", subtype=subtype)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
 
