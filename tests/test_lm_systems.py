@@ -374,3 +374,174 @@ class TestAudioLLM:
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
         with pytest.raises(CheckpointError, match="weights lack"):
             list(audio_llm(folder, tmp_path).answer(clips))
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory) -> Path:
+    """An adapter of random weights with a tiny FAS and a tiny LLM; the LLM lies in llm/ beside it."""
+    from alm_tiny import save_tiny_language_model, shared_fas
+
+    from fas_alm import FASAudioForConditionalGeneration
+    from fas_alm.artifacts import save_adapter
+
+    root = tmp_path_factory.mktemp("alm")
+    llm = save_tiny_language_model(root / "llm")
+    model, processor = FASAudioForConditionalGeneration.from_parts(shared_fas(), str(llm))
+    corpora = [{"corpus": "ravdess", "train": 1, "validation": 0}]
+    record = {"data": {"corpora": corpora}, "arguments": {"data": {"fold": 1}}, "seconds": 5.0}
+    model.config.option_temperature = 2.0
+    return save_adapter(model, processor, root / "adapter", record)
+
+
+def alm(directory, tmp_path, **options):
+    from eval.systems import fas_alm
+
+    return fas_alm.build({"name": "a", "directory": str(directory)} | options, context(tmp_path))
+
+
+class TestFASALM:
+    def test_options_are_those_of_the_scorer(self, adapter, tmp_path):
+        from eval.alm import Scorer
+        from fas_alm.conversations import Question
+        from fas_alm.prompts import option_probabilities
+
+        clips = write_clips(tmp_path / "c", 4, broken=(1,))
+        system = alm(adapter, tmp_path)
+        answers = ask(system, clips)
+        assert [answers[c.id].how for c in clips] == ["options", "failed", "options", "options"]
+        assert "1.wav" in answers["clip-1"].error
+        scorer = Scorer.from_directory(adapter, tmp_path / "cache" / "features", device="cpu")
+        features = scorer.features([{"audio": clip.audio} for clip in clips])
+        asked = [[{"role": "user", "content": Question("choose").content({"type": "audio", "path": clips[2].audio})}]]
+        probabilities, mass = option_probabilities(scorer.options(scorer.hearing(features), asked)[0], temperature=2.0)
+        np.testing.assert_allclose(answers["clip-2"].probabilities, list(probabilities.values()), atol=1e-4)
+        assert answers["clip-2"].mass == pytest.approx(mass, abs=1e-4)
+
+    def test_without_audio_every_clip_has_the_same_answer(self, adapter, tmp_path, clips):
+        hears, deaf = alm(adapter, tmp_path), alm(adapter, tmp_path, audio=False)
+        assert hears.digest != deaf.digest and deaf.title.endswith("not hearing")
+        assert len({tuple(a.probabilities) for a in ask(hears, clips).values()}) == 3
+        same = np.array([a.probabilities for a in ask(deaf, clips).values()])
+        np.testing.assert_allclose(same, same[:1].repeat(3, 0), atol=1e-5)
+
+    def test_free_text_and_what_is_known_of_it(self, adapter, tmp_path, clips):
+        system = alm(adapter, tmp_path, prompt="free-en@1")
+        assert all(a.text is not None for a in ask(system, clips).values())
+        assert (system.training_corpora, system.fold) == (("ravdess",), 1)
+        facts = system.describe()
+        assert facts["training_seconds"] == 5.0 and facts["parameters_trained"] > 0 and facts["source"] == "adapter"
+        assert str(tmp_path) not in json.dumps(system.identity())
+
+    def test_another_language_model_is_another_identity(self, adapter, tmp_path):
+        from alm_tiny import save_tiny_language_model
+
+        other = save_tiny_language_model(tmp_path / "other", seed=1)
+        assert alm(adapter, tmp_path).digest != alm(adapter, tmp_path, language_model=str(other)).digest
+        assert alm(adapter, tmp_path).digest == alm(adapter, tmp_path, language_model=str(adapter.parent / "llm")).digest
+
+    def test_what_is_not_there_is_one_clear_error(self, adapter, tmp_path):
+        from eval.systems import fas_alm
+
+        with pytest.raises(CheckpointError, match="no model there"):
+            alm(tmp_path, tmp_path)
+        pytest.importorskip("vllm")
+        with pytest.raises(CheckpointError, match="fas_alm.export"):
+            fas_alm.build_vllm({"name": "v", "directory": str(adapter)}, context(tmp_path))
+
+    @pytest.mark.slow
+    def test_vllm_says_what_transformers_says(self, tmp_path, clips):
+        pytest.importorskip("vllm")
+        from test_vllm_plugin import save_model
+
+        from eval.systems import fas_alm
+
+        directory = save_model(tmp_path / "model")
+        clips = [*clips, *write_clips(tmp_path / "broken", 1, broken=(0,))]
+        clips[3] = Clip("clip-3", clips[3].audio, "digest-3")
+        expected = ask(alm(directory, tmp_path), clips)
+        found = ask(fas_alm.build_vllm({"name": "v", "directory": str(directory)}, context(tmp_path)), clips)
+        assert [found[c.id].how for c in clips] == ["options"] * 3 + ["failed"]
+        for clip in clips[:3]:
+            np.testing.assert_allclose(found[clip.id].probabilities, expected[clip.id].probabilities, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory) -> Path:
+    """A Whisper and an LLM, tiny and of random weights."""
+    from alm_tiny import save_tiny_language_model, save_tiny_whisper
+
+    root = tmp_path_factory.mktemp("cascade")
+    save_tiny_whisper(root / "whisper")
+    save_tiny_language_model(root / "llm")
+    return root
+
+
+def cascade(readers, tmp_path, **options):
+    from eval.systems import cascade
+
+    local = {} if "endpoint" in options else {"language_model": str(readers / "llm")}
+    return cascade.build({"name": "c", "whisper": str(readers / "whisper"), **local, **options}, context(tmp_path))
+
+
+@pytest.fixture
+def spoken(monkeypatch):
+    """What is said in each clip, without a Whisper that understands anything."""
+    import eval.transcripts as module
+
+    def decode(self, windows):
+        return [f"so {len(each[0])} is said" for each in windows]
+
+    monkeypatch.setattr(module._Decoder, "__call__", decode)
+
+
+class TestCascade:
+    def test_a_language_model_reads_the_transcripts(self, readers, tmp_path, spoken):
+        clips = write_clips(tmp_path / "c", 4, broken=(0,))
+        answers = ask(cascade(readers, tmp_path), clips)
+        assert [answers[c.id].how for c in clips] == ["failed", "options", "options", "options"]
+        assert answers["clip-1"].text == "so 8000 is said" and "0.wav" in answers["clip-0"].error
+        assert answers["clip-1"].probabilities == pytest.approx(answers["clip-2"].probabilities, abs=1e-5), "same words"
+
+    def test_the_options_are_the_probabilities_of_the_next_token(self, readers, tmp_path, clips, spoken):
+        import torch
+
+        from eval.systems.generation import letter_token_ids
+        from fas_alm.language_models import load_language_model
+        from fas_alm.prompts import transcript_prompt
+
+        answer = ask(cascade(readers, tmp_path), clips[:1])["clip-0"]
+        model, tokenizer = load_language_model(readers / "llm")
+        asked = [{"role": "user", "content": transcript_prompt("so 8000 is said")}]
+        inputs = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        with torch.no_grad():
+            p = model(**inputs).logits[0, -1].softmax(-1)
+        expected = torch.stack([p[ids].sum() for ids in letter_token_ids(tokenizer)])
+        np.testing.assert_allclose(answer.probabilities, (expected / expected.sum()).tolist(), atol=1e-5)
+
+    def test_whisper_itself_writes_and_each_clip_once(self, readers, tmp_path, clips):
+        from eval.transcripts import _Decoder
+
+        system = cascade(readers, tmp_path, prompt="cascade-zh@1", batch_size=2)
+        assert all(isinstance(a.text, str) for a in ask(system, clips).values())
+        system = cascade(readers, tmp_path)
+        system.transcripts.transcriber.decoder = None  # would fail if it were asked
+        assert all(a.how == "options" for a in ask(system, clips).values()) and _Decoder is not None
+
+    def test_a_text_model_behind_an_endpoint(self, readers, tmp_path, spoken):
+        clips = write_clips(tmp_path / "c", 3, broken=(2,))
+        with standin(lambda number, body: completion("D", LOGPROBS)) as server:
+            system = cascade(readers, tmp_path, endpoint={"model": "m", "base_url": server.url})
+            answers = ask(system, clips)
+        assert [answers[c.id].how for c in clips] == ["options", "options", "failed"]
+        assert answers["clip-0"].text == "so 8000 is said" and system.kind == "cascade"
+        assert server.asked[0]["messages"][0]["content"].startswith('Someone says: "so 8000 is said"')
+
+    def test_what_cannot_work_is_one_clear_error(self, readers, tmp_path):
+        for options, problem in (
+            ({"prompt": "options-en@1"}, "has no {transcript}"),
+            ({"endpoint": {"model": "m", "base_url": "http://a/v1"}, "language_model": "x"}, "both language_model and endpoint"),
+            ({"endpoint": {"base_url": "http://a/v1"}}, "model is missing"),
+            ({"whisper": "nothing/there"}, "no such model"),
+        ):
+            with pytest.raises(FASError, match=problem):
+                cascade(readers, tmp_path, **options)

@@ -146,10 +146,11 @@ class EndpointCascade(EndpointSystem):
         return super().identity() | {"type": "cascade-endpoint", "whisper_sha256": self.transcripts.weights_sha256}
 
     def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
-        for self._said, heard, failures in self.transcripts.groups(clips):
+        for said, heard, failures in self.transcripts.groups(clips):
+            self._said = said
             yield from failures
             for answer in super().answer(heard):
-                answer.text = self._said[answer.clip]
+                answer.text = said[answer.clip]
                 yield answer
 
     def content(self, clip: Clip) -> str:

@@ -16,6 +16,7 @@ from eval.systems.options import check_options
 from eval.systems.weights import count_parameters, directory_digest, source_digest
 from fas_alm.prompts import option_token_ids, question_content
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
+from fas_core.pipeline import SHIPPED
 
 CODE_VERSION = 1
 GROUP = 64  # clips of which the answers appear together
@@ -28,18 +29,19 @@ class OurALM(System):
 
     Args:
         directory: of `train/alm_adapter.py` or `python -m fas_alm.export`. prompt: what is asked, before the clip, as in training.
-        base: digest of the LLM that an adapter is for.
+        base: digest of the LLM that an adapter is for. training: of `training_of`.
     """
 
     kind = "alm"
     engine: str
 
     def __init__(self, directory: Path, prompt: Prompt, *, name: str, title: str, judge: EndpointJudge | None = None,
-                 max_tokens: int = 24, base: str | None = None, settings: dict | None = None):  # fmt: skip
+                 max_tokens: int = 24, base: str | None = None, settings: dict | None = None,
+                 training: tuple[tuple[str, ...], int | None] = ((), None)):  # fmt: skip
         self.directory, self.prompt, self.name, self.title = directory, prompt, name, title
         self.judge, self.max_tokens, self.base, self.settings = judge, max_tokens, base, settings or {}
         self.record = _record(directory)
-        self.training_corpora, self.fold = training_of({"directory": directory})
+        self.training_corpora, self.fold = training
         self.weights_sha256 = directory_digest(directory)
 
     def identity(self) -> dict:
@@ -220,16 +222,24 @@ def build_vllm(options: dict, context) -> VLLMALM:
 
 
 def training_of(options: dict) -> tuple[tuple[str, ...], int | None]:
-    """(training corpora, fold) of a directory, before anything is loaded."""
-    record = _record(Path(options["directory"]).expanduser())
-    corpora = [corpus["corpus"] for corpus in record.get("data", {}).get("corpora", [])]
-    return tuple(dict.fromkeys(corpora)), record.get("arguments", {}).get("data", {}).get("fold")
+    """(training corpora, fold) of a directory, before anything is loaded: of the ALM, and of the FAS that it hears with where a
+    record of that is kept. `training_corpora` of the options, where given, is taken instead.
+    """
+    directory = Path(options["directory"]).expanduser()
+    record = _record(directory)
+    if options.get("training_corpora"):
+        return tuple(options["training_corpora"]), record.get("arguments", {}).get("data", {}).get("fold")
+    shipped = record.get("fas", {}).get("checkpoint") == SHIPPED.name
+    heard = _record(SHIPPED if shipped else directory / "fas")
+    corpora = [c for each in (record, heard) for c in each.get("data", {}).get("corpora", []) if c.get("learns") != "words"]
+    return tuple(dict.fromkeys(c["corpus"] for c in corpora)), record.get("arguments", {}).get("data", {}).get("fold")
 
 
 def _common(options: dict, directory: Path, variant: str) -> dict:
     prompt = load_prompt(options.get("prompt", "options-en@1"))
     title = options.get("title") or f"FAS-ALM, {directory.name}{variant}"
-    return dict(prompt=prompt, name=options["name"], title=title, judge=EndpointJudge.from_options(options.get("judge")))
+    judge = EndpointJudge.from_options(options.get("judge"))
+    return dict(prompt=prompt, name=options["name"], title=title, judge=judge, training=training_of(options))
 
 
 def _directory(options: dict) -> Path:
