@@ -1,16 +1,18 @@
 """Audio language models through transformers, in this process: Qwen2-Audio, Qwen2.5-Omni, Qwen3-Omni and others of their form.
 
 Any model of `AutoModelForMultimodalLM` whose processor has a chat template with audio parts and takes `text` and `audio`. Of models
-that also speak only the part that listens and writes is loaded. A processor that reads windows of 30 s hears the first one.
+that also speak only the part that listens and writes is loaded; processors of models that also see need torchvision. A processor
+that reads windows of 30 s (Qwen2-Audio's) hears the first one.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 import soxr
 
-from eval.extraction import Judge, option_answer, text_answer
+from eval.extraction import option_answer, text_answer
 from eval.prompts import Prompt, load_prompt
 from eval.systems.base import Answer, Clip, System
 from eval.systems.batches import in_batches
@@ -42,7 +44,7 @@ class AudioLLM(System):
     kind = "alm"
 
     def __init__(self, source: str, prompt: Prompt, *, name: str, title: str, revision: str | None = None,
-                 judge: Judge | None = None, dtype: str = "auto", device: str | None = None,
+                 judge: EndpointJudge | None = None, dtype: str = "auto", device: str | None = None,
                  device_map: str | dict | None = None, batch_size: int = 8, max_tokens: int = 64,
                  training_corpora: Sequence[str] = (), facts: dict | None = None):  # fmt: skip
         self.source, self.revision, self.prompt, self.name, self.title = source, revision, prompt, name, title
@@ -136,7 +138,10 @@ class AudioLLM(System):
 
     def _unusable(self, problem) -> CheckpointError:
         first = (str(problem) or type(problem).__name__).splitlines()[0]
-        return CheckpointError(f"audio language model {self.source}: {first}; expected a hub id or directory of a model that hears")
+        hint = "" if find_spec("torchvision") else "; a model that also sees (the Omni family) needs the package torchvision"
+        return CheckpointError(
+            f"audio language model {self.source}: {first}; expected a hub id or directory of a model that hears{hint}"
+        )
 
     def close(self) -> None:
         for part in ("model", "processor", "rendered", "letters"):

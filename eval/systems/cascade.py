@@ -3,7 +3,8 @@
 The text of an answer is the transcript.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -36,14 +37,20 @@ class Transcripts:
         place = cache_dir / "transcripts" / self.weights_sha256[:16]  # a directory may get other weights
         self.transcriber = Transcriber(whisper, place, device, progress)
 
-    def groups(self, clips: Sequence[Clip]) -> Iterator[tuple[dict[str, str], list[Clip], list[Answer]]]:
-        """clip id -> transcript, the clips that have one, and the answers of those that cannot be read; some clips at a time."""
+    def answers(self, clips: Sequence[Clip], ask: Callable[[list[Clip], dict[str, str]], Iterable[Answer]]) -> Iterator[Answer]:
+        """One answer for each clip: those of `ask(clips that can be read, clip id -> transcript)`, their text the transcript.
+
+        Their time is Whisper's too, unless the transcript was known.
+        """
         for start in range(0, len(clips), GROUP):
-            group, failed = clips[start : start + GROUP], {}
+            group, failed, began = clips[start : start + GROUP], {}, time.perf_counter()
             texts = self.transcriber([clip.audio for clip in group], failed)
+            listening = (time.perf_counter() - began) / len(group)
+            yield from (Answer.failure(c.id, failed[c.audio]) for c in group if c.audio in failed)
             said = {clip.id: texts[clip.audio] for clip in group if clip.audio in texts}
-            failures = [Answer.failure(c.id, failed[c.audio]) for c in group if c.audio in failed]
-            yield said, [clip for clip in group if clip.id in said], failures
+            for answer in ask([clip for clip in group if clip.id in said], said):
+                answer.text, answer.seconds = said[answer.clip], round((answer.seconds or 0) + listening, 6)
+                yield answer
 
 
 class Cascade(System):
@@ -87,9 +94,9 @@ class Cascade(System):
 
     def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
         _ = self.parts  # a model that cannot be loaded is the system's failure, not each clip's
-        for said, heard, failures in self.transcripts.groups(clips):
-            yield from failures
-            yield from in_batches(heard, self.batch_size, lambda batch, said=said: self._answers(batch, said))
+        yield from self.transcripts.answers(
+            clips, lambda heard, said: in_batches(heard, self.batch_size, lambda batch: self._answers(batch, said))
+        )
 
     def _answers(self, clips: Sequence[Clip], said: dict[str, str]) -> list[Answer]:
         from eval.systems.generation import option_logprobs, written
@@ -100,12 +107,9 @@ class Cascade(System):
         inputs = {key: inputs[key].to(model.device) for key in ("input_ids", "attention_mask")}
         if self.prompt.kind == "options":
             rows = option_logprobs(model, inputs, letters)
-            return [option_answer(c.id, row, text=said[c.id]) for c, row in zip(clips, rows, strict=True)]
+            return [option_answer(c.id, row) for c, row in zip(clips, rows, strict=True)]
         answers = written(model, inputs, tokenizer, self.max_tokens)
-        read = [text_answer(c.id, text, self.prompt, self.judge) for c, text in zip(clips, answers, strict=True)]
-        for answer in read:
-            answer.text = said[answer.clip]
-        return read
+        return [text_answer(c.id, text, self.prompt, self.judge) for c, text in zip(clips, answers, strict=True)]
 
     def _render(self, question: str) -> str:
         tokenizer = self.parts[1]  # Qwen3 thinks unless told not to; other templates do not look
@@ -146,12 +150,11 @@ class EndpointCascade(EndpointSystem):
         return super().identity() | {"type": "cascade-endpoint", "whisper_sha256": self.transcripts.weights_sha256}
 
     def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
-        for said, heard, failures in self.transcripts.groups(clips):
-            self._said = said
-            yield from failures
-            for answer in super().answer(heard):
-                answer.text = said[answer.clip]
-                yield answer
+        yield from self.transcripts.answers(clips, self._ask_about)
+
+    def _ask_about(self, clips: list[Clip], said: dict[str, str]) -> Iterator[Answer]:
+        self._said = said
+        return super().answer(clips)
 
     def content(self, clip: Clip) -> str:
         return self.prompt.fill(transcript=self._said[clip.id])
