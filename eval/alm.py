@@ -76,14 +76,15 @@ class Scorer:
         *,
         language_model: str | None = None,
         dtype: str = "auto",
+        device: str | None = None,
         **options,
     ) -> "Scorer":
-        """Of an adapter directory, or of a whole model.
+        """Of an adapter directory, or of a whole model; on a GPU where there is one, unless `device` says otherwise.
 
         Raises:
             CheckpointError: it is neither.
         """
-        device = find_device(None)
+        device = find_device(device)
         if (directory / "model.safetensors").is_file() or (directory / "model.safetensors.index.json").is_file():
             model = FASAudioForConditionalGeneration.from_pretrained(directory, dtype=dtype)
             processor = FASAudioProcessor.from_pretrained(directory)

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
@@ -14,57 +16,97 @@ from fas_core.atomic import write_json
 from fas_core.audio import SAMPLE_RATE, audio_digest, load_audio
 from fas_core.checkpoint import find_device
 from fas_core.encoders.whisper import OFFLINE_PREFIX
-from fas_core.errors import CheckpointError
+from fas_core.errors import AudioError, CheckpointError
 
 BATCH = 8  # windows
 SAVE_EVERY = 16  # batches
 
 
-def transcripts(files: Sequence[str], whisper: str, cache_dir: Path) -> dict[str, str]:
-    """file -> text. Windows are filled up to 30 s, as the decoder was trained.
+class Transcriber:
+    """A Whisper with decoder, loaded when the first clip is not in the cache.
 
     Args:
-        files: audio files.
         whisper: hub id, directory or "offline:NAME", with decoder and tokenizer.
         cache_dir: where the texts are kept, by content.
-
-    Raises:
-        CheckpointError: no such Whisper.
+        device: None for what there is. progress: show a bar.
     """
-    store = cache_dir / f"transcripts-{hashlib.sha256(whisper.encode()).hexdigest()[:16]}.json"
-    known: dict[str, str] = json.loads(store.read_text(encoding="utf-8")) if store.is_file() else {}
-    digests = {file: audio_digest(file) for file in dict.fromkeys(files)}
-    missing = {digest: file for file, digest in digests.items() if digest not in known}
-    if missing:
-        decoder = _Decoder(whisper)
-        items = list(missing.items())
-        starts = range(0, len(items), BATCH)
-        for number, start in enumerate(tqdm(starts, desc="transcripts", unit="batch"), start=1):
-            batch = items[start : start + BATCH]
-            known.update(zip([d for d, _ in batch], decoder([f for _, f in batch]), strict=True))
+
+    def __init__(self, whisper: str, cache_dir: str | Path, device: str | None = None, progress: bool = True):
+        self.whisper, self.device, self.progress = whisper, device, progress
+        self.store = Path(cache_dir).expanduser() / f"transcripts-{hashlib.sha256(whisper.encode()).hexdigest()[:16]}.json"
+        self.known: dict[str, str] = json.loads(self.store.read_text(encoding="utf-8")) if self.store.is_file() else {}
+
+    def __call__(self, files: Sequence[str], failed: dict[str, str] | None = None) -> dict[str, str]:
+        """file -> text. Windows are filled up to 30 s, as the decoder was trained.
+
+        Args:
+            files: audio files.
+            failed: gets file -> error of files that cannot be used, which are then missing in the result.
+
+        Raises:
+            AudioError: a file that cannot be used, where there is no `failed`.
+            CheckpointError: no such Whisper.
+        """
+        digests = dict(self._each(dict.fromkeys(files), audio_digest, failed))
+        missing = {digest: file for file, digest in digests.items() if digest not in self.known}
+        starts = range(0, len(missing), BATCH)
+        items, bar = list(missing.items()), not self.progress or not missing
+        for number, start in enumerate(tqdm(starts, desc="transcripts", unit="batch", disable=bar), start=1):
+            self._decode(dict(items[start : start + BATCH]), failed)
             if number % SAVE_EVERY == 0 or start == starts[-1]:
-                write_json(store, known)
-    return {file: known[digest] for file, digest in digests.items()}
+                write_json(self.store, self.known)
+        return {file: self.known[digest] for file, digest in digests.items() if digest in self.known}
+
+    def _decode(self, files: dict[str, str], failed: dict[str, str] | None) -> None:
+        loaded = dict(self._each(files.values(), lambda file: cut_windows(load_audio(file).samples), failed))
+        texts = dict(zip(loaded, self.decoder(list(loaded.values())), strict=True)) if loaded else {}
+        self.known |= {digest: texts[file] for digest, file in files.items() if file in texts}
+
+    @staticmethod
+    def _each(files: Iterable[str], read: Callable, failed: dict[str, str] | None) -> Iterator[tuple]:
+        for file in files:
+            try:
+                yield file, read(file)
+            except AudioError as error:
+                if failed is None:
+                    raise
+                failed[file] = str(error)
+
+    @cached_property
+    def decoder(self) -> "_Decoder":
+        return _Decoder(self.whisper, self.device)
+
+    def close(self) -> None:
+        self.__dict__.pop("decoder", None)
+
+
+def transcripts(files: Sequence[str], whisper: str, cache_dir: Path) -> dict[str, str]:
+    """file -> text, by a `Transcriber` that is used once; its arguments and errors."""
+    return Transcriber(whisper, cache_dir)(files)
+
+
+def whisper_dir(whisper: str) -> str:
+    """Where "offline:NAME" lies; any other name as it is. Raises as `offline_whisper_dir`."""
+    if not whisper.startswith(OFFLINE_PREFIX):
+        return whisper
+    from fas_core.encoders.offline import offline_whisper_dir
+
+    return str(offline_whisper_dir(whisper.removeprefix(OFFLINE_PREFIX)))
 
 
 class _Decoder:
-    def __init__(self, whisper: str):
-        source = whisper
-        if source.startswith(OFFLINE_PREFIX):
-            from fas_core.encoders.offline import offline_whisper_dir
-
-            source = str(offline_whisper_dir(source.removeprefix(OFFLINE_PREFIX)))
+    def __init__(self, whisper: str, device: str | None):
+        source = whisper_dir(whisper)
         try:
             self.features = WhisperFeatureExtractor.from_pretrained(source)
             self.tokenizer = AutoTokenizer.from_pretrained(source)
             model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{whisper}: no Whisper with decoder and tokenizer (--whisper): {error}") from None
-        self.model = model.eval().to(find_device(None))
+        self.model = model.eval().to(find_device(device))
 
     @torch.inference_mode()
-    def __call__(self, files: list[str]) -> list[str]:
-        windows = [cut_windows(load_audio(file).samples) for file in files]
+    def __call__(self, windows: list[list[np.ndarray]]) -> list[str]:
         flat = [window for each in windows for window in each]
         mels = self.features(flat, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
         options = {"task": "transcribe"} if getattr(self.model.generation_config, "is_multilingual", False) else {}

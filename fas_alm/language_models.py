@@ -39,9 +39,8 @@ def load_language_model(
         CheckpointError: it cannot be loaded, or its safetensors lack weights.
         MissingDependencyError: the package of an offline model is not installed.
     """
-    source = str(name)
-    if source.startswith(OFFLINE_PREFIX):
-        source, revision = str(offline_model_dir(source.removeprefix(OFFLINE_PREFIX))), None
+    source = language_model_dir(name)
+    revision = revision if source == str(name) else None
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             source, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
@@ -56,6 +55,12 @@ def load_language_model(
             f"hub id or a directory with a causal LLM in safetensors and its tokenizer, or one of {_offline_names()}"
         ) from error
     return model.eval(), tokenizer
+
+
+def language_model_dir(name: str | Path) -> str:
+    """Where "offline:NAME" lies; any other name as it is. Raises as `offline_model_dir`."""
+    source = str(name)
+    return str(offline_model_dir(source.removeprefix(OFFLINE_PREFIX))) if source.startswith(OFFLINE_PREFIX) else source
 
 
 def offline_model_dir(name: str = "smollm2") -> Path:

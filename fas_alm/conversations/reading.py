@@ -1,11 +1,10 @@
 """From what a model wrote to one of the seven emotions."""
 
 import json
-import re
 
+from fas_alm.conversations.naming import named_emotions, option_letters
 from fas_alm.conversations.questions import Question
-from fas_alm.conversations.wordings import SYNONYMS
-from fas_alm.prompts import EMOTION_NAMES, OPTION_LETTERS
+from fas_alm.prompts import OPTION_LETTERS
 from fas_core.labels import EMOTIONS
 
 
@@ -58,25 +57,12 @@ def _of_json(text: str) -> str | None:
 
 
 def _letter(question: Question, text: str) -> str | None:
-    """A letter that stands alone; "A" also begins sentences, so the other letters go first."""
-    if question.task != "choose":
-        return None
-    letters = re.findall(rf"(?<![A-Za-z])[{OPTION_LETTERS}](?![A-Za-z'])", text)
-    letters = [letter for letter in letters if letter != "A"] or letters
-    return _of_letter(question, letters[0]) if len(set(letters)) == 1 else None
+    letters = option_letters(text) if question.task == "choose" else set()
+    return _of_letter(question, letters.pop()) if len(letters) == 1 else None
 
 
 def _named(question: Question, text: str) -> str | None:
     """The only emotion that is named, or the first one where tone and words are both asked for."""
-    places = {}
-    for emotion in EMOTIONS:
-        names = {emotion, EMOTION_NAMES[question.language][emotion], *SYNONYMS[emotion]}
-        found = [match.start() for name in names for match in re.finditer(_pattern(name), text.lower())]
-        if found:
-            places[emotion] = min(found)
+    places = named_emotions(text)
     several = len(places) > 1 and question.task not in ("tone_words", "agree", "json_words")
     return None if several or not places else min(places, key=places.get)
-
-
-def _pattern(name: str) -> str:
-    return rf"\b{name}\b" if name.isascii() else name

@@ -64,11 +64,15 @@ AGREE = {
 
 # What people and models say for the seven, beside their names; to read free text, never to write it.
 SYNONYMS = {
-    "angry": ("anger", "furious", "mad", "irritated", "annoyed", "生气", "愤怒", "气愤"),
-    "disgust": ("disgusted", "revolted", "厌恶", "恶心", "反感"),
-    "fear": ("fearful", "afraid", "scared", "frightened", "anxious", "恐惧", "害怕", "恐慌"),
-    "happy": ("happiness", "joy", "joyful", "glad", "cheerful", "excited", "高兴", "开心", "快乐"),
-    "neutral": ("calm", "neutrality", "unemotional", "中性", "平静", "中立"),
-    "sad": ("sadness", "unhappy", "sorrowful", "depressed", "悲伤", "难过", "伤心"),
-    "surprise": ("surprised", "astonished", "amazed", "惊讶", "吃惊", "惊奇"),
-}
+    "angry": ("anger", "angered", "furious", "fury", "mad", "rage", "enraged", "outraged", "irritated", "irritation", "annoyed",
+              "annoyance", "生气", "愤怒", "气愤", "恼火", "恼怒", "发怒", "愤慨"),
+    "disgust": ("disgusted", "disgusting", "revolted", "repulsed", "revulsion", "厌恶", "恶心", "反感", "嫌弃", "憎恶"),
+    "fear": ("fearful", "afraid", "scared", "frightened", "terrified", "anxious", "anxiety", "恐惧", "害怕", "恐慌", "惊恐", "惧怕"),
+    "happy": ("happiness", "joy", "joyful", "joyous", "glad", "cheerful", "delighted", "excited", "excitement",
+              "高兴", "开心", "快乐", "愉快", "喜悦", "欢快", "兴奋"),
+    "neutral": ("calm", "neutrality", "unemotional", "emotionless", "中性", "平静", "中立", "平和"),
+    "sad": ("sadness", "unhappy", "sorrow", "sorrowful", "depressed", "melancholy", "grief", "悲伤", "难过", "伤心", "悲痛", "忧伤",
+            "伤感"),
+    "surprise": ("surprised", "surprising", "astonished", "astonishment", "amazed", "amazement", "shocked", "惊讶", "吃惊", "惊奇",
+                 "诧异", "震惊", "惊喜"),
+}  # fmt: skip
