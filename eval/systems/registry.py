@@ -16,7 +16,6 @@ from eval.systems.base import System
 from eval.systems.context import BuildContext
 from fas_core.errors import FASError
 
-COMMON = ("type", "name", "title", "group", "ablation_of", "source", "training_corpora")  # options that every system takes
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,12 @@ for _kind in (
     SystemType("pooled", "frozen encoder, statistics over time, a classifier; two pathways: late fusion",
                "eval.systems.pooled:build", "encoder", trained=True),
     SystemType("egemaps", "eGeMAPS functionals, logistic regression", "eval.systems.egemaps:build", trained=True),
-    SystemType("alm", "our ALM through transformers", "eval.systems.fas_alm:build", "directory"),
-    SystemType("alm-vllm", "our ALM through vLLM", "eval.systems.fas_alm:build_vllm", "directory"),
+    SystemType("alm", "our ALM through transformers", "eval.systems.fas_alm:build", "directory",
+               training="eval.systems.fas_alm:training_of"),
+    SystemType("alm-vllm", "our ALM through vLLM", "eval.systems.fas_alm:build_vllm", "directory",
+               training="eval.systems.fas_alm:training_of"),
     SystemType("audio-llm", "an audio language model through transformers", "eval.systems.audio_llm:build", "model"),
-    SystemType("endpoint", "an OpenAI-compatible audio endpoint", "eval.systems.endpoint:build", "base_url"),
+    SystemType("endpoint", "an OpenAI-compatible audio endpoint", "eval.systems.endpoint:build", "model"),
     SystemType("cascade", "Whisper's transcript to a text LLM", "eval.systems.cascade:build", "language_model"),
 ):  # fmt: skip
     register(_kind)
