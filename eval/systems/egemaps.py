@@ -13,6 +13,7 @@ from tqdm import tqdm
 from eval.systems.base import Answer, Clip, System
 from eval.systems.classifier import Classifier
 from eval.systems.context import BuildContext
+from eval.systems.options import check_options
 from eval.systems.training_set import TrainingSet, training_set
 from fas_core.atomic import atomic_path
 from fas_core.audio import SAMPLE_RATE, audio_digest, load_audio
@@ -127,6 +128,7 @@ class EgemapsSystem(System):
 
 def build(options: dict, context: BuildContext) -> EgemapsSystem:
     """Options: `seed`. Raises as `Functionals`, and `FASError` without training corpora."""
+    check_options(options, ("seed",))
     functionals = Functionals(Path(context.cache_dir).expanduser() / "egemaps")
     return EgemapsSystem(
         functionals, training_set(context), context, name=options["name"],

@@ -16,6 +16,7 @@ from eval.study.recipes import SYSTEMS as RECIPES
 from eval.systems.base import Answer, Clip, System
 from eval.systems.context import BuildContext
 from eval.systems.features import GROUP, Heard, read_features
+from eval.systems.options import check_options
 from eval.workers import Workers, environment_of_one_process
 from fas_core.atomic import write_text
 from fas_core.conflict import conflict
@@ -149,6 +150,7 @@ def build(options: dict, context: BuildContext) -> FASSystem:
     Raises:
         CheckpointError: no checkpoint there.
     """
+    check_options(options, ("checkpoint", "own_statistics"))
     checkpoint = options.get("checkpoint") or SHIPPED
     pipeline = EmotionPipeline.from_pretrained(checkpoint, device=context.device)
     shipped = Path(checkpoint) == SHIPPED
@@ -178,6 +180,7 @@ def build_trained(options: dict, context: BuildContext) -> FASSystem:
     Raises:
         FASError: an unknown recipe or field, no training corpora.
     """
+    check_options(options, ("recipe", "model", "training", "encoders", "seed", "own_statistics"))
     recipe = _recipe(options.get("recipe", "fas"))
     stacked = {"acoustic_layer": context.stacked_layers} if recipe.acoustic == "stack" else {}
     data = context.data_arguments(stacked | {"augmentation": list(recipe.augmentation)} | options.get("encoders", {}))

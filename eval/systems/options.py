@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from fas_core.errors import FASError
 
-COMMON = ("type", "name", "title", "group", "source", "training_corpora", "licence")  # of every system
+COMMON = ("type", "name", "title", "group", "ablation_of", "source", "training_corpora", "licence")  # of every system
 
 
 def check_options(options: dict, known: Iterable[str], required: Iterable[str] = ()) -> None:

@@ -10,6 +10,7 @@ from eval.systems.base import Answer, Clip, System
 from eval.systems.classifier import Classifier
 from eval.systems.context import BuildContext
 from eval.systems.features import read_features
+from eval.systems.options import check_options
 from eval.systems.training_set import TrainingSet, training_set
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
@@ -131,6 +132,8 @@ def build(options: dict, context: BuildContext) -> PooledSystem:
     Raises:
         FASError: an unknown option, no training corpora. CheckpointError, MissingDependencyError: an encoder that is not there.
     """
+    known = ("encoder", "layer", "statistics", "acoustic", "semantic", "classifier", "encoders", "seed")
+    check_options(options, known)
     encoder = options.get("encoder")
     if encoder:  # both pathways are the same encoder, and it runs once
         parts = {"semantic": options.get("statistics", "mean")}

@@ -17,7 +17,6 @@ from eval.systems.context import BuildContext
 from fas_core.errors import FASError
 
 
-
 @dataclass(frozen=True)
 class SystemType:
     """A way to make systems.
