@@ -1,9 +1,9 @@
 """A run of the suite: benchmarks, systems, answers, scores, report."""
 
-import argparse
 import os
 import socket
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,62 +26,86 @@ from fas_core.labels import EMOTIONS
 from fas_core.provenance import provenance
 
 VERSION = 1
+PROTOCOLS = ("inductive", "transductive")
 SYNTHETIC = "synthetic-conflict"
 CLIPS = 280  # of the synthetic corpus, where it has to be rendered
 HUB = ("huggingface.co", 443)
 PROBE_SECONDS = 3.0
 
 
-def run_suite(arguments: argparse.Namespace, preset: Preset) -> dict:
-    """Everything; {} in processes other than the main one.
+@dataclass(frozen=True)
+class Settings:
+    """How a run is made; `Preset` says what it compares, `BuildContext` what systems may know.
+
+    Attributes:
+        output: folder of the report. answers: folder of answers; "answers" in `output` by default.
+        statistics: of intervals and tests. protocols: some of `PROTOCOLS`.
+        reference: system that the others are tested against; all pairs by default. only: names of systems; all by default.
+        limit: clips of each benchmark; all by default.
+        needs_benchmarks, needs_training: whether a corpus that is not there is an error, or a line of the report.
+        audio: whether audio is copied into the report; None: synthetic speech only. preset: its name, for the record.
+    """
+
+    output: Path
+    answers: Path | None = None
+    statistics: Statistics = field(default_factory=Statistics)
+    protocols: Sequence[str] = PROTOCOLS[:1]
+    reference: str | None = None
+    only: Sequence[str] = ()
+    limit: int | None = None
+    needs_benchmarks: bool = False
+    needs_training: bool = False
+    audio: bool | None = None
+    preset: str | None = None
+
+
+def run_suite(preset: Preset, context: BuildContext, settings: Settings) -> dict:
+    """Ask, score, and write the report to `settings.output`.
+
+    Args:
+        preset: systems, benchmarks, training corpora, fold and seeds.
+        context: places, encoders, device; the corpora to train on, the fold and the processes are filled in here.
+
+    Returns:
+        results.json; {} in processes other than the main one.
 
     Raises:
         FASError: bad input, before anything is asked.
     """
     workers = Workers.of_this_run()
-    locations = _locations(arguments, preset, workers)
-    absent = _absent(preset, locations, explicit=arguments.benchmarks is not None)
+    locations = _with_synthetic(context, preset, workers)
+    absent = _absent(preset, locations, settings.needs_benchmarks)
     there = [name for name in preset.benchmarks if name not in {entry["name"] for entry in absent}]
-    train, untrained = _training(preset, locations, arguments)
+    train, untrained = _training(preset, locations, settings.needs_training)
     _stay_offline_if_there_is_no_hub()
     transformers.logging.disable_progress_bar()  # of loading weights; those of the clips tell more
-    context = BuildContext(
-        locations=locations, training=train, fold=preset.fold, cache_dir=arguments.cache, encoder=arguments.encoder,
-        acoustic_layer=arguments.acoustic_layer, stacked_layers=arguments.stacked_layers, device=arguments.device,
-        quiet=arguments.quiet, workers=workers,
-    )  # fmt: skip
-    planned = _planned(arguments, preset, context)
-    if arguments.reference not in (None, *(p.name for p in planned)):
-        raise FASError(f"--reference {arguments.reference}: expected one of {', '.join(p.name for p in planned)}")
-    sets, unusable = _benchmarks(there, planned, context, arguments.limit, arguments.benchmarks is not None)
-    asked, failed = _ask_all(planned, sets, arguments, preset, context)
+    context = replace(context, locations=locations, training=train, fold=preset.fold, workers=workers)
+    planned = _planned(settings, preset, context)
+    sets, unusable = _benchmarks(there, planned, context, settings)
+    asked, failed = _ask_all(planned, sets, settings, preset, context)
     if not workers.is_main:
         return {}
-    how = Statistics(arguments.bootstrap, arguments.resample, 0.95, arguments.correction, arguments.seed)
-    found = results(asked, sets, [*absent, *unusable, *untrained, *failed], how, arguments.reference)
-    found["suite"] = asdict(how) | {
-        "version": VERSION,
-        "preset": arguments.preset,
-        "title": preset.title,
-        "limit": arguments.limit,
-    }
+    found = results(asked, sets, [*absent, *unusable, *untrained, *failed], settings.statistics, settings.reference)
+    about = {"version": VERSION, "preset": settings.preset, "title": preset.title, "limit": settings.limit}
+    found["suite"] = asdict(settings.statistics) | about
     found["provenance"] = provenance()
     found["maps"] = maps_of(asked, sets) if preset.maps else {}
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    write_answers(asked, sets, arguments.output)
-    write_json(arguments.output / "results.json", found)
-    build_report(arguments.output, audio=arguments.audio, progress=not arguments.quiet)
+    settings.output.mkdir(parents=True, exist_ok=True)
+    write_answers(asked, sets, settings.output)
+    write_json(settings.output / "results.json", found)
+    build_report(settings.output, audio=settings.audio, progress=not context.quiet)
     return found
 
 
-def _locations(arguments: argparse.Namespace, preset: Preset, workers: Workers) -> DataLocations:
+def _with_synthetic(context: BuildContext, preset: Preset, workers: Workers) -> DataLocations:
     """Where the corpora lie; the synthetic one is rendered where it is wanted and nobody says where it is."""
-    overrides = dict(_place(text) for text in arguments.data)
+    locations = context.locations
     wanted = SYNTHETIC in [*preset.benchmarks, *preset.train]
-    in_root = arguments.data_root is not None and (arguments.data_root / SYNTHETIC).exists()
-    if wanted and SYNTHETIC not in overrides and not in_root:
-        overrides[SYNTHETIC] = _rendered(Path(arguments.cache).expanduser() / SYNTHETIC, workers)
-    return DataLocations(arguments.data_root, overrides)
+    in_root = locations.root is not None and (locations.root / SYNTHETIC).exists()
+    if not wanted or in_root or SYNTHETIC in locations.overrides:
+        return locations
+    folder = _rendered(Path(context.cache_dir).expanduser() / SYNTHETIC, workers)
+    return replace(locations, overrides=locations.overrides | {SYNTHETIC: folder})
 
 
 def _rendered(folder: Path, workers: Workers) -> Path:
@@ -97,13 +121,6 @@ def _rendered(folder: Path, workers: Workers) -> Path:
     return folder
 
 
-def _place(text: str) -> tuple[str, Path]:
-    name, separator, folder = text.partition("=")
-    if not separator or name not in BENCHMARKS:
-        raise FASError(f"--data {text}: expected NAME=DIR, NAME one of {', '.join(BENCHMARKS)}")
-    return name, Path(folder)
-
-
 def _absent(preset: Preset, locations: DataLocations, explicit: bool) -> list[dict]:
     """Benchmarks that are not there: an error where the user asked for them by name.
 
@@ -117,9 +134,7 @@ def _absent(preset: Preset, locations: DataLocations, explicit: bool) -> list[di
     return absent
 
 
-def _training(
-    preset: Preset, locations: DataLocations, arguments: argparse.Namespace
-) -> tuple[tuple[str, ...], list[dict]]:
+def _training(preset: Preset, locations: DataLocations, explicit: bool) -> tuple[tuple[str, ...], list[dict]]:
     """Training corpora that are there, and those of a preset that are not.
 
     Raises:
@@ -129,24 +144,26 @@ def _training(
     if unknown:
         raise FASError(f"--train {unknown[0]}: expected one of {', '.join(BENCHMARKS)}")
     absent = {entry["name"]: entry for entry in missing(locations, preset.train)}
-    if arguments.train:
+    if explicit:
         for name in absent:
             locations.find(name)
     entries = [entry | {"kind": "training corpus"} for entry in absent.values()]
     return tuple(name for name in preset.train if name not in absent), entries
 
 
-def _planned(arguments: argparse.Namespace, preset: Preset, context: BuildContext) -> list[Planned]:
+def _planned(settings: Settings, preset: Preset, context: BuildContext) -> list[Planned]:
     planned = plan_systems(preset.systems, context, preset.seeds)
-    if arguments.only:
-        unknown = set(arguments.only) - {p.name for p in planned}
+    if settings.only:
+        unknown = set(settings.only) - {p.name for p in planned}
         if unknown:
             raise FASError(f"--only {sorted(unknown)[0]}: expected some of {', '.join(p.name for p in planned)}")
-        planned = [p for p in planned if p.name in arguments.only]
-    if "transductive" in arguments.protocol:
+        planned = [p for p in planned if p.name in settings.only]
+    if "transductive" in settings.protocols:
         planned = [each for p in planned for each in _both_protocols(p, context)]
-    if arguments.protocol == ["transductive"]:
+    if "inductive" not in settings.protocols:
         planned = [p for p in planned if p.options.get("own_statistics") or not p.options["type"].startswith("fas")]
+    if settings.reference not in (None, *(p.name for p in planned)):
+        raise FASError(f"--reference {settings.reference}: expected one of {', '.join(p.name for p in planned)}")
     return planned
 
 
@@ -160,7 +177,7 @@ def _both_protocols(planned: Planned, context: BuildContext) -> list[Planned]:
 
 
 def _benchmarks(
-    names: list[str], planned: list[Planned], context: BuildContext, limit: int | None, explicit: bool
+    names: list[str], planned: list[Planned], context: BuildContext, settings: Settings
 ) -> tuple[list[ScoredSet], list[dict]]:
     """One side of each benchmark for all systems, and those that cannot be used.
 
@@ -175,12 +192,12 @@ def _benchmarks(
             corpora, fold = shared_side(trainings, find_benchmark(name).corpus, context.fold)
             loaded = load_benchmark(name, context.locations, training_corpora=corpora, trained_fold=fold, fold=context.fold)
         except CorpusError as error:
-            if explicit:
+            if settings.needs_benchmarks:
                 raise
             unusable.append(missing_entry(name, str(error)))
             continue
         cache = Path(context.cache_dir).expanduser()
-        checked = some_of(clips_of(loaded, cache, progress=not context.quiet), limit)
+        checked = some_of(clips_of(loaded, cache, progress=not context.quiet), settings.limit)
         known = facts(loaded, checked) | {"synthetic": name == SYNTHETIC}
         sets.append(ScoredSet(name, checked.clips, checked.rows, checked.seconds, known, loaded.setting_for))
     if not sets:
@@ -197,11 +214,11 @@ def some_of(checked: CheckedClips, limit: int | None) -> CheckedClips:
     return replace(checked, **parts)
 
 
-def _ask_all(planned: list[Planned], sets: list[ScoredSet], arguments, preset: Preset, context: BuildContext):
+def _ask_all(planned: list[Planned], sets: list[ScoredSet], settings: Settings, preset: Preset, context: BuildContext):
     """Every system's answers, and those that could not be built or stopped."""
     asked: list[Asked] = []
     failed: list[dict] = []
-    folder = arguments.answers or arguments.output / "answers"
+    folder = settings.answers or settings.output / "answers"
     clips = {benchmark.name: benchmark.clips for benchmark in sets}
     for each in planned:
         try:

@@ -104,9 +104,31 @@ def run(arguments: argparse.Namespace) -> dict:
     Raises:
         FASError: bad input, before anything is asked.
     """
-    from eval.run import run_suite  # here, so that --help does not wait for torch
+    from eval.benchmarks.loading import DataLocations  # all here, so that --help does not wait for torch
+    from eval.run import Settings, run_suite
+    from eval.scoring import Statistics
+    from eval.systems.context import BuildContext
 
-    return run_suite(arguments, preset_of(arguments))
+    preset = preset_of(arguments)
+    context = BuildContext(
+        locations=DataLocations(arguments.data_root, dict(_place(text) for text in arguments.data)),
+        cache_dir=arguments.cache, encoder=arguments.encoder, acoustic_layer=arguments.acoustic_layer,
+        stacked_layers=arguments.stacked_layers, device=arguments.device, quiet=arguments.quiet,
+    )  # fmt: skip
+    settings = Settings(
+        output=arguments.output, answers=arguments.answers, protocols=arguments.protocol, reference=arguments.reference,
+        statistics=Statistics(arguments.bootstrap, arguments.resample, 0.95, arguments.correction, arguments.seed),
+        only=arguments.only or (), limit=arguments.limit, needs_benchmarks=arguments.benchmarks is not None,
+        needs_training=arguments.train is not None, audio=arguments.audio, preset=arguments.preset,
+    )  # fmt: skip
+    return run_suite(preset, context, settings)
+
+
+def _place(text: str) -> tuple[str, Path]:
+    name, separator, folder = text.partition("=")
+    if not separator or name not in BENCHMARKS:
+        raise FASError(f"--data {text}: expected NAME=DIR, NAME one of {', '.join(BENCHMARKS)}")
+    return name, Path(folder)
 
 
 def preset_of(arguments: argparse.Namespace) -> Preset:
