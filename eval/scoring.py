@@ -9,17 +9,18 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from eval.runner import Asked
 from eval.statistics.comparison import compare, correct
-from eval.statistics.conflicts import detection, tone_or_words
+from eval.statistics.conflicts import detection, halves, tone_or_words
+from eval.statistics.metrics import point_figures
 from eval.statistics.scores import score_answers
 from eval.systems.base import Answer, Clip
 from fas_core.atomic import atomic_path, write_text
 from fas_core.labels import EMOTIONS
 
 NONE = -1  # no emotion named: wrong, never dropped
+ANSWER = "answer"  # of the system as a whole, beside its pathways in "halves"
 METRIC = "ua"  # that systems are compared by; McNemar's test is of accuracy
 NOT_IN_RESULTS = ("curve", "loss")
 
@@ -146,22 +147,19 @@ def probabilities(answers: list[Answer]) -> np.ndarray | None:
 def heads(answers: list[Answer], labels: np.ndarray, words: np.ndarray) -> dict:
     """What each pathway alone would have answered; "semantic" is also held against the emotion of the words."""
     found = {}
-    for head in dict.fromkeys(name for answer in answers for name in answer.heads):
-        known = np.array([head in answer.heads for answer in answers])
-        said = np.array([int(np.argmax(answer.heads[head])) for answer in answers if head in answer.heads])
-        found[head] = figures(labels[known], said)
-        if (with_words := words[known] != NONE).any():
-            found[head]["on_words"] = figures(words[known][with_words], said[with_words])
+    for head, said in said_by_heads(answers).items():
+        known = said != NONE
+        found[head] = point_figures(labels[known], said[known])
+        if (with_words := known & (words != NONE)).any():
+            found[head]["on_words"] = point_figures(words[with_words], said[with_words])
     return found
 
 
-def figures(labels: np.ndarray, said: np.ndarray) -> dict[str, float]:
-    """Accuracy, UA and macro-F1 over the classes of the reference."""
-    present = np.unique(labels)
+def said_by_heads(answers: list[Answer]) -> dict[str, np.ndarray]:
+    """Pathway -> (N,) indices into `EMOTIONS`, -1 for a clip that it did not hear."""
+    names = dict.fromkeys(name for answer in answers for name in answer.heads)
     return {
-        "accuracy": float(accuracy_score(labels, said)),
-        "ua": float(balanced_accuracy_score(labels, said)),
-        "macro_f1": float(f1_score(labels, said, labels=present, average="macro", zero_division=0)),
+        name: np.array([int(np.argmax(a.heads[name])) if name in a.heads else NONE for a in answers]) for name in names
     }
 
 
@@ -170,18 +168,23 @@ def conflict_scores(answers: list[Answer], benchmark: ScoredSet, said: np.ndarra
     labels, words, speakers = benchmark.labels, benchmark.words, benchmark.speakers(how)
     known = words != NONE
     if not known.any():
-        return {"tone_or_words": None, "detection": None}
+        return {"tone_or_words": None, "detection": None, "halves": None}
     measured = np.array([answer.conflict is not None for answer in answers]) & known
     is_conflicting = (labels != words)[measured]
     detected = None
     if measured.any() and 0 < is_conflicting.sum() < len(is_conflicting):
         values = np.array([answer.conflict for answer in answers], dtype=float)[measured]
         detected = detection(values, is_conflicting)
-    followed = tone_or_words(
-        labels[known], words[known], said[known], speakers=speakers and [s for s, k in zip(speakers, known, strict=True) if k],
+    drawn = dict(
+        speakers=speakers and [s for s, k in zip(speakers, known, strict=True) if k],
         resamples=how.resamples, seed=how.seed, confidence=how.confidence,
     )  # fmt: skip
-    return {"tone_or_words": followed, "detection": detected}
+    everyone = {name: one[known] for name, one in ({ANSWER: said} | said_by_heads(answers)).items()}
+    return {
+        "tone_or_words": tone_or_words(labels[known], words[known], said[known], **drawn),
+        "detection": detected,
+        "halves": halves(labels[known], words[known], everyone, **drawn),
+    }
 
 
 def comparisons_of(runs: list[Asked], benchmark: ScoredSet, how: Statistics, reference: str | None) -> list[dict]:

@@ -3,65 +3,16 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import expit, logit, softmax
+from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 from statsmodels.stats.proportion import proportion_confint
 
-from eval.statistics.metrics import checked_indices, classification_report
+from eval.statistics.metrics import METRICS, answer_figures, checked_indices
 from eval.statistics.resampling import Bootstrap
-from fas_core.conflict import conflict, conflict_auroc
+from fas_core.conflict import conflict_auroc
 from fas_core.errors import FASError
 
-
-def conflict_scores(acoustic_logits: np.ndarray, semantic_logits: np.ndarray) -> np.ndarray:
-    """(N,) conflict between what the two heads, (N, 7) logits each, make of every clip."""
-    return conflict(softmax(acoustic_logits, axis=1), softmax(semantic_logits, axis=1))
-
-
-def conflict_report(
-    labels: np.ndarray,
-    semantic_labels: np.ndarray,
-    heads: dict[str, np.ndarray],
-    *,
-    resamples: int = 1000,
-    seed: int = 42,
-) -> dict:
-    """AUROC of the conflict score, and every head's report on the congruent and the conflicting clips.
-
-    Args:
-        labels: (N,) emotion of the tone, the ground truth of every head in `halves`.
-        semantic_labels: (N,) emotion of the words.
-        heads: "fused" and "acoustic", and "semantic" where the checkpoint has that head: (N, 7) logits.
-
-    Returns:
-        JSON-ready: `auroc` (None where there is no semantic head or only one kind of clip, `auroc_missing`
-        says which), `auroc_interval` (see there), `halves` {"congruent", "conflicting"}
-        -> {"clips", head -> ClassificationReport as a dict}, and `semantic_head_on_words`, the semantic
-        head against the emotion of the words.
-    """
-    options = {"resamples": resamples, "seed": seed}
-    is_conflicting = labels != semantic_labels
-    report = {"clips": len(labels), "halves": {}, **_auroc(heads, is_conflicting)}
-    for half, chosen in (("congruent", ~is_conflicting), ("conflicting", is_conflicting)):
-        report["halves"][half] = {"clips": int(chosen.sum())}
-        if chosen.any():
-            for head, logits in heads.items():
-                scored = classification_report(labels[chosen], logits[chosen], **options)
-                report["halves"][half][head] = scored.to_dict()
-    if "semantic" in heads:
-        words = classification_report(semantic_labels, heads["semantic"], **options)
-        report["semantic_head_on_words"] = words.to_dict()
-    return report
-
-
-def _auroc(heads: dict[str, np.ndarray], is_conflicting: np.ndarray) -> dict:
-    if "semantic" not in heads:
-        return {"auroc": None, "auroc_missing": "the checkpoint has no semantic head"}
-    try:
-        found = detection(conflict_scores(heads["acoustic"], heads["semantic"]), is_conflicting)
-    except FASError as error:
-        return {"auroc": None, "auroc_missing": str(error)}
-    return {"auroc": found["auroc"], "auroc_interval": found["interval"]}
+OF_HALVES = (*METRICS, "intervals", "confusion")
 
 
 def detection(scores: np.ndarray, is_conflicting: np.ndarray) -> dict:
@@ -147,6 +98,43 @@ def tone_or_words(
         **_gap(conflicting, answers == labels, bootstrap, confidence),
         "resampled": bootstrap.resampled,
     }
+
+
+def halves(
+    labels: np.ndarray,
+    words: np.ndarray,
+    answers: dict[str, np.ndarray],
+    speakers: Sequence[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 42,
+    confidence: float = 0.95,
+) -> dict:
+    """How right a system, and each of its pathways, is where tone and words agree and where they do not.
+
+    Args:
+        labels, words, speakers: as of `tone_or_words`.
+        answers: name -> (N,) as of `tone_or_words`; all are held against the tone.
+
+    Returns:
+        {"congruent", "conflicting"} -> {"clips": how many, "answers": {name: {accuracy, ua, macro_f1, intervals, confusion}}}, as
+        `scores.score_answers` has them; no answers where there are no such clips.
+
+    Raises:
+        FASError: no clips, or shapes and indices that do not fit.
+    """
+    labels = checked_indices(labels, "labels")
+    words = checked_indices(words, "words", len(labels))
+    answers = {name: checked_indices(said, name, len(labels), lowest=-1) for name, said in answers.items()}
+    found = {}
+    for half, chosen in (("congruent", labels == words), ("conflicting", labels != words)):
+        found[half] = {"clips": int(chosen.sum()), "answers": {}}
+        if chosen.any():
+            of_half = speakers and [speaker for speaker, here in zip(speakers, chosen, strict=True) if here]
+            bootstrap = Bootstrap(found[half]["clips"], of_half, resamples, seed)
+            for name, said in answers.items():
+                figures = answer_figures(labels[chosen], said[chosen], bootstrap, confidence)
+                found[half]["answers"][name] = {key: figures[key] for key in OF_HALVES}
+    return found
 
 
 def _followed(labels: np.ndarray, words: np.ndarray, answers: np.ndarray, confidence: float) -> dict:

@@ -1,19 +1,16 @@
 """Figures of a seven-class emotion classifier, with bootstrap intervals.
 
-Point estimates come from scikit-learn. Names as in the papers: WA (weighted accuracy) is plain accuracy, UA
+Point estimates are those of scikit-learn. Names as in the papers: WA (weighted accuracy) is plain accuracy, UA
 (unweighted accuracy) the mean recall of the classes, macro-F1 the mean F1 of the classes. "The classes" are
 those present in the reference: a corpus with four emotions is scored on four, and a prediction of one of
 the other three is an error (of recall, and so of F1), never a class of its own. An answer that names no emotion, -1, is
 an error likewise.
 """
 
-from dataclasses import asdict, dataclass
-
 import numpy as np
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from eval.statistics.resampling import Bootstrap
-from fas_core.calibration import apply_temperature, expected_calibration_error
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 
@@ -21,80 +18,15 @@ METRICS = ("accuracy", "ua", "macro_f1")
 COLUMNS = len(EMOTIONS) + 1  # of a confusion matrix: the last one holds answers that name no emotion
 
 
-@dataclass(frozen=True)
-class ClassificationReport:
-    """Everything that is reported about one set of answers. Figures are fractions of 1, never per cent.
-
-    Attributes:
-        clips: number of clips scored.
-        accuracy: WA. ua: mean recall. macro_f1: mean F1. Means over the classes present in the reference.
-        intervals: metric -> (low, high), percentile bootstrap at `confidence` (`resampling.Bootstrap`).
-        recall: emotion -> recall, of the classes present in the reference.
-        support: emotion -> clips in the reference.
-        confusion: 7 x 7 counts, rows the reference, columns the answer, in the order of `EMOTIONS`.
-        ece_before: expected calibration error of softmax(logits). ece_after: of softmax(logits /
-            temperature), None where no temperature was fitted.
-        resampled: "clips" or "speakers", what the bootstrap draws. resamples, seed, confidence: how.
-    """
-
-    clips: int
-    accuracy: float
-    ua: float
-    macro_f1: float
-    intervals: dict[str, tuple[float, float]]
-    recall: dict[str, float]
-    support: dict[str, int]
-    confusion: list[list[int]]
-    ece_before: float
-    ece_after: float | None
-    resampled: str
-    resamples: int
-    seed: int
-    confidence: float = 0.95
-
-    def to_dict(self) -> dict:
-        """JSON-ready."""
-        return {**asdict(self), "intervals": {name: list(pair) for name, pair in self.intervals.items()}}
-
-
-def classification_report(
-    labels: np.ndarray,
-    logits: np.ndarray,
-    *,
-    temperature: float | None = None,
-    speakers: list[str] | None = None,
-    resamples: int = 1000,
-    seed: int = 42,
-) -> ClassificationReport:
-    """Score answers against the reference.
+def point_figures(labels: np.ndarray, answers: np.ndarray) -> dict[str, float]:
+    """`METRICS` without intervals, means over the classes present in the reference.
 
     Args:
-        labels: (N,) indices into `EMOTIONS`.
-        logits: (N, 7), uncalibrated.
-        temperature: fitted on validation (`fas_core.calibration`); None where there is none.
-        speakers: (N,) speaker of each clip: the bootstrap then draws speakers with all their clips, which
-            gives the wider and more honest interval where the clips of one voice resemble each other. None
-            draws clips.
-        resamples: bootstrap resamples. seed: of the bootstrap.
-
-    Raises:
-        FASError: no clips, or shapes and labels that do not fit.
+        labels: (N,) indices into `EMOTIONS`. answers: (N,) likewise, -1 where no emotion was named.
     """
-    labels, logits = np.asarray(labels), np.asarray(logits, dtype=np.float64)
-    if logits.ndim != 2 or logits.shape[1] != len(EMOTIONS):
-        raise FASError(f"logits: shape {logits.shape}; expected (N, {len(EMOTIONS)}), one column an emotion")
-    ece_before = expected_calibration_error(apply_temperature(logits, 1.0), labels)  # checks labels as well
-    bootstrap = Bootstrap(len(labels), speakers, resamples, seed)
-    found = answer_figures(labels, logits.argmax(axis=1), bootstrap, ClassificationReport.confidence)
-    return ClassificationReport(
-        **{name: found[name] for name in ("clips", *METRICS, "recall", "support", "resampled", "resamples", "seed")},
-        intervals={name: tuple(pair) for name, pair in found["intervals"].items()},
-        confusion=[row[: len(EMOTIONS)] for row in found["confusion"]],
-        ece_before=ece_before,
-        ece_after=None
-        if temperature is None
-        else expected_calibration_error(apply_temperature(logits, temperature), labels),
-    )
+    confusion = np.zeros((1, len(EMOTIONS), COLUMNS), dtype=np.int64)
+    np.add.at(confusion[0], (labels, answer_columns(answers)), 1)
+    return {name: float(values[0]) for name, values in confusion_metrics(confusion).items()}
 
 
 def answer_figures(labels: np.ndarray, answers: np.ndarray, bootstrap: Bootstrap, confidence: float) -> dict:
