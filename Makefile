@@ -22,8 +22,6 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 
 demo: env
 	$(BIN)/python -m fas_core.demo --output demo_out
-	$(BIN)/python -m eval.suite --preset quick --checkpoint demo_out/checkpoint --data synthetic-conflict=demo_out/corpus \
-	  --cache demo_out --output demo_out/suite
 	$(BIN)/python -m serve.demo --demo demo_out
 
 test: lint

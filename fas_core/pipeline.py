@@ -1,51 +1,27 @@
 """From audio files to answers: `EmotionPipeline.from_pretrained(DIR)("a.wav")`."""
 
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from fas_core.answers import Answer, answer, kept_token_times
-from fas_core.audio import Audio, AudioLimits, audio_digest, load_audio, stream_audio
+from fas_core.audio import Audio, AudioLimits, load_audio, stream_audio
 from fas_core.calibration import apply_temperature
 from fas_core.checkpoint import find_device, load_model
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
-from fas_core.errors import AudioError, FASError, FeatureError, IdentityMismatchError
-from fas_core.features.cache import FeatureCache
-from fas_core.features.extract import extract_features
-from fas_core.inference import HEADS, Logits, predict_logits, with_statistics
+from fas_core.errors import AudioError, IdentityMismatchError
+from fas_core.inference import HEADS, Logits, predict_logits
 from fas_core.modeling_fas import FASForEmotionClassification
-from fas_core.standardisation import feature_statistics
 from fas_core.windows import check_windows, cut
 
 LONG_SECONDS = 60.0  # longer clips are answered window by window and averaged, so that memory stays bounded
 WINDOW_SECONDS = 30.0
 WINDOWS_AT_ONCE = 8
 SHIPPED = Path(__file__).parent / "pretrained"  # trained on real speech with Whisper tiny.en; for research use
-
-
-@dataclass
-class DatasetLogits:
-    """Answers to a data set.
-
-    Attributes:
-        ids: clips that could be used, in the order of the data set.
-        logits: (N, 7) fused, uncalibrated; `temperature` calibrates them.
-        acoustic_logits, semantic_logits: (N, 7) of each pathway alone, already divided by their own temperature, or None.
-        failed: {"file", "error"} of the others.
-    """
-
-    ids: list[str]
-    logits: np.ndarray
-    acoustic_logits: np.ndarray | None
-    semantic_logits: np.ndarray | None
-    temperature: float
-    failed: list[dict] = field(default_factory=list)
 
 
 class EmotionPipeline:
@@ -235,51 +211,6 @@ class EmotionPipeline:
             for token in (token for tokens in result.kept_tokens.values() for token in tokens):
                 token.update({key: round(token[key] + start, 3) for key in ("start", "end")})
             yield result
-
-    def logits_for_dataset(
-        self, dataset, cache_dir: str | Path | None = None, progress: bool = True, standardise: str = "training"
-    ) -> DatasetLogits:
-        """Logits of every clip of a data set, through the feature cache.
-
-        Args:
-            standardise: "training" (the checkpoint's statistics) or "corpus": the data set's own unlabelled statistics,
-                the transductive protocol.
-
-        Raises:
-            FASError: another word for `standardise`.
-            FeatureError: "corpus" with a checkpoint that does not standardise.
-        """
-        if standardise not in ("training", "corpus"):
-            raise FASError(f"standardise {standardise!r}: expected 'training' or 'corpus'")
-        if standardise == "corpus" and not self.model.config.standardise:
-            raise FeatureError(f"{self.name} does not standardise features: there is no transductive protocol for it")
-        with tempfile.TemporaryDirectory() as temporary:
-            cache = FeatureCache(Path(cache_dir or temporary).expanduser(), self.extractor.identity())
-            report = extract_features(dataset, self.extractor, cache, progress=progress)
-            cache.refresh()
-            bad = {f["file"] for f in report.failed}
-            rows = [(r["id"], r["audio"]) for r in dataset if r["audio"] not in bad]
-            features = [cache.get(audio_digest(path)) for _, path in rows]
-            logits = self._logits(features, standardise)
-        heads = {h: getattr(logits, h) / self._temperature(h) for h in ("acoustic", "semantic")}
-        heads = {h: x if len(x) and np.isfinite(x).all() else None for h, x in heads.items()}
-        return DatasetLogits(
-            [i for i, _ in rows], logits.fused, heads["acoustic"], heads["semantic"],
-            self.model.config.temperature, report.failed,
-        )  # fmt: skip
-
-    def _logits(self, features: list[ClipFeatures], standardise: str) -> Logits:
-        model = self.model
-        if standardise == "corpus":
-            streams = ("acoustic", "semantic")
-            statistics = {
-                s: feature_statistics(
-                    (getattr(f, s) for f in features), (getattr(f, f"{s}_deviation") for f in features)
-                )
-                for s in streams
-            }
-            model = with_statistics(model, statistics)
-        return predict_logits(model, features.__getitem__, [len(f.acoustic) for f in features])
 
 
 def _average(audio: Audio, windows: list[Answer]) -> Answer:

@@ -42,21 +42,29 @@ def test_demo_runs_to_its_report(demo):
     for stage in ("render", "features", "train", "evaluate", "predict"):
         assert stage in done.stdout
     assert (output / "checkpoint" / "model.safetensors").is_file()
-    results = json.loads((output / "evaluation" / "results.json").read_text())
-    conflict = results["benchmarks"]["synthetic-conflict"]["protocols"]["inductive"]["conflict"]
-    assert [part["clips"] for part in conflict["halves"].values()] == [12, 12]
-    assert 0 <= conflict["auroc"] <= 1
+    assert (output / "suite" / "report.html").is_file()
+    results = json.loads((output / "suite" / "results.json").read_text())
+    scores = {score["system"]: score for score in results["scores"]}
+    assert {"fas-demo", "acoustic-only", "semantic-only", "late-fusion"} <= set(scores)
+    halves = scores["fas-demo"]["halves"]
+    assert [part["clips"] for part in halves.values()] == [12, 12]
+    assert set(halves["conflicting"]["answers"]) == {"answer", "acoustic", "semantic"}
+    assert 0 <= scores["fas-demo"]["detection"]["auroc"] <= 1
+    # no time of encoding: all features were in the cache of the demo's training
+    assert scores["fas-demo"]["seconds"] is None and scores["late-fusion"]["seconds"] is None
 
 
 @pytest.mark.slow
 def test_report_is_one_file_and_says_what_is_synthetic(demo):
     html = (demo[1] / "report.html").read_text()
-    assert "//" not in re.sub(r'"data:image/png;base64,[^"]+"', "", html)  # no link
+    assert "//" not in re.sub(r'"data:image/png;base64,[^"]+"', "", html)  # nothing from elsewhere
+    links = re.findall(r'href="([^"]+)"', html)
+    assert links == ["suite/report.html"] and (demo[1] / links[0]).is_file()
     assert "url(" not in html and "<script" not in html and "@import" not in html
     assert html.count("data:image/png;base64,") == 6  # four plots, two waveforms
     assert "All speech on this page is synthetic" in html
     assert "{{" not in html and "Undefined" not in html
-    for text in ("FAS (fused)", "acoustic pathway alone", "semantic pathway alone", "AUROC", "torch 2"):
+    for text in ("FAS (fused)", "acoustic pathway alone", "semantic pathway alone", "AUROC", "late fusion", "torch 2"):
         assert text in html
 
 

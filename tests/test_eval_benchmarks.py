@@ -17,8 +17,9 @@ from synthetic import noise
 from eval.benchmarks import clips as clips_module
 from eval.benchmarks import registry
 from eval.benchmarks.clips import clips_of, facts
-from eval.benchmarks.loading import DataLocations, data_digest, load_benchmark, shared_side
+from eval.benchmarks.loading import DataLocations, digest_of_digests, load_benchmark, shared_side
 from eval.benchmarks.registry import BENCHMARKS, Benchmark, missing, missing_entry, register
+from fas_core.audio import audio_digest
 from fas_core.data import CORPORA
 from fas_core.errors import AudioError, CorpusError, MissingDependencyError
 
@@ -219,7 +220,8 @@ class TestClips:
         assert checked.seconds == [0.5, 0.75, 1.0]
         assert (checked.clips[2].speaker, checked.clips[2].language) == ("08", "de")
         assert len({clip.digest for clip in checked.clips}) == 3
-        assert checked.data_sha256 == data_digest(loaded.dataset, progress=False)
+        pairs = [(row["id"], audio_digest(row["audio"])) for row in loaded.dataset]
+        assert checked.data_sha256 == digest_of_digests(pairs)
 
     def test_decoded_once_and_again_when_the_file_changes(self, loaded, tmp_path, decoded):
         first = self.check(loaded, tmp_path / "cache")

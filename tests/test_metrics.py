@@ -1,51 +1,44 @@
-import json
-import time
-
 import numpy as np
 import pytest
 from scipy.stats import bootstrap
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
 from eval.benchmarks.published import METRIC_OF, published_results
-from eval.statistics.conflicts import auroc_interval, conflict_report
-from eval.statistics.metrics import classification_report, confusion_metrics, resample_confusions
+from eval.statistics.conflicts import auroc_interval, halves
+from eval.statistics.metrics import confusion_metrics, point_figures, resample_confusions
 from eval.statistics.resampling import Bootstrap
+from eval.statistics.scores import score_answers
 from eval.study.pooled import PooledBaseline, pool
 from fas_core.errors import FASError
-from fas_core.labels import EMOTIONS
 
 
 def noisy_answers(clips=300, classes=7, right=0.6, seed=0):
-    """Synthetic labels and logits with about `right` of the answers right."""
+    """Synthetic labels and answers, about `right` of them right."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(classes, size=clips)
-    answers = np.where(generator.random(clips) < right, labels, generator.integers(7, size=clips))
-    return labels, 3 * np.eye(7)[answers] + 0.1 * generator.standard_normal((clips, 7))
+    return labels, np.where(generator.random(clips) < right, labels, generator.integers(7, size=clips))
 
 
-def test_point_estimates_are_those_of_scikit_learn():
-    labels, logits = noisy_answers()
-    answers = logits.argmax(1)
-    report = classification_report(labels, logits, resamples=10)
-    assert report.accuracy == pytest.approx(accuracy_score(labels, answers))
-    assert report.ua == pytest.approx(balanced_accuracy_score(labels, answers))
-    assert report.macro_f1 == pytest.approx(f1_score(labels, answers, average="macro"))
-    assert np.sum(report.confusion) == report.clips == 300
-    assert sum(report.support.values()) == 300 and list(report.recall) == list(EMOTIONS)
+def test_point_figures_are_those_of_scikit_learn():
+    labels, answers = noisy_answers()
+    found = point_figures(labels, answers)
+    assert found["accuracy"] == pytest.approx(accuracy_score(labels, answers))
+    assert found["ua"] == pytest.approx(balanced_accuracy_score(labels, answers))
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, answers, average="macro"))
+    whole = score_answers(labels, answers, resamples=10)
+    assert found == pytest.approx({name: whole[name] for name in found})
 
 
 def test_only_classes_of_the_reference_count_and_answers_outside_them_are_errors():
     labels = np.array([0, 0, 3, 3])  # angry, angry, happy, happy
-    report = classification_report(labels, np.eye(7)[[0, 1, 3, 1]], resamples=10)
-    assert set(report.recall) == {"angry", "happy"}
-    assert report.ua == 0.5
-    assert report.macro_f1 == pytest.approx(2 / 3)  # precision 1, recall 1/2, twice; disgust has no say
-    assert report.confusion[0][1] == report.confusion[3][1] == 1
+    found = point_figures(labels, np.array([0, 1, 3, 1]))
+    assert found["ua"] == 0.5
+    assert found["macro_f1"] == pytest.approx(2 / 3)  # precision 1, recall 1/2, twice; disgust has no say
+    assert point_figures(labels, np.array([0, -1, 3, -1])) == found  # naming nothing is as wrong
 
 
 def test_metrics_of_confusions_equal_scikit_learn_on_every_resample():
-    labels, logits = noisy_answers(40, classes=4)
-    answers = logits.argmax(1)
+    labels, answers = noisy_answers(40, classes=4)
     drawn = resample_confusions(labels, answers, Bootstrap(40, resamples=20, seed=3))
     for i, confusion in enumerate(drawn):
         y = np.repeat(np.arange(7), confusion.sum(1))
@@ -58,19 +51,19 @@ def test_metrics_of_confusions_equal_scikit_learn_on_every_resample():
 
 
 def test_intervals_agree_with_resampling_clips_one_by_one():
-    labels, logits = noisy_answers()
-    report = classification_report(labels, logits, resamples=4000)
-    correct = (logits.argmax(1) == labels).astype(float)
+    labels, answers = noisy_answers()
+    report = score_answers(labels, answers, resamples=4000)
+    correct = (answers == labels).astype(float)
     slow = bootstrap((correct,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
-    assert report.intervals["accuracy"] == pytest.approx((slow.low, slow.high), abs=0.01)
+    assert report["intervals"]["accuracy"] == pytest.approx((slow.low, slow.high), abs=0.01)
     for metric in ("accuracy", "ua", "macro_f1"):
-        low, high = report.intervals[metric]
-        assert low < getattr(report, metric) < high
+        low, high = report["intervals"][metric]
+        assert low < report[metric] < high
 
 
 def test_same_seed_same_interval():
-    labels, logits = noisy_answers()
-    first, again, other = (classification_report(labels, logits, seed=seed).intervals for seed in (1, 1, 2))
+    labels, answers = noisy_answers()
+    first, again, other = (score_answers(labels, answers, seed=seed)["intervals"] for seed in (1, 1, 2))
     assert first == again != other
 
 
@@ -78,61 +71,44 @@ def test_speakers_that_differ_widen_the_interval():
     labels = np.tile(np.arange(7), 20)
     speakers = np.repeat([f"s{i}" for i in range(10)], 14)
     right = np.repeat(np.arange(10) % 2 == 0, 14)  # every other speaker is always understood, the rest never
-    logits = np.eye(7)[np.where(right, labels, (labels + 1) % 7)]
-    clips = classification_report(labels, logits).intervals["accuracy"]
-    voices = classification_report(labels, logits, speakers=list(speakers))
-    low, high = voices.intervals["accuracy"]
-    assert voices.resampled == "speakers"
+    answers = np.where(right, labels, (labels + 1) % 7)
+    clips = score_answers(labels, answers)["intervals"]["accuracy"]
+    voices = score_answers(labels, answers, speakers=list(speakers))
+    low, high = voices["intervals"]["accuracy"]
+    assert voices["resampled"] == "speakers"
     assert high - low > 2 * (clips[1] - clips[0])
 
 
-def test_thousand_resamples_of_a_large_set_are_fast():
-    labels, logits = noisy_answers(20_000)
-    start = time.perf_counter()
-    classification_report(labels, logits, speakers=[str(i % 50) for i in range(20_000)])
-    assert time.perf_counter() - start < 5
-
-
-def test_ece_before_and_after():
-    labels, logits = noisy_answers(2000)
-    report = classification_report(labels, 4 * logits, temperature=8.0, resamples=10)
-    assert report.ece_after < report.ece_before
-    assert classification_report(labels, logits, resamples=10).ece_after is None
-
-
-def test_to_dict_is_json_ready():
-    report = classification_report(*noisy_answers(), temperature=1.5, resamples=10).to_dict()
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
-
-
-def test_bad_input_is_named():
-    with pytest.raises(FASError, match="logits"):
-        classification_report(np.array([0, 1]), np.zeros((2, 4)))
-    with pytest.raises(FASError, match="at least 1"):
-        classification_report(np.zeros(0, int), np.zeros((0, 7)))
-
-
-def test_conflict_report_splits_the_halves():
+def test_halves_tell_what_a_pathway_is_worth_where_tone_and_words_differ():
     tone = np.array([0, 0, 5, 5, 3, 3])
     words = np.array([0, 3, 5, 3, 3, 5])
-    heads = {name: 8 * np.eye(7)[x] for name, x in (("fused", tone), ("acoustic", tone), ("semantic", words))}
-    report = conflict_report(tone, words, heads, resamples=50)
-    assert report["auroc"] == 1.0 and report["auroc_interval"] == [1.0, 1.0]
-    assert report["halves"]["congruent"]["semantic"]["accuracy"] == 1.0
-    assert report["halves"]["conflicting"]["semantic"]["accuracy"] == 0.0
-    assert report["halves"]["conflicting"]["fused"]["accuracy"] == 1.0
-    assert report["halves"]["conflicting"]["clips"] == 3
-    assert report["semantic_head_on_words"]["accuracy"] == 1.0
+    found = halves(tone, words, {"answer": tone, "semantic": words, "mute": np.full(6, -1)}, resamples=50)
+    assert found["congruent"]["clips"] == found["conflicting"]["clips"] == 3
+    accuracy = {half: {n: a["accuracy"] for n, a in part["answers"].items()} for half, part in found.items()}
+    assert accuracy["congruent"] == {"answer": 1.0, "semantic": 1.0, "mute": 0.0}
+    assert accuracy["conflicting"] == {"answer": 1.0, "semantic": 0.0, "mute": 0.0}
+    semantic = found["conflicting"]["answers"]["semantic"]
+    assert semantic["intervals"]["ua"] == [0.0, 0.0] and semantic["confusion"][0][3] == 1
+    assert sum(row[7] for row in found["congruent"]["answers"]["mute"]["confusion"]) == 3
 
 
-def test_conflict_report_says_why_there_is_no_auroc():
+def test_halves_agree_with_scores_of_the_chosen_clips_and_draw_their_speakers():
+    (tone, answers), (words, _) = noisy_answers(200), noisy_answers(200, seed=1)
+    speakers = [f"s{i % 8}" for i in range(200)]
+    found = halves(tone, words, {"answer": answers}, speakers, resamples=100)["conflicting"]
+    chosen = tone != words
+    alone = score_answers(
+        tone[chosen], answers[chosen], speakers=[s for s, c in zip(speakers, chosen, strict=True) if c], resamples=100
+    )
+    assert found["answers"]["answer"] == {key: alone[key] for key in found["answers"]["answer"]}
+
+
+def test_a_half_without_clips_has_no_answers_and_bad_answers_are_named():
     tone = np.array([0, 1])
-    heads = {"fused": np.eye(7)[tone], "acoustic": np.eye(7)[tone]}
-    assert "no semantic head" in conflict_report(tone, tone[::-1], heads)["auroc_missing"]
-    heads["semantic"] = heads["fused"]
-    report = conflict_report(tone, tone, heads)
-    assert report["auroc"] is None and "0 of 2" in report["auroc_missing"]
-    assert report["halves"]["conflicting"] == {"clips": 0}
+    found = halves(tone, tone, {"answer": tone}, resamples=10)
+    assert found["conflicting"] == {"clips": 0, "answers": {}} and found["congruent"]["clips"] == 2
+    with pytest.raises(FASError, match="acoustic: shape"):
+        halves(tone, tone, {"acoustic": np.array([0])})
 
 
 def test_auroc_interval_holds_the_auroc_ties_included():

@@ -10,16 +10,18 @@ import pytest
 import soundfile
 import torch
 from safetensors.numpy import load_file, save_file
+from scipy.special import softmax
 from synthetic import noise, save_tiny_whisper, write_clips
 from tiny_fas import save_tiny_checkpoint
 
 from fas_core import EmotionPipeline
 from fas_core.answers import Answer, kept_token_times
-from fas_core.audio import Audio, AudioLimits
+from fas_core.audio import Audio, AudioLimits, load_audio
 from fas_core.batching import collate
 from fas_core.distillation import KeptTokens
 from fas_core.encoders.base import ClipFeatures
-from fas_core.errors import AudioError, CheckpointError, FASError, FeatureError, IdentityMismatchError
+from fas_core.errors import AudioError, CheckpointError, FASError, IdentityMismatchError
+from fas_core.inference import predict_logits
 from fas_core.labels import EMOTIONS
 from fas_core.windows import check_windows, cut
 
@@ -76,10 +78,10 @@ class TestSources:
         assert "kept_tokens" not in answer.to_dict(tokens=False)
 
     def test_temperatures_are_applied(self, pipeline, place):
-        logits = pipeline.logits_for_dataset([{"id": "a", "audio": place.files[0]}], progress=False)
-        shifted = logits.logits[0] / logits.temperature
-        expected = np.exp(shifted - shifted.max()) / np.exp(shifted - shifted.max()).sum()
-        np.testing.assert_allclose(numbers(pipeline(place.files[0]))[0], expected, atol=5e-3)  # fp16 in the cache
+        features = pipeline.extractor([load_audio(place.files[0]).samples])
+        logits = predict_logits(pipeline.model, features.__getitem__, [len(features[0].acoustic)])
+        rows = [logits.fused[0] / 0.5, logits.acoustic[0] / 0.7, logits.semantic[0] / 1.4]  # of the tiny checkpoint
+        np.testing.assert_allclose(numbers(pipeline(place.files[0])), softmax(rows, axis=1), atol=1e-5)
 
 
 class TestBatches:
@@ -250,53 +252,6 @@ class TestTimeline:
     def test_a_bad_file_raises(self, pipeline, tmp_path):
         with pytest.raises(AudioError, match="no such file"):
             list(pipeline.timeline(tmp_path / "missing.wav"))
-
-
-@pytest.fixture(scope="module")
-def rows(place) -> list[dict]:
-    """A data set whose third clip is no audio."""
-    broken = place.folder / "broken.wav"
-    broken.write_bytes(b"not audio")
-    good = [{"id": f"clip-{i}", "audio": path} for i, path in enumerate(place.files)]
-    return [*good[:2], {"id": "broken", "audio": str(broken)}, *good[2:]]
-
-
-class TestDataset:
-    def test_inductive(self, pipeline, rows, tmp_path):
-        found = pipeline.logits_for_dataset(rows, tmp_path, progress=False)
-        assert found.ids == [f"clip-{i}" for i in range(5)]
-        assert [f["file"] for f in found.failed] == [rows[2]["audio"]]
-        assert found.logits.shape == found.acoustic_logits.shape == found.semantic_logits.shape == (5, 7)
-        assert found.temperature == 0.5
-        answers = pipeline([r["audio"] for r in rows if r["id"] != "broken"])
-        scaled = np.stack([found.logits / found.temperature, found.acoustic_logits, found.semantic_logits], 1)
-        expected = np.exp(scaled) / np.exp(scaled).sum(-1, keepdims=True)
-        np.testing.assert_allclose(np.stack([numbers(a) for a in answers]), expected, atol=0.02)  # fp16 in the cache
-        again = pipeline.logits_for_dataset(rows, tmp_path, progress=False)  # now from the cache
-        np.testing.assert_array_equal(again.logits, found.logits)
-
-    def test_transductive_centres_the_corpus(self, pipeline, rows, tmp_path):
-        ours = pipeline.logits_for_dataset(rows, tmp_path, progress=False)
-        theirs = pipeline.logits_for_dataset(rows, tmp_path, progress=False, standardise="corpus")
-        assert np.abs(ours.logits - theirs.logits).max() > 1e-3
-        after = pipeline.logits_for_dataset(rows, tmp_path, progress=False)
-        np.testing.assert_array_equal(after.logits, ours.logits)  # the model itself was left alone
-        # linear heads on features of mean zero: the mean logits are those of a clip at the mean, the bias
-        bias = pipeline.model.pathway["acoustic"].linear.bias.detach().numpy()
-        np.testing.assert_allclose(theirs.acoustic_logits.mean(0) * 0.7, bias, atol=1e-3)
-
-    def test_nothing_usable(self, pipeline, rows):
-        found = pipeline.logits_for_dataset([rows[2]], progress=False)
-        assert found.ids == [] and found.logits.shape == (0, 7) and len(found.failed) == 1
-
-    def test_protocols_that_are_not(self, place, pipeline, rows, tmp_path):
-        with pytest.raises(FASError, match="'training' or 'corpus'"):
-            pipeline.logits_for_dataset(rows, progress=False, standardise="test")
-        plain = EmotionPipeline.from_pretrained(
-            save_tiny_checkpoint(tmp_path / "plain", place.whisper, standardise=False), device="cpu"
-        )
-        with pytest.raises(FeatureError, match="no transductive protocol"):
-            plain.logits_for_dataset(rows, progress=False, standardise="corpus")
 
 
 class TestCheckpoints:

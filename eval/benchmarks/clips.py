@@ -31,7 +31,7 @@ class CheckedClips:
     Attributes:
         clips: what systems see. rows: of the data set, with the reference. seconds: of audio, each.
         unreadable: {"file": id of the clip, "error"} of those that do not decode; they are in no list.
-        data_sha256: as `eval.benchmarks.loading.data_digest`, over all clips, the unreadable ones included.
+        data_sha256: `eval.benchmarks.loading.digest_of_digests` of all clips, the unreadable ones included.
     """
 
     clips: list[Clip] = field(default_factory=list)

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import Dataset
-from tqdm import tqdm
 
 from eval.benchmarks.registry import BENCHMARKS as BENCHMARKS
 from eval.benchmarks.registry import MANIFEST, Benchmark, find_benchmark
-from fas_core.audio import audio_digest
 from fas_core.data import CORPORA, read_corpus
-from fas_core.errors import CorpusError, FASError
+from fas_core.errors import CorpusError
 
 UNREADABLE = "unreadable"  # takes the place of a file's digest
 logger = logging.getLogger(__name__)
@@ -170,31 +168,15 @@ def load_benchmark(
     return loaded
 
 
-def data_digest(dataset: Dataset, progress: bool = True) -> str:
-    """sha256 over the sorted (id, audio digest) pairs: the same clips give the same digest, wherever they
-    lie.
-
-    A file that cannot be read takes part as "unreadable"; it fails again, with its reason, when it is
-    encoded.
-    """
-    rows = list(zip(dataset["id"], dataset["audio"], strict=True))
-    bar = tqdm(rows, desc="digests", unit="clip", disable=not progress, leave=False)
-    return digest_of_digests((clip, _digest(path)) for clip, path in bar)
-
-
 def digest_of_digests(pairs: Iterable[tuple[str, str]]) -> str:
-    """`data_digest` of (id, audio digest) pairs that are known already, in any order."""
+    """sha256 over the sorted (id, audio digest) pairs: the same clips give the same digest, wherever they lie.
+
+    A file that cannot be read takes part as `UNREADABLE`.
+    """
     digest = hashlib.sha256()
     for clip, content in sorted(pairs):
         digest.update(f"{clip}\t{content}\n".encode())
     return digest.hexdigest()
-
-
-def _digest(path: str) -> str:
-    try:
-        return audio_digest(path)
-    except (FASError, OSError):
-        return UNREADABLE
 
 
 def _has_folds(corpus: str) -> bool:

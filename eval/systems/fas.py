@@ -103,10 +103,9 @@ class FASSystem(System):
     def embed(self, clips: Sequence[Clip]) -> np.ndarray | None:
         if self.own_statistics:
             return None
-        rows = [
-            self.pipeline.hear(h.features)[2] for h in read_features(clips, self.pipeline.extractor, self.cache_dir)
-        ]
-        return np.concatenate(rows)
+        heard = read_features(clips, self.pipeline.extractor, self.cache_dir)
+        rows = [self.pipeline.hear(each.features)[2] for each in heard if each.clips]
+        return np.concatenate(rows) if rows else None
 
     def describe(self) -> dict:
         training = self.pipeline.training

@@ -8,14 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from eval.report.plots import ACCENT, INK, PALE
 from fas_core.answers import Answer
 from fas_core.audio import SAMPLE_RATE
 from fas_core.demo.tables import HEADS
 from fas_core.labels import EMOTIONS
 
-WARM = "#c05621"
-COLOURS = {"fused": ACCENT, "acoustic": "#2f855a", "semantic": WARM}
+INK, ACCENT, PALE, WARM = "#333333", "#2b6cb0", "#b8c4d0", "#c05621"
+COLOURS = {"answer": ACCENT, "acoustic": "#2f855a", "semantic": WARM}
 
 
 def data_address(figure: Figure) -> str:
@@ -49,7 +48,7 @@ def plot_halves(halves: dict) -> Figure:
     axes = figure.subplots()
     names = [half for half, part in halves.items() if part["clips"]]
     for shift, (head, name) in zip((-0.26, 0, 0.26), HEADS.items(), strict=True):
-        reports = [halves[half].get(head) for half in names]
+        reports = [halves[half]["answers"].get(head) for half in names]
         if all(reports):
             values = np.array([r["ua"] for r in reports]) * 100
             low, high = (100 * np.array([r["intervals"]["ua"][side] for r in reports]) for side in (0, 1))
@@ -73,8 +72,10 @@ def plot_confusions(halves: dict) -> Figure:
     for line, (half, part) in zip(grid, halves.items(), strict=True):
         for axes, (head, name) in zip(line, HEADS.items(), strict=True):
             axes.set_title(f"{half}: {name}", fontsize=9.5)
-            if head in part:
-                _draw_confusion(axes, np.asarray(part[head]["confusion"]), labelled=axes is line[0])
+            if head in part["answers"]:
+                # without the column of clips that were not answered
+                confusion = np.asarray(part["answers"][head]["confusion"])[:, : len(EMOTIONS)]
+                _draw_confusion(axes, confusion, labelled=axes is line[0])
     for axes in grid[-1]:
         axes.set_xlabel("answer")
     return figure

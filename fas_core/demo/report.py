@@ -1,4 +1,4 @@
-"""report.html: what the demo did and found, in one file that links to nothing."""
+"""report.html: what the demo did and found, in one file; its only link leads to the report of the suite beside it."""
 
 from collections import Counter
 from dataclasses import dataclass, fields
@@ -11,7 +11,8 @@ from fas_core.answers import Answer
 from fas_core.atomic import write_text
 from fas_core.audio import load_audio
 from fas_core.demo import plots
-from fas_core.demo.tables import HEADS, auroc_text, prediction_rows
+from fas_core.demo.evaluation import REPORT, Evaluation
+from fas_core.demo.tables import HEADS, auroc_text, prediction_rows, system_rows
 from fas_core.features.extract import ExtractionReport
 
 
@@ -23,7 +24,7 @@ class Findings:
         dataset: every clip of the synthetic corpus.
         arguments: of data, model and training.
         training: summary that `fas_core.training.run.train` returns.
-        evaluation: `eval.suite.Evaluation` of one benchmark.
+        evaluation: what the suite found.
         examples, answers: rows of a few test clips, and model -> the answers to them.
         seconds: stage -> wall time.
     """
@@ -32,7 +33,7 @@ class Findings:
     extraction: ExtractionReport
     arguments: tuple
     training: dict
-    evaluation: object
+    evaluation: Evaluation
     examples: list[dict]
     answers: dict[str, list[Answer]]
     seconds: dict[str, float]
@@ -48,20 +49,21 @@ def write_report(findings: Findings, path: Path) -> Path:
 
 
 def _context(f: Findings) -> dict:
-    entry = next(iter(f.evaluation.results["benchmarks"].values()))
-    conflict = entry["protocols"]["inductive"]["conflict"]
+    score = f.evaluation.score
     return {
         "heads": HEADS,
         "splits": corpus_table(f.dataset),
         "extraction": f.extraction,
         "training": f.training,
         "flags": changed_flags(f.arguments),
-        "test_clips": entry["clips"],
-        "conflict": conflict,
-        "auroc": auroc_text(conflict),
+        "score": score,
+        "auroc": auroc_text(score["detection"]),
+        "systems": system_rows(f.evaluation.results),
+        "missing": f.evaluation.results["missing"],
+        "suite": f"{REPORT}/report.html",
         "predictions": {name: prediction_rows(f.examples, answers) for name, answers in f.answers.items()},
         "waves": _waves(f),
-        "plots": _plots(f, conflict),
+        "plots": _plots(f),
         "seconds": f.seconds,
         "provenance": f.evaluation.results["provenance"],
     }
@@ -98,15 +100,13 @@ def changed_flags(arguments: tuple) -> list[str]:
     return flags
 
 
-def _plots(f: Findings, conflict: dict) -> dict[str, str]:
-    scores = {True: [], False: []}
-    for row in f.evaluation.predictions:
-        scores[row["emotion"] == row["semantic_emotion"]].append(row["conflict"])
+def _plots(f: Findings) -> dict[str, str]:
+    halves = f.evaluation.score["halves"]
     figures = {
         "training": plots.plot_training(f.training["history"]),
-        "halves": plots.plot_halves(conflict["halves"]),
-        "confusions": plots.plot_confusions(conflict["halves"]),
-        "conflict": plots.plot_conflict(scores[True], scores[False]),
+        "halves": plots.plot_halves(halves),
+        "confusions": plots.plot_confusions(halves),
+        "conflict": plots.plot_conflict(**f.evaluation.conflicts),
     }
     return {name: plots.data_address(figure) for name, figure in figures.items()}
 

@@ -10,14 +10,12 @@ from pathlib import Path
 from datasets import Dataset
 from rich.console import Console
 
-from eval.benchmarks.loading import DataLocations, load_benchmark
-from eval.checkpoint import Evaluation, evaluate
-from eval.report.markdown import write_results
 from fas_core import pipeline as pipelines
 from fas_core.answers import Answer
 from fas_core.data import load_corpus
+from fas_core.demo.evaluation import evaluate
 from fas_core.demo.report import Findings, write_report
-from fas_core.demo.tables import auroc_text, halves_table, predictions_table, timings_table
+from fas_core.demo.tables import auroc_text, halves_table, predictions_table, systems_table, timings_table
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.features.cache import FeatureCache
 from fas_core.features.extract import ExtractionReport, extract_features
@@ -26,7 +24,6 @@ from fas_core.synth.corpus import render_corpus
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, stream_config
 from fas_core.training.run import train
 
-BENCHMARK = "synthetic-conflict"
 # Every word emotion with every tone equally often: the tone cannot be guessed from the words.
 INDEPENDENT = 6 / 7
 EXAMPLES = 3  # clips of each half to predict
@@ -67,7 +64,7 @@ def run_demo(output: Path, clips: int, epochs: int, seed: int = 42) -> Path:
     """Run all stages.
 
     Args:
-        output: folder for corpus, feature cache, checkpoint, evaluation and report.html. A second run with
+        output: folder for corpus, feature cache, checkpoint, the suite's report and report.html. A second run with
             the same arguments finds its features in the cache.
         clips: of the synthetic corpus, all splits together. epochs: of training. seed: of everything random.
 
@@ -89,14 +86,15 @@ def run_demo(output: Path, clips: int, epochs: int, seed: int = 42) -> Path:
     with clock("train FAS"):
         training = train(*arguments)
     with clock("evaluate on the test voices and sentences"):
-        pipeline = EmotionPipeline.from_pretrained(output / "checkpoint")
-        evaluation = _evaluate(pipeline, output, seed)
-        conflict = evaluation.results["benchmarks"][BENCHMARK]["protocols"]["inductive"]["conflict"]
-        console.print(halves_table(conflict))
-        console.print(f"AUROC of the conflict score: {auroc_text(conflict)}", highlight=False)
+        evaluation = evaluate(output, seed)
+        console.print(halves_table(evaluation.score["halves"]))
+        console.print(f"AUROC of the conflict score: {auroc_text(evaluation.score['detection'])}", highlight=False)
+        console.print(systems_table(evaluation.results))
+        for entry in evaluation.results["missing"]:
+            console.print(f"missing {entry['kind']} {entry['name']}: {entry['why']}", style="yellow", highlight=False)
     with clock("predict example clips"):
         examples = example_clips(dataset)
-        predictions = predict_examples(pipeline, examples, console)
+        predictions = predict_examples(EmotionPipeline.from_pretrained(output / "checkpoint"), examples, console)
     with clock("write the report"):
         findings = Findings(dataset, extraction, arguments, training, evaluation, examples, predictions, clock.seconds)
         report = write_report(findings, output / "report.html")
@@ -108,15 +106,6 @@ def run_demo(output: Path, clips: int, epochs: int, seed: int = 42) -> Path:
 def _extract(dataset: Dataset, data: DataArguments, model: ModelArguments) -> ExtractionReport:
     extractor = FeatureExtractor.from_config(stream_config(data, model))
     return extract_features(dataset, extractor, FeatureCache(Path(data.cache_dir), extractor.identity()))
-
-
-def _evaluate(pipeline: EmotionPipeline, output: Path, seed: int) -> Evaluation:
-    """The suite on the corpus's test side; its own report goes to `evaluation/`."""
-    locations = DataLocations(overrides={BENCHMARK: output / "corpus"})
-    benchmark = load_benchmark(BENCHMARK, locations, training_corpora=[BENCHMARK])
-    evaluation = evaluate(pipeline, [benchmark], seed=seed, cache_dir=output / "features")
-    write_results(evaluation.results, evaluation.predictions, output / "evaluation")
-    return evaluation
 
 
 def example_clips(dataset: Dataset) -> list[dict]:

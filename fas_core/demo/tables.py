@@ -6,7 +6,7 @@ from rich.table import Table
 
 from fas_core.answers import Answer
 
-HEADS = {"fused": "FAS (fused)", "acoustic": "acoustic pathway alone", "semantic": "semantic pathway alone"}
+HEADS = {"answer": "FAS (fused)", "acoustic": "acoustic pathway alone", "semantic": "semantic pathway alone"}
 
 
 def top(probabilities: dict[str, float] | None) -> str:
@@ -14,24 +14,50 @@ def top(probabilities: dict[str, float] | None) -> str:
     return max(probabilities, key=probabilities.get) if probabilities else "-"
 
 
-def halves_table(conflict: dict) -> Table:
-    """Every head on the congruent and the conflicting clips, from the suite's conflict report."""
-    halves = conflict["halves"]
+def halves_table(halves: dict) -> Table:
+    """FAS and its pathways on the congruent and the conflicting clips, from "halves" of the suite."""
     table = Table(title="test clips: accuracy / UA / macro-F1 in % for the tone", title_justify="left")
     table.add_column("")
     for half, part in halves.items():
         table.add_column(f"{half} ({part['clips']})", justify="right")
     for head, name in HEADS.items():
-        table.add_row(name, *(_figures(part.get(head)) for part in halves.values()))
+        table.add_row(name, *(_figures(part["answers"].get(head)) for part in halves.values()))
     return table
 
 
-def auroc_text(conflict: dict) -> str:
+def systems_table(results: dict) -> Table:
+    """All systems of the suite beside one another."""
+    table = Table(title="all systems, test clips: UA in % for the tone", title_justify="left")
+    table.add_column("")
+    for column in ("all", "congruent", "conflicting", "AUROC"):
+        table.add_column(column, justify="right")
+    for row in system_rows(results):
+        table.add_row(*row.values())
+    return table
+
+
+def system_rows(results: dict) -> list[dict[str, str]]:
+    """One row a system, as text."""
+    rows = []
+    for score in results["scores"]:
+        halves = {half: part["answers"].get("answer") for half, part in score["halves"].items()}
+        rows.append(
+            {
+                "title": results["systems"][score["system"]]["title"],
+                "all": f"{100 * score['ua']:.1f}",
+                **{half: f"{100 * figures['ua']:.1f}" if figures else "-" for half, figures in halves.items()},
+                "auroc": f"{score['detection']['auroc']:.3f}" if score["detection"] else "-",
+            }
+        )
+    return rows
+
+
+def auroc_text(detection: dict | None) -> str:
     """The AUROC with its interval, or why there is none."""
-    if conflict["auroc"] is None:
-        return f"not defined ({conflict['auroc_missing']})"
-    low, high = conflict["auroc_interval"]
-    return f"{conflict['auroc']:.3f} [{low:.3f}, {high:.3f}]"
+    if detection is None:
+        return "not defined (test clips of one kind only, or none was answered)"
+    low, high = detection["interval"]
+    return f"{detection['auroc']:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _figures(report: dict | None) -> str:
