@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 
 from eval.benchmarks.published import published_results
+from eval.statistics.conflicts import halves
 from fas_core.labels import EMOTIONS
 
 E = len(EMOTIONS)
@@ -209,6 +210,7 @@ def _score(benchmark, system, seed, logits, tone, words, speakers, ids, rng):
         **_figures(tone, answers, known),
         "heads": _heads(tone, rng) if kind == "fas" else {},
         "tone_or_words": None if words is None else _tone_or_words(tone, words, answers),
+        "halves": None if words is None else halves(tone, words, {"answer": answers}, resamples=20),
         "detection": {"auroc": 0.86, "interval": [0.81, 0.9]} if words is not None and kind == "fas" else None,
     }
     rows = [

@@ -139,6 +139,8 @@ class TestOtherFiles:
             if score["tone_or_words"]:
                 row = found[score["benchmark"], score["system"], seed, "follows_tone"]
                 assert float(row["value"]) == score["tone_or_words"]["shares"]["tone"]
+                row = found[score["benchmark"], score["system"], seed, "conflicting_answer_ua"]
+                assert float(row["value"]) == score["halves"]["conflicting"]["answers"]["answer"]["ua"]
 
     def test_markdown_agrees(self, folder):
         run, text = read_run(folder), (folder / "report.md").read_text()

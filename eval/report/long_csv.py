@@ -48,6 +48,7 @@ def _rows(score: dict) -> Iterator[tuple]:
             yield f"{head}_{metric}", value, None, None
     yield from _abstention(score.get("abstention") or {})
     yield from _conflict(score.get("tone_or_words") or {}, score.get("detection") or {})
+    yield from _halves(score.get("halves") or {})
 
 
 def _abstention(abstention: dict) -> Iterator[tuple]:
@@ -64,6 +65,17 @@ def _conflict(shares: dict, detection: dict) -> Iterator[tuple]:
         yield f"accuracy_{half}", (shares.get("accuracy") or {}).get(half), None, None
     yield "gap", shares.get("gap"), *_bounds(shares.get("gap_interval"))
     yield "conflict_auroc", detection.get("auroc"), *_bounds(detection.get("interval"))
+
+
+def _halves(halves: dict) -> Iterator[tuple]:
+    for half, part in halves.items():
+        for name, figures in (part.get("answers") or {}).items():
+            for metric in METRIC_NAMES:
+                yield (
+                    f"{half}_{name}_{metric}",
+                    figures.get(metric),
+                    *_bounds((figures.get("intervals") or {}).get(metric)),
+                )
 
 
 def _bounds(interval) -> tuple:

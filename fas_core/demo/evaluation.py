@@ -63,7 +63,12 @@ def evaluate(output: Path, seed: int) -> Evaluation:
         output: of the demo, with `corpus`, `checkpoint` and `features`; the report goes to `suite`.
     """
     preset = load_preset(PRESET)
-    ours = {"type": "fas", "name": SYSTEM, "title": "FAS, trained in this demo", "checkpoint": str(output / "checkpoint")}
+    ours = {
+        "type": "fas",
+        "name": SYSTEM,
+        "title": "FAS, trained in this demo",
+        "checkpoint": str(output / "checkpoint"),
+    }
     preset.systems = [ours, *preset.systems]
     preset.seeds = [seed]
     context = BuildContext(locations=DataLocations(overrides={SYNTHETIC: output / "corpus"}), cache_dir=output)
