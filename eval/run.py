@@ -198,7 +198,7 @@ def _benchmarks(
             continue
         cache = Path(context.cache_dir).expanduser()
         checked = some_of(clips_of(loaded, cache, progress=not context.quiet), settings.limit)
-        known = facts(loaded, checked) | {"synthetic": name == SYNTHETIC}
+        known = facts(loaded, checked)
         sets.append(ScoredSet(name, checked.clips, checked.rows, checked.seconds, known, loaded.setting_for))
     if not sets:
         raise CorpusError(f"no benchmark can be used: {unusable[0]['name']}: {unusable[0]['why']}")

@@ -109,8 +109,7 @@ def _facts(store: AnswerStore, system: System, peak: list[float], workers: Worke
     file = store.folder / "facts.json"
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     facts = known | {key: value for key, value in system.describe().items() if value not in (None, [])}
-    if peak[0]:
-        facts["peak_memory_mb"] = max(peak[0], known.get("peak_memory_mb", 0)) if known else peak[0]
+    facts["peak_memory_mb"] = max(peak[0], known.get("peak_memory_mb", 0))
     if workers.is_main and store.folder.is_dir():
         write_json(file, facts)
     return facts

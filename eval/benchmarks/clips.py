@@ -101,6 +101,7 @@ def facts(loaded: LoadedBenchmark, checked: CheckedClips) -> dict:
         "incomplete": loaded.incomplete,
         "data_sha256": checked.data_sha256,
         "conflict": benchmark.conflict or any(row["semantic_emotion"] for row in rows),
+        "synthetic": benchmark.synthetic,
         "protocol": benchmark.protocol,
         "source": benchmark.source,
         "licence": benchmark.licence,

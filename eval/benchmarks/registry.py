@@ -40,6 +40,7 @@ class Benchmark:
         conflict: words are annotated with an emotion of their own.
         clips: of the official release, those with labels that have no place included; None where nobody knows.
         source: where to get it. licence: of the audio.
+        synthetic: nobody spoke it; its audio may be copied into a report.
         paper: one of the seven of the FAS paper (Huang et al. 2026, Table 2).
     """
 
@@ -55,6 +56,7 @@ class Benchmark:
     source: str = ""
     licence: str = ""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    synthetic: bool = False
     paper: bool = False
 
     @classmethod

@@ -15,7 +15,7 @@ import yaml
 from eval.study.recipes import SYSTEMS as RECIPES
 from eval.systems.base import Answer, Clip, System
 from eval.systems.context import BuildContext
-from eval.systems.features import GROUP, Heard, read_features
+from eval.systems.features import GROUP, Heard, describe_encoders, read_features
 from eval.systems.options import check_options
 from eval.workers import Workers, environment_of_one_process
 from fas_core.atomic import write_text
@@ -111,14 +111,13 @@ class FASSystem(System):
         training = self.pipeline.training
         curve = [round(h["macro_f1"], 4) for h in training.get("history", []) if "macro_f1" in h]
         loss = [round(h["loss"], 4) for h in training.get("history", []) if "loss" in h]
-        encoders = self.pipeline.extractor
-        return {
-            "weights": "real",
-            "parameters_trained": self.pipeline.model.num_parameters(),
+        encoders, own = describe_encoders(self.pipeline.extractor), self.pipeline.model.num_parameters()
+        return encoders | {
+            "parameters": own + (encoders["encoder_parameters"] or 0),
+            "parameters_trained": own,
             "training_seconds": training.get("seconds"),
             "curve": curve,
             "loss": loss,
-            "source": f"{encoders.acoustic.identity().get('model')} (acoustic), {encoders.semantic.identity().get('model')} (semantic)",
         }
 
     def close(self) -> None:

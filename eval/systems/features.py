@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from eval.systems.base import Clip
@@ -23,6 +24,25 @@ class Heard:
     features: list[ClipFeatures]
     failed: list[tuple[Clip, str]]
     seconds: float | None
+
+
+def describe_encoders(extractor: FeatureExtractor, pathways: Sequence[str] = ("acoustic", "semantic")) -> dict:
+    """"weights", "source" and "encoder_parameters" of the encoders that these pathways read."""
+    encoders = {pathway: getattr(extractor, pathway) for pathway in pathways}
+    kinds = {encoder.weights for encoder in encoders.values()}
+    names = (encoder.identity() for encoder in encoders.values())
+    return {
+        "weights": "random" if "random" in kinds else "real",
+        "source": ", ".join(dict.fromkeys(str(name.get("model") or name["type"]) for name in names)),
+        "encoder_parameters": sum(p.numel() for m in _modules(encoders.values()) for p in m.parameters()) or None,
+    }
+
+
+def _modules(encoders) -> list[torch.nn.Module]:
+    """The networks that encoders hold, each once."""
+    holders = [holder for encoder in encoders for holder in (encoder, getattr(encoder, "backbone", None)) if holder]
+    found = {id(m): m for holder in holders for m in vars(holder).values() if isinstance(m, torch.nn.Module)}
+    return list(found.values())
 
 
 def read_features(

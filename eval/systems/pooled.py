@@ -9,7 +9,7 @@ import numpy as np
 from eval.systems.base import Answer, Clip, System
 from eval.systems.classifier import Classifier
 from eval.systems.context import BuildContext
-from eval.systems.features import read_features
+from eval.systems.features import describe_encoders, read_features
 from eval.systems.options import check_options
 from eval.systems.training_set import TrainingSet, training_set
 from fas_core.encoders.base import ClipFeatures
@@ -107,8 +107,10 @@ class PooledSystem(System):
         return np.stack(rows)
 
     def describe(self) -> dict:
-        encoders = {p: getattr(self.extractor, p).identity().get("model") for p in self.parts}
-        return {"weights": "real", "source": ", ".join(f"{m} ({p})" for p, m in encoders.items()), **self.facts}
+        encoders = describe_encoders(self.extractor, list(self.parts))
+        own = self.facts.get("parameters_trained")
+        total = {} if own is None else {"parameters": own + (encoders["encoder_parameters"] or 0)}
+        return encoders | total | self.facts
 
 
 def _with_digests(clips: list[Clip]) -> list[Clip]:

@@ -92,7 +92,7 @@ class Planned:
 
 
 def plan_systems(entries: Iterable[str | dict], context: BuildContext, seeds: Sequence[int]) -> list[Planned]:
-    """What a run is to build, in order; a system that is trained here once for each seed.
+    """What a run is to build, in order; a system that is trained here once for each seed, of its own `seeds` where it has some.
 
     Raises:
         FASError: an unknown type, an entry of another form, or two systems of one name.
@@ -103,7 +103,8 @@ def plan_systems(entries: Iterable[str | dict], context: BuildContext, seeds: Se
         kind = SYSTEMS[options["type"]]
         if options["name"] in {p.name for p in planned}:
             raise FASError(f"system {options['name']!r}: given twice; tell them apart with name: in a YAML file")
-        for seed in seeds if kind.trained else [None]:
+        own = options.pop("seeds", seeds)
+        for seed in own if kind.trained else [None]:
             planned.append(_planned(kind, options | ({} if seed is None else {"seed": seed}), context))
     return planned
 
