@@ -14,7 +14,7 @@ from accelerate.utils import is_tensorboard_available, set_seed
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import f1_score, recall_score
 
 from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
@@ -150,7 +150,7 @@ def head_metrics(logits: np.ndarray, labels: np.ndarray, temperature: float) -> 
     return dict(
         clips=len(labels),
         accuracy=float((predicted == labels).mean()),
-        ua=float(balanced_accuracy_score(labels, predicted)),
+        ua=float(recall_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)),
         macro_f1=float(f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)),
         ece_before=float(expected_calibration_error(apply_temperature(logits, 1.0), labels)),
         ece=float(expected_calibration_error(apply_temperature(logits, temperature), labels)),
