@@ -3,12 +3,14 @@
 import argparse
 import os
 import socket
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import transformers
 
+from eval.answers import StoreError
 from eval.benchmarks.clips import CheckedClips, clips_of, facts
 from eval.benchmarks.loading import DataLocations, load_benchmark, shared_side
 from eval.benchmarks.registry import BENCHMARKS, find_benchmark, missing, missing_entry
@@ -28,6 +30,7 @@ from fas_core.provenance import provenance
 VERSION = 1
 SYNTHETIC = "synthetic-conflict"
 CLIPS = 280  # of the synthetic corpus, where it has to be rendered
+STANDARDISED = ("fas", "fas-train")  # types that have a transductive protocol
 HUB = ("huggingface.co", 443)
 PROBE_SECONDS = 3.0
 
@@ -39,6 +42,7 @@ def run_suite(arguments: argparse.Namespace, preset: Preset) -> dict:
         FASError: bad input, before anything is asked.
     """
     workers = Workers.of_this_run()
+    _check_writable(arguments.output)
     locations = _locations(arguments, preset, workers)
     absent = _absent(preset, locations, explicit=arguments.benchmarks is not None)
     there = [name for name in preset.benchmarks if name not in {entry["name"] for entry in absent}]
@@ -54,7 +58,7 @@ def run_suite(arguments: argparse.Namespace, preset: Preset) -> dict:
     if arguments.reference not in (None, *(p.name for p in planned)):
         raise FASError(f"--reference {arguments.reference}: expected one of {', '.join(p.name for p in planned)}")
     sets, unusable = _benchmarks(there, planned, context, arguments.limit, arguments.benchmarks is not None)
-    asked, failed = _ask_all(planned, sets, arguments, preset, context)
+    asked, failed = _ask_all(planned, sets, answers_folder(arguments), preset, context)
     if not workers.is_main:
         return {}
     how = Statistics(arguments.bootstrap, arguments.resample, 0.95, arguments.correction, arguments.seed)
@@ -67,11 +71,30 @@ def run_suite(arguments: argparse.Namespace, preset: Preset) -> dict:
     }
     found["provenance"] = provenance()
     found["maps"] = maps_of(asked, sets) if preset.maps else {}
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    write_answers(asked, sets, arguments.output)
-    write_json(arguments.output / "results.json", found)
-    build_report(arguments.output, audio=arguments.audio, progress=not arguments.quiet)
+    try:
+        write_answers(asked, sets, arguments.output)
+        write_json(arguments.output / "results.json", found)
+        build_report(arguments.output, audio=arguments.audio, progress=not arguments.quiet)
+    except OSError as error:
+        kept = f"the answers are kept in {answers_folder(arguments)}, run again to make the report"
+        raise FASError(f"--output {arguments.output}: cannot be written: {error.strerror or error}; {kept}") from None
     return found
+
+
+def answers_folder(arguments: argparse.Namespace) -> Path:
+    """Where the answers are kept."""
+    return arguments.answers or arguments.output / "answers"
+
+
+def _check_writable(folder: Path) -> None:
+    """Before anything is asked. Raises `FASError` where no report can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror or error
+        raise FASError(f"--output {folder}: {reason}; expected a folder that can be written") from None
 
 
 def _locations(arguments: argparse.Namespace, preset: Preset, workers: Workers) -> DataLocations:
@@ -146,12 +169,12 @@ def _planned(arguments: argparse.Namespace, preset: Preset, context: BuildContex
     if "transductive" in arguments.protocol:
         planned = [each for p in planned for each in _both_protocols(p, context)]
     if arguments.protocol == ["transductive"]:
-        planned = [p for p in planned if p.options.get("own_statistics") or not p.options["type"].startswith("fas")]
+        planned = [p for p in planned if p.options.get("own_statistics") or p.options["type"] not in STANDARDISED]
     return planned
 
 
 def _both_protocols(planned: Planned, context: BuildContext) -> list[Planned]:
-    if not planned.options["type"].startswith("fas"):
+    if planned.options["type"] not in STANDARDISED:
         return [planned]
     seeds = [planned.seed] if planned.seed is not None else [0]
     own = planned.options | {"name": f"{planned.name}, own statistics", "own_statistics": True}
@@ -174,18 +197,25 @@ def _benchmarks(
         try:
             corpora, fold = shared_side(trainings, find_benchmark(name).corpus, context.fold)
             loaded = load_benchmark(name, context.locations, training_corpora=corpora, trained_fold=fold, fold=context.fold)
+            cache = Path(context.cache_dir).expanduser()
+            checked = some_of(_readable(name, clips_of(loaded, cache, progress=not context.quiet)), limit)
         except CorpusError as error:
             if explicit:
                 raise
             unusable.append(missing_entry(name, str(error)))
             continue
-        cache = Path(context.cache_dir).expanduser()
-        checked = some_of(clips_of(loaded, cache, progress=not context.quiet), limit)
         known = facts(loaded, checked) | {"synthetic": name == SYNTHETIC}
         sets.append(ScoredSet(name, checked.clips, checked.rows, checked.seconds, known, loaded.setting_for))
     if not sets:
         raise CorpusError(f"no benchmark can be used: {unusable[0]['name']}: {unusable[0]['why']}")
     return sets, unusable
+
+
+def _readable(name: str, checked: CheckedClips) -> CheckedClips:
+    if not checked.clips:
+        first = checked.unreadable[0]
+        raise CorpusError(f"{name}: none of its {len(checked.unreadable)} clips can be read; {first['file']}: {first['error']}")
+    return checked
 
 
 def some_of(checked: CheckedClips, limit: int | None) -> CheckedClips:
@@ -197,19 +227,21 @@ def some_of(checked: CheckedClips, limit: int | None) -> CheckedClips:
     return replace(checked, **parts)
 
 
-def _ask_all(planned: list[Planned], sets: list[ScoredSet], arguments, preset: Preset, context: BuildContext):
-    """Every system's answers, and those that could not be built or stopped."""
+def _ask_all(planned: list[Planned], sets: list[ScoredSet], folder: Path, preset: Preset, context: BuildContext):
+    """Every system's answers, and those that could not be built or stopped. Raises `StoreError`."""
     asked: list[Asked] = []
     failed: list[dict] = []
-    folder = arguments.answers or arguments.output / "answers"
     clips = {benchmark.name: benchmark.clips for benchmark in sets}
     for each in planned:
         try:
             run = ask(
                 each, clips, folder, context.workers, embed=list(clips) if preset.maps else (), quiet=context.quiet
             )
-        except (FASError, ImportError, OSError) as error:
-            why = " ".join(str(error).split())
+        except StoreError:
+            raise
+        except Exception as error:  # of a plugin too: whatever it is, the others are asked
+            why = " ".join(str(error).split()) or type(error).__name__
+            why = why if isinstance(error, FASError | ImportError | OSError) else f"{type(error).__name__}: {why}"
             failed.append({"kind": "system", "name": each.name, "why": why, "where": each.options.get("source", "")})
             continue
         if run.stopped:
