@@ -204,4 +204,8 @@ def load_plugins(files: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status == STOPPED:  # threads that wait for an endpoint would hold the process for all their time-outs
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -194,6 +194,24 @@ class TestStopped:
         _, undisturbed, all_asked = run(entry("is_slow"), output="other")
         assert found["scores"] == undisturbed["scores"] and len(all_asked) == CLIPS
 
+    @pytest.mark.slow  # another process: it imports torch
+    def test_ctrl_c_does_not_wait_for_an_endpoint(self, run, tmp_path):
+        def hangs(number, body):
+            time.sleep(60 if number > 3 else 0)
+            return completion("A")
+
+        with standin(hangs) as server:
+            served = dict(type="endpoint", name="served", model="m", base_url=server.url, timeout=50)
+            wanted = command(tmp_path, [served], ["synthetic-conflict"])
+            environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+            process = subprocess.Popen([sys.executable, "-m", "eval.suite", *wanted], env=environment, stderr=subprocess.PIPE)
+            deadline = time.monotonic() + 120
+            while kept_lines(tmp_path / "report" / "answers") < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=20)[1].decode()
+        assert process.returncode == 130 and "kept in" in said and "Traceback" not in said
+
     def test_ctrl_c_keeps_the_answers(self, run, tmp_path, capsys):
         code, found, asked = run(entry("is_interrupted", at=3))
         assert code == 130 and found is None and len(asked) == 4
