@@ -63,9 +63,24 @@ def ask(planned: Planned, benchmarks: dict[str, list[Clip]], root: Path, workers
         workers.wait(), workers.wait()  # of the other processes, should one of them have built it
         raise
     try:
+        _check_training(system, planned)
         return _ask(system, planned, benchmarks, root, workers, embed, quiet)
     finally:
         system.close()
+
+
+def _check_training(system: System, planned: Planned) -> None:
+    """What a system was trained on decides on which side it is scored, before it is built; of a hub id it shows only now.
+
+    Raises:
+        FASError: it might be scored on clips that it was trained on.
+    """
+    unknown = sorted(set(system.training_corpora) - set(planned.training_corpora) - {"manifest"})  # a form, no corpus
+    if unknown:
+        raise FASError(
+            f"trained on {', '.join(unknown)}, which shows only now that it is loaded; to have it scored on other clips, write it as an "
+            f"entry of a YAML file (--systems-file) with training_corpora: [{', '.join(system.training_corpora)}]"
+        )
 
 
 def _ask(system: System, planned: Planned, benchmarks: dict, root: Path, workers: Workers, embed: Sequence[str], quiet: bool) -> Asked:

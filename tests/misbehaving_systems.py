@@ -22,6 +22,7 @@ class Misbehaving(System):
 
     def __init__(self, options):
         self.name, self.title, self.options = options["name"], options.get("title", options["name"]), options
+        self.training_corpora = tuple(options.get("really", ()))
 
     def identity(self):
         return {"type": "misbehaves", "model": self.options.get("model")}

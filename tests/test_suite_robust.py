@@ -395,6 +395,11 @@ class TestBenchmarks:
         assert code == 0 and len(asked) == 3
         assert found["benchmarks"]["synthetic-conflict"]["side"] == "test" and only_score(found)["setting"] == "in-domain"
 
+    def test_training_that_shows_only_in_a_loaded_system_has_to_be_said(self, run):
+        code, found, asked = run(entry(really=["ravdess"]), entry(name="good", model="b"))
+        assert code == 1 and len(asked) == CLIPS and "training_corpora: [ravdess]" in found["missing"][0]["why"]
+        assert run(entry(really=["ravdess"], training_corpora=["ravdess"]))[0] == 0
+
     def test_systems_that_hold_out_different_folds_are_refused_with_the_way_out(self, run, tmp_path, capsys):
         (tmp_path / "data" / "ravdess").mkdir()
         folded = [dict(type="folded", name=f"f{fold}", corpora=["ravdess"], fold=fold) for fold in (1, 2)]
@@ -427,3 +432,12 @@ class TestStore:
 
 def kept_lines(store: Path) -> int:
     return sum(file.read_bytes().count(b"\n") for file in store.glob("*/answers-*.jsonl"))
+
+
+@pytest.mark.parametrize("changed", [{"k_acoustic": 4}, {"ensemble": True}, {"temperature": 2.0}, {"squash": 3.0}])
+def test_what_a_fas_decides_beside_its_weights_is_part_of_its_identity(changed):
+    from eval.systems.fas import decisions
+    from fas_core.configuration_fas import FASConfig
+
+    plain, other = (json.dumps(decisions(FASConfig(**values)), sort_keys=True) for values in ({}, changed))
+    assert plain != other
