@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import transformers
 
+from eval.answers import StoreError
 from eval.benchmarks.clips import CheckedClips, clips_of, facts
 from eval.benchmarks.loading import DataLocations, load_benchmark, shared_side
 from eval.benchmarks.registry import BENCHMARKS, find_benchmark, missing, missing_entry
@@ -29,6 +31,7 @@ VERSION = 1
 PROTOCOLS = ("inductive", "transductive")
 SYNTHETIC = "synthetic-conflict"
 CLIPS = 280  # of the synthetic corpus, where it has to be rendered
+STANDARDISED = ("fas", "fas-train")  # types that have a transductive protocol
 HUB = ("huggingface.co", 443)
 PROBE_SECONDS = 3.0
 
@@ -58,6 +61,10 @@ class Settings:
     audio: bool | None = None
     preset: str | None = None
 
+    @property
+    def answers_folder(self) -> Path:
+        return self.answers or self.output / "answers"
+
 
 def run_suite(preset: Preset, context: BuildContext, settings: Settings) -> dict:
     """Ask, score, and write the report to `settings.output`.
@@ -73,6 +80,7 @@ def run_suite(preset: Preset, context: BuildContext, settings: Settings) -> dict
         FASError: bad input, before anything is asked.
     """
     workers = Workers.of_this_run()
+    _check_writable(settings.output)
     locations = _with_synthetic(context, preset, workers)
     absent = _absent(preset, locations, settings.needs_benchmarks)
     there = [name for name in preset.benchmarks if name not in {entry["name"] for entry in absent}]
@@ -82,7 +90,7 @@ def run_suite(preset: Preset, context: BuildContext, settings: Settings) -> dict
     context = replace(context, locations=locations, training=train, fold=preset.fold, workers=workers)
     planned = _planned(settings, preset, context)
     sets, unusable = _benchmarks(there, planned, context, settings)
-    asked, failed = _ask_all(planned, sets, settings, preset, context)
+    asked, failed = _ask_all(planned, sets, settings.answers_folder, preset, context)
     if not workers.is_main:
         return {}
     found = results(asked, sets, [*absent, *unusable, *untrained, *failed], settings.statistics, settings.reference)
@@ -90,11 +98,25 @@ def run_suite(preset: Preset, context: BuildContext, settings: Settings) -> dict
     found["suite"] = asdict(settings.statistics) | about
     found["provenance"] = provenance()
     found["maps"] = maps_of(asked, sets) if preset.maps else {}
-    settings.output.mkdir(parents=True, exist_ok=True)
-    write_answers(asked, sets, settings.output)
-    write_json(settings.output / "results.json", found)
-    build_report(settings.output, audio=settings.audio, progress=not context.quiet)
+    try:
+        write_answers(asked, sets, settings.output)
+        write_json(settings.output / "results.json", found)
+        build_report(settings.output, audio=settings.audio, progress=not context.quiet)
+    except OSError as error:
+        kept = f"the answers are kept in {settings.answers_folder}, run again to make the report"
+        raise FASError(f"--output {settings.output}: cannot be written: {error.strerror or error}; {kept}") from None
     return found
+
+
+def _check_writable(folder: Path) -> None:
+    """Before anything is asked. Raises `FASError` where no report can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror or error
+        raise FASError(f"--output {folder}: {reason}; expected a folder that can be written") from None
 
 
 def _with_synthetic(context: BuildContext, preset: Preset, workers: Workers) -> DataLocations:
@@ -161,14 +183,14 @@ def _planned(settings: Settings, preset: Preset, context: BuildContext) -> list[
     if "transductive" in settings.protocols:
         planned = [each for p in planned for each in _both_protocols(p, context)]
     if "inductive" not in settings.protocols:
-        planned = [p for p in planned if p.options.get("own_statistics") or not p.options["type"].startswith("fas")]
+        planned = [p for p in planned if p.options.get("own_statistics") or p.options["type"] not in STANDARDISED]
     if settings.reference not in (None, *(p.name for p in planned)):
         raise FASError(f"--reference {settings.reference}: expected one of {', '.join(p.name for p in planned)}")
     return planned
 
 
 def _both_protocols(planned: Planned, context: BuildContext) -> list[Planned]:
-    if not planned.options["type"].startswith("fas"):
+    if planned.options["type"] not in STANDARDISED:
         return [planned]
     seeds = [planned.seed] if planned.seed is not None else [0]
     own = planned.options | {"name": f"{planned.name}, own statistics", "own_statistics": True}
@@ -190,19 +212,30 @@ def _benchmarks(
     for name in dict.fromkeys(names):
         try:
             corpora, fold = shared_side(trainings, find_benchmark(name).corpus, context.fold)
-            loaded = load_benchmark(name, context.locations, training_corpora=corpora, trained_fold=fold, fold=context.fold)
+            loaded = load_benchmark(
+                name, context.locations, training_corpora=corpora, trained_fold=fold, fold=context.fold
+            )
+            cache = Path(context.cache_dir).expanduser()
+            checked = some_of(_readable(name, clips_of(loaded, cache, progress=not context.quiet)), settings.limit)
         except CorpusError as error:
             if settings.needs_benchmarks:
                 raise
             unusable.append(missing_entry(name, str(error)))
             continue
-        cache = Path(context.cache_dir).expanduser()
-        checked = some_of(clips_of(loaded, cache, progress=not context.quiet), settings.limit)
         known = facts(loaded, checked)
         sets.append(ScoredSet(name, checked.clips, checked.rows, checked.seconds, known, loaded.setting_for))
     if not sets:
         raise CorpusError(f"no benchmark can be used: {unusable[0]['name']}: {unusable[0]['why']}")
     return sets, unusable
+
+
+def _readable(name: str, checked: CheckedClips) -> CheckedClips:
+    if not checked.clips:
+        first = checked.unreadable[0]
+        raise CorpusError(
+            f"{name}: none of its {len(checked.unreadable)} clips can be read; {first['file']}: {first['error']}"
+        )
+    return checked
 
 
 def some_of(checked: CheckedClips, limit: int | None) -> CheckedClips:
@@ -214,19 +247,21 @@ def some_of(checked: CheckedClips, limit: int | None) -> CheckedClips:
     return replace(checked, **parts)
 
 
-def _ask_all(planned: list[Planned], sets: list[ScoredSet], settings: Settings, preset: Preset, context: BuildContext):
-    """Every system's answers, and those that could not be built or stopped."""
+def _ask_all(planned: list[Planned], sets: list[ScoredSet], folder: Path, preset: Preset, context: BuildContext):
+    """Every system's answers, and those that could not be built or stopped. Raises `StoreError`."""
     asked: list[Asked] = []
     failed: list[dict] = []
-    folder = settings.answers or settings.output / "answers"
     clips = {benchmark.name: benchmark.clips for benchmark in sets}
     for each in planned:
         try:
             run = ask(
                 each, clips, folder, context.workers, embed=list(clips) if preset.maps else (), quiet=context.quiet
             )
-        except (FASError, ImportError, OSError) as error:
-            why = " ".join(str(error).split())
+        except StoreError:
+            raise
+        except Exception as error:  # of a plugin too: whatever it is, the others are asked
+            why = " ".join(str(error).split()) or type(error).__name__
+            why = why if isinstance(error, FASError | ImportError | OSError) else f"{type(error).__name__}: {why}"
             failed.append({"kind": "system", "name": each.name, "why": why, "where": each.options.get("source", "")})
             continue
         if run.stopped:

@@ -7,14 +7,14 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
 from tqdm import tqdm
 
-from eval.answers import AnswerStore
+from eval.answers import AnswerStore, StoreError
 from eval.systems.base import Answer, Clip, System
 from eval.systems.registry import Planned
 from eval.workers import Workers
@@ -55,39 +55,75 @@ def ask(planned: Planned, benchmarks: dict[str, list[Clip]], root: Path, workers
 
     Raises:
         FASError: the system cannot be built; the message says what is missing.
+        StoreError: answers cannot be kept.
     """
-    system = planned.build()
+    try:
+        system = planned.build()
+    except Exception:
+        workers.wait(), workers.wait()  # of the other processes, should one of them have built it
+        raise
+    try:
+        _check_training(system, planned)
+        return _ask(system, planned, benchmarks, root, workers, embed, quiet)
+    finally:
+        system.close()
+
+
+def _check_training(system: System, planned: Planned) -> None:
+    """What a system was trained on decides on which side it is scored, before it is built; of a hub id it shows only now.
+
+    Raises:
+        FASError: it might be scored on clips that it was trained on.
+    """
+    unknown = sorted(set(system.training_corpora) - set(planned.training_corpora) - {"manifest"})  # a form, no corpus
+    if unknown:
+        raise FASError(
+            f"trained on {', '.join(unknown)}, which shows only now that it is loaded; to have it scored on other clips, write it as an "
+            f"entry of a YAML file (--systems-file) with training_corpora: [{', '.join(system.training_corpora)}]"
+        )
+
+
+def _ask(system: System, planned: Planned, benchmarks: dict, root: Path, workers: Workers, embed: Sequence[str], quiet: bool) -> Asked:
     asked = Asked(planned, planned.title or system.title, system.kind, identity=system.identity())
-    store = AnswerStore(root, system, workers.index)
+    store, peak = AnswerStore(root, system, workers.index), [0.0]
     workers.wait()  # all have to see the same answers before anyone adds to them, or their shares would not fit
     try:
-        with peak_memory() as peak:
-            for name, clips in benchmarks.items():
-                _ask_missing(system, store, name, clips, workers, quiet)
+        for name, clips in benchmarks.items():
+            _ask_missing(system, store, name, clips, workers, quiet, peak)
+    except StoreError:
+        raise
     except Exception as error:  # a system that breaks does not end the run
         asked.stopped = f"{type(error).__name__}: {error}"
     workers.wait()
-    store.load()
+    if workers.number > 1:
+        store.load()  # what the others were told
     asked.answers = {name: _collected(store, keyed(system, clips), asked.stopped) for name, clips in benchmarks.items()}
     asked.facts = _facts(store, system, peak, workers)
     if workers.is_main and not asked.stopped:
         asked.points = {name: _points(system, benchmarks[name]) for name in embed if name in benchmarks}
-    system.close()
     return asked
 
 
 def _ask_missing(
-    system: System, store: AnswerStore, name: str, clips: list[Clip], workers: Workers, quiet: bool
+    system: System, store: AnswerStore, name: str, clips: list[Clip], workers: Workers, quiet: bool, peak: list[float]
 ) -> None:
+    """Raises `FASError` for answers that were not asked for; what was answered before is kept."""
     by_id, keys = {clip.id: clip for clip in clips}, keyed(system, clips)
     missing = [by_id[clip.id] for clip in store.missing(keys)]
     mine = missing[workers.index :: workers.number]
     if system.whole_benchmark:
         mine = clips if missing and workers.is_main else []
-    digests = {clip.id: clip.digest for clip in keys}
+    if not mine:
+        return
+    digests, waiting = {clip.id: clip.digest for clip in keys}, {clip.id for clip in mine}
     label = f"{system.name}{'' if system.seed is None else f', seed {system.seed}'}: {name}"
-    with tqdm(total=len(mine), desc=label, unit="clip", disable=quiet or not workers.is_main or not mine) as bar:
-        for answer in system.answer(mine) if mine else ():
+    bar = tqdm(total=len(mine), desc=label, unit="clip", disable=quiet or not workers.is_main)
+    with bar, peak_memory(peak):
+        for answer in system.answer(mine):
+            if answer.clip not in waiting:
+                problem = "answered twice" if answer.clip in digests else "answered, and not of this benchmark"
+                raise FASError(f"clip {answer.clip}: {problem}; expected one answer for each clip that `answer` was given")
+            waiting.remove(answer.clip)
             store.add(digests[answer.clip], answer)
             bar.update()
 
@@ -109,23 +145,25 @@ def _facts(store: AnswerStore, system: System, peak: list[float], workers: Worke
     file = store.folder / "facts.json"
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     facts = known | {key: value for key, value in system.describe().items() if value not in (None, [])}
-    facts["peak_memory_mb"] = max(peak[0], known.get("peak_memory_mb", 0))
-    if workers.is_main and store.folder.is_dir():
-        write_json(file, facts)
+    if peak[0]:
+        facts["peak_memory_mb"] = max(peak[0], known.get("peak_memory_mb", 0))
+    if workers.is_main and store.folder.is_dir() and facts != known:
+        with suppress(OSError):  # a folder that can only be read serves as well, the facts are told again each time
+            write_json(file, facts)
     return facts
 
 
 def _points(system: System, clips: list[Clip]):
     try:
         return system.embed(clips)
-    except FASError:
+    except Exception:
         return None  # the map is an extra
 
 
 @contextmanager
-def peak_memory() -> Iterator[list[float]]:
-    """A list whose one value is the largest resident memory in MB of this process and its children meanwhile."""
-    peak, done = [0.0], threading.Event()
+def peak_memory(peak: list[float]) -> Iterator[None]:
+    """Raises the one value of `peak` to the largest resident memory in MB of this process and its children meanwhile."""
+    done = threading.Event()
     process = psutil.Process()
 
     def sample():
@@ -139,7 +177,7 @@ def peak_memory() -> Iterator[list[float]]:
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     try:
-        yield peak
+        yield
     finally:
         done.set()
         thread.join()

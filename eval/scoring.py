@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.cells import plain_cell
 from eval.runner import Asked
 from eval.statistics.comparison import compare, correct
 from eval.statistics.conflicts import detection, halves, tone_or_words
@@ -194,7 +195,10 @@ def comparisons_of(runs: list[Asked], benchmark: ScoredSet, how: Statistics, ref
     """
     first = {run.planned.name: run for run in reversed(runs)}
     names = list(dict.fromkeys(run.planned.name for run in runs))
-    pairs = [(a, b) for b, a in combinations(names, 2)] if reference is None else [(a, reference) for a in names if a != reference]
+    if reference is None:
+        pairs = [(a, b) for b, a in combinations(names, 2)]
+    else:  # none, where the reference itself could not be run
+        pairs = [(a, reference) for a in names if a != reference and reference in names]
     said = {name: indices(a.label for a in run.answers[benchmark.name]) for name, run in first.items()}
     return [
         {
@@ -252,22 +256,12 @@ def write_answers(runs: list[Asked], sets: list[ScoredSet], folder: Path) -> Non
 
 
 def _answer_rows(benchmark: ScoredSet, run: Asked):
+    """Strings marked so that no spreadsheet takes what a model wrote for a formula."""
     for row, a in zip(benchmark.rows, run.answers[benchmark.name], strict=True):
         about = [row[key] for key in ("id", "speaker", "language", "emotion", "semantic_emotion")]
         p = a.probabilities or [None] * len(EMOTIONS)
-        yield [
-            benchmark.name,
-            run.planned.name,
-            run.planned.seed,
-            *about,
-            a.label,
-            a.how,
-            *p,
-            a.conflict,
-            a.mass,
-            a.text,
-            a.error,
-        ]
+        head = [benchmark.name, run.planned.name, run.planned.seed, *about, a.label, a.how]
+        yield [plain_cell(value) for value in (*head, *p, a.conflict, a.mass, a.text, a.error)]
 
 
 def _clip_entries(benchmark: ScoredSet, runs: list[Asked]):

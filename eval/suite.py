@@ -6,7 +6,8 @@
 
 Writes report.html, report.md, results.json, scores.csv and answers.csv. Answers are kept as they come (--answers): a run that was
 stopped goes on, and a run with more systems or benchmarks asks only what is new. Exit code 0; 1 where clips could not be read or
-answered, or a system could not be run (all are named in the report); 2 for bad input.
+answered, or a system could not be run (all are named in the report); 2 for bad input, or a folder that cannot be written; 130
+where it was stopped with Ctrl-C.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from eval.benchmarks.registry import BENCHMARKS, Benchmark, register  # noqa: E4
 from eval.presets import PRESETS, Preset, load_preset  # noqa: E402
 from fas_core.errors import FASError  # noqa: E402
 
+STOPPED = 130  # as shells say it of Ctrl-C
 EPILOG = "systems: TYPE or TYPE:ARGUMENT, or entries of a YAML file (--systems-file); `--list` shows all types and benchmarks"
 
 
@@ -151,6 +153,8 @@ def preset_of(arguments: argparse.Namespace) -> Preset:
         raise FASError("nothing to compare on: give --preset or --benchmarks (--list shows them)")
     if arguments.bootstrap < 1:
         raise FASError(f"--bootstrap {arguments.bootstrap}: expected at least 1 resample")
+    if arguments.limit is not None and arguments.limit < 1:
+        raise FASError(f"--limit {arguments.limit}: expected at least 1 clip")
     return preset
 
 
@@ -176,6 +180,10 @@ def main(argv: list[str] | None = None) -> int:
     except FASError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        kept = arguments.answers or f"{arguments.output}/answers"
+        print(f"\nstopped; the answers so far are kept in {kept}, and the same command goes on from there", file=sys.stderr)
+        return STOPPED
     if not found:  # another process than the main one
         return 0
     return summary(found, arguments.output)
@@ -213,9 +221,13 @@ def load_plugins(files: list[Path]) -> None:
             )
         try:
             runpy.run_path(str(file))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise FASError(f"--plugin {file}: {type(error).__name__}: {error}") from error
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status == STOPPED:  # threads that wait for an endpoint would hold the process for all their time-outs
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -423,11 +423,12 @@ class TestFormats:
 
 def test_command_line_and_benchmark(tmp_path):
     output = tmp_path / "report.json"
-    command = [sys.executable, "-m", "benchmarks.report", "--clips", "40", "--clip-pages", "1", "--output", str(output)]
+    command = [sys.executable, "-m", "benchmarks.report", "--clips", "40", "--output", str(output)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads(output.read_text())
-    assert result["clips"] == 40 and result["systems"] == 10 and result["pages"] == 4
+    assert result["clips"] == 40 and result["systems"] == 10 and result["pages"] == 40
+    assert result["answers"] == 400 and result["pairs_tested"] == 45
     assert 0 < result["seconds"] < 60 and 20 < result["peak_memory_mb"] < 2000
 
 

@@ -68,7 +68,7 @@ class LoadedBenchmark:
 
     def setting_for(self, training_corpora: Collection[str]) -> str:
         """Setting of one system, in a run that chose the side for several: "in-domain" or "zero-shot"."""
-        return _setting(training_corpora, self.dataset)
+        return _setting(training_corpora, self.dataset, self.benchmark.name)
 
     @property
     def incomplete(self) -> str | None:
@@ -149,7 +149,7 @@ def load_benchmark(
     chosen = (trained_fold if fold is None else fold) if has_folds else None
     options = {} if chosen is None else {"fold": chosen}
     reading = read_corpus(benchmark.corpus, locations.find(name), **benchmark.options, **options)
-    setting = _setting(training_corpora, reading.dataset)
+    setting = _setting(training_corpora, reading.dataset, name)
     trained = setting == "in-domain"
     if trained and has_folds:
         _check_fold(name, chosen, trained_fold)
@@ -183,8 +183,9 @@ def _has_folds(corpus: str) -> bool:
     return corpus in CORPORA and "fold" in CORPORA[corpus].options
 
 
-def _setting(training_corpora: Collection[str], dataset: Dataset) -> str:
-    return "zero-shot" if set(training_corpora).isdisjoint(dataset["corpus"]) else "in-domain"
+def _setting(training_corpora: Collection[str], dataset: Dataset, name: str) -> str:
+    """A system may be known to be trained on a corpus, or, where it is trained by the suite, on a benchmark's training side."""
+    return "zero-shot" if set(training_corpora).isdisjoint([name, *dataset.unique("corpus")]) else "in-domain"
 
 
 def _check_fold(name: str, fold: int | None, trained_fold: int | None) -> None:

@@ -4,6 +4,7 @@ import math
 import re
 
 METRIC_NAMES = {"accuracy": "WA", "ua": "UA", "macro_f1": "macro-F1"}
+LONGEST_SLUG = 80
 DASH = "–"
 # /folder/.../name and C:\folder\...\name, but no address (https://...), no "w/o", no relative path
 _PLACE = re.compile(r"(?<![\w.:/~-])(?:~?/(?:[\w.+@~-]+/)+|[A-Za-z]:\\(?:[^\\\s\"']+\\)+)([\w.+@~-]*)")
@@ -50,8 +51,8 @@ def without_places(text: str) -> str:
 
 
 def file_slug(name: str) -> str:
-    """A file name of a name that users chose; a manifest's benchmark name holds a path."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", name).lstrip(".") or "_"
+    """A file name of a name that users chose; a manifest's benchmark name holds a path, and that may be long."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", name).lstrip(".")[:LONGEST_SLUG] or "_"
 
 
 def unique_slugs(names) -> dict[str, str]:

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from eval.cells import plain_cell
 from eval.report.formats import METRIC_NAMES, is_number
 from eval.report.reading import Run
 from fas_core.atomic import atomic_path
@@ -18,14 +19,9 @@ def write_scores(run: Run) -> Path:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for score in run.results["scores"]:
-            head = (_plain(score["benchmark"]), _plain(score["system"]), score.get("seed"))
+            head = (plain_cell(score["benchmark"]), plain_cell(score["system"]), score.get("seed"))
             writer.writerows((*head, *row) for row in _rows(score) if is_number(row[1]))
     return path
-
-
-def _plain(name: str) -> str:
-    """A name that a spreadsheet would take for a formula is marked as text."""
-    return f"'{name}" if name[:1] in tuple("=+-@\t\r") else name
 
 
 def _rows(score: dict) -> Iterator[tuple]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from eval.cells import cell_text
 from fas_core.errors import FASError
 
 
@@ -62,7 +63,8 @@ class Run:
         path = self.folder / "answers.csv"
         if path.is_file():
             with path.open(encoding="utf-8", newline="") as file:
-                yield from csv.DictReader(file, restval="")
+                for row in csv.DictReader(file, restval=""):
+                    yield {column: cell_text(value) for column, value in row.items() if column}
 
     def clips(self) -> Iterator[dict]:
         """Lines of clips.jsonl, one at a time; a line cut off by a crash is left out."""

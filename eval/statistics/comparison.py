@@ -6,6 +6,7 @@ McNemar, "Note on the sampling error of the difference between correlated propor
 1979; Benjamini and Hochberg, "Controlling the false discovery rate", Journal of the Royal Statistical Society B 57(1), 1995.
 """
 
+import gc
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -143,7 +144,11 @@ def correct(comparisons: Sequence[Comparison], method: str = "holm", alpha: floa
     if not comparisons:
         return []
     rows = [[*(c.p[m] for m in METRICS), c.mcnemar_p] for c in comparisons]
-    families = [multipletests(p, alpha, CORRECTIONS[method]) for p in zip(*rows, strict=True)]
+    gc.freeze()  # statsmodels collects garbage in each call: half a second beside what torch has loaded
+    try:
+        families = [multipletests(p, alpha, CORRECTIONS[method]) for p in zip(*rows, strict=True)]
+    finally:
+        gc.unfreeze()
     found = zip(comparisons, *(zip(family[1], family[0], strict=True) for family in families), strict=True)
     return [_corrected(comparison, *pairs) for comparison, *pairs in found]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from fas_core.labels import EMOTIONS
 # How a label was found. "classifier", "options": from probabilities; "exact", "rules", "judge": read out of text;
 # "unparsed": text that names no emotion, counted as wrong; "failed": no answer at all, the error says why.
 HOW = ("classifier", "options", "exact", "rules", "judge", "unparsed", "failed")
+LONGEST_TEXT = 10_000  # characters that are kept of what a model wrote
 KINDS = ("fas", "classifier", "alm", "endpoint", "cascade")
 
 
@@ -68,6 +70,12 @@ class Answer:
             raise FASError(f"answer to {self.clip}: how {self.how!r}; expected one of {', '.join(HOW)}")
         if (self.label is None) != (self.how in ("unparsed", "failed")) or self.label not in (None, *EMOTIONS):
             raise FASError(f"answer to {self.clip}: label {self.label!r} with how {self.how!r}")
+        for name, row in (("probabilities", self.probabilities), *self.heads.items()):
+            if row is not None and not _are_probabilities(row):
+                raise FASError(f"answer to {self.clip}: {name} {row}; expected {len(EMOTIONS)} numbers of at least 0 that sum to 1")
+        if self.conflict is not None and not math.isfinite(self.conflict):
+            raise FASError(f"answer to {self.clip}: conflict {self.conflict}; expected a number from 0 to 1")
+        self.text, self.error = _writable(self.text), _writable(self.error)
 
     @classmethod
     def from_probabilities(cls, clip: str, probabilities: Sequence[float], how: str = "classifier", **more) -> Answer:
@@ -81,13 +89,21 @@ class Answer:
 
     def to_dict(self) -> dict:
         """JSON-ready; fields that say nothing are left out."""
-        return {
-            name: value for name, value in asdict(self).items() if value not in (None, [], {}, 0) or name == "label"
-        }
+        return {name: value for name, value in vars(self).items() if value not in (None, [], {}, 0) or name == "label"}
 
     @classmethod
     def from_dict(cls, values: dict) -> Answer:
         return cls(**values)
+
+
+def _are_probabilities(row: Sequence[float]) -> bool:
+    # written so that NaN is none; 1e-3 leaves room for half precision
+    return len(row) == len(EMOTIONS) and min(row) >= 0 and abs(sum(row) - 1) < 1e-3
+
+
+def _writable(text: str | None) -> str | None:
+    """Cut where a model does not end, and without the halves of characters that JSON can hold and no file."""
+    return text and text[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
 
 
 class System(ABC):
@@ -131,5 +147,15 @@ class System(ABC):
 
     @property
     def digest(self) -> str:
-        """sha256 (hex) of `identity()`."""
-        return identity_digest(self.identity())
+        """sha256 (hex) of `identity()`. The names `model` and `revision` do not count beside `weights_sha256`, which says it better."""
+        return identity_digest(_with_names(self.identity()))
+
+
+def _with_names(value):
+    """`identity_digest` leaves those names out everywhere; where they are all that tells two models apart they have to count."""
+    if isinstance(value, list | tuple):
+        return [_with_names(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    renamed = {} if "weights_sha256" in value else {"model": "named model", "revision": "named revision"}
+    return {renamed.get(key, key): _with_names(item) for key, item in value.items()}

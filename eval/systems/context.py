@@ -49,6 +49,9 @@ class BuildContext:
             raise FASError("needs training corpora: give --train ravdess tess (or others) and --data-root DIR")
         from eval.benchmarks.registry import BENCHMARKS
 
+        for name in self.training:
+            if BENCHMARKS[name].options:
+                raise FASError(f"--train {name}: its reader takes options, which training cannot pass on; expected a corpus without")
         corpora = [f"{BENCHMARKS[name].corpus}={self.locations.find(name)}" for name in self.training]
         values = dict(encoder=self.encoder, acoustic_layer=self.acoustic_layer) | options
         try:

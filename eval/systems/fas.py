@@ -1,6 +1,7 @@
 """FAS as a system: a checkpoint as it is, or one that is trained for the run."""
 
 import hashlib
+import inspect
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from eval.systems.features import GROUP, Heard, describe_encoders, read_features
 from eval.systems.options import check_options
 from eval.workers import Workers, environment_of_one_process
 from fas_core.atomic import write_text
+from fas_core.configuration_fas import FASConfig
 from fas_core.conflict import conflict
 from fas_core.errors import CheckpointError, FASError
 from fas_core.inference import with_statistics
@@ -54,11 +56,10 @@ class FASSystem(System):
 
     def identity(self) -> dict:
         config = self.pipeline.model.config
-        names = ("temperature", "acoustic_temperature", "semantic_temperature")
         return {
             "type": "fas",
             "weights_sha256": weights_digest(self.pipeline.model),
-            "temperatures": [getattr(config, name) for name in names],
+            "config": decisions(config),
             "streams": self.pipeline.extractor.identity(),
             "statistics": "benchmark" if self.own_statistics else "training",
             "code_version": CODE_VERSION,
@@ -134,6 +135,12 @@ def _kept(pathways: dict[str, list[dict]]) -> list[dict]:
     return rows
 
 
+def decisions(config: FASConfig) -> dict:
+    """What a configuration decides beside the weights: how many tokens are kept, which answer is given, ..."""
+    own = set(inspect.signature(FASConfig.__init__).parameters) - {"self", "kwargs", "streams", "streams_identity"}
+    return {name: getattr(config, name) for name in sorted(own)}
+
+
 def weights_digest(model) -> str:
     """sha256 (hex) over names and values of a model's weights."""
     digest = hashlib.sha256()
@@ -187,6 +194,7 @@ def build_trained(options: dict, context: BuildContext) -> FASSystem:
     settings |= options.get("training", {})
     named = json.dumps([asdict(data) | {"cache_dir": ""}, asdict(model), settings], sort_keys=True)
     place = Path(context.cache_dir).expanduser() / "trained" / hashlib.sha256(named.encode()).hexdigest()[:20]
+    context.workers.wait()  # all have to look before one trains, or some would wait for what is there already
     if not (place / "config.json").is_file():
         _train(data, model, _arguments(TrainingArguments, settings | {"output_dir": str(place)}), context.workers)
     pipeline = EmotionPipeline.from_pretrained(place, device=context.device)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from eval.benchmarks.registry import BENCHMARKS
 from eval.systems.base import System
 from eval.systems.context import BuildContext
 from fas_core.errors import FASError
@@ -104,7 +105,7 @@ def plan_systems(entries: Iterable[str | dict], context: BuildContext, seeds: Se
         if options["name"] in {p.name for p in planned}:
             raise FASError(f"system {options['name']!r}: given twice; tell them apart with name: in a YAML file")
         own = options.pop("seeds", seeds)
-        for seed in own if kind.trained else [None]:
+        for seed in dict.fromkeys(own) if kind.trained else [None]:
             planned.append(_planned(kind, options | ({} if seed is None else {"seed": seed}), context))
     return planned
 
@@ -132,7 +133,7 @@ def _default_name(kind: SystemType, entry: dict) -> str:
 
 def _planned(kind: SystemType, options: dict, context: BuildContext) -> Planned:
     corpora, fold = (
-        (context.training, context.fold) if kind.trained else (tuple(options.get("training_corpora", ())), None)
+        (_corpora_of(context.training), context.fold) if kind.trained else (tuple(options.get("training_corpora", ())), None)
     )
     if kind.training and not corpora:
         corpora, fold = resolve(kind.training)(options)
@@ -140,6 +141,13 @@ def _planned(kind: SystemType, options: dict, context: BuildContext) -> Planned:
         name=options["name"], title=options.get("title", ""), seed=options.get("seed"), group=options.get("group", ""),
         build=lambda: resolve(kind.build)(options, context), training_corpora=corpora, fold=fold, options=options,
     )  # fmt: skip
+
+
+def _corpora_of(benchmarks: Sequence[str]) -> tuple[str, ...]:
+    """Benchmarks, and what their clips may be called elsewhere: another benchmark may read the same corpus."""
+    readers = {name: BENCHMARKS[name].corpus for name in benchmarks if name in BENCHMARKS}
+    names = [each for name in benchmarks for each in (name, readers.get(name, name)) if each != "manifest"]  # a form, no corpus
+    return tuple(dict.fromkeys(names))
 
 
 def resolve(target: Callable | str) -> Callable:
