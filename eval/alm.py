@@ -1,6 +1,6 @@
 """Score a FAS-ALM by its lettered options: `python -m eval.alm DIR --corpora ravdess=data/ravdess emodb=data/emodb --fold 1`.
 
-DIR is what `train/alm_adapter.py` or `python -m fas_alm.export` wrote. Beside the model itself: the FAS classifier that it
+DIR is what `train/alm_adapter.py` or `python -m fas_alm.export` wrote, or its hub id. Beside the model itself: the FAS classifier that it
 carries, its answers as free text (`--free-text`), and baselines: without hearing (`--no-audio`), and the same LLM without
 any adapter given Whisper's transcript (`--cascade`). An answer by options is always one of the seven; free text that does
 not name one is counted, and answered by the options.
@@ -22,6 +22,7 @@ from eval.transcripts import transcripts
 from fas_alm.artifacts import load_adapter, load_emotion_pipeline
 from fas_alm.conversations import Question
 from fas_alm.conversations.reading import read_answer
+from fas_alm.hub import find_directory
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_alm.prompts import option_token_ids, transcript_prompt
@@ -268,6 +269,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--split", default="test", choices=("train", "validation", "test", "all"), help="side (%(default)s)"
     )
+    parser.add_argument("--revision", help="of a hub id: branch, tag or commit")
     parser.add_argument("--fold", type=int, help="of corpora with folds")
     parser.add_argument("--language", default="en", choices=("en", "zh"), help="of the questions")
     parser.add_argument("--free-text", nargs="?", const="choose", choices=("choose", "name", "json"), metavar="TASK",
@@ -287,12 +289,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> dict:
     """What the command does; returns what it writes."""
     corpora = parse_pairs(arguments.corpora, "--corpora")
+    directory = find_directory(arguments.directory, arguments.revision)
     scorer = Scorer.from_directory(
-        arguments.directory, arguments.cache_dir, language_model=arguments.language_model, dtype=arguments.dtype,
+        directory, arguments.cache_dir, language_model=arguments.language_model, dtype=arguments.dtype,
         batch_size=arguments.batch_size,
     )  # fmt: skip
     wanted = Wanted(arguments.free_text, arguments.cascade, arguments.no_audio, arguments.language, arguments.whisper)
-    if wanted.cascade and not (arguments.directory / "projector.safetensors").is_file():
+    if wanted.cascade and not (directory / "projector.safetensors").is_file():
         raise FASError(
             f"{arguments.directory}: --cascade needs the bare LLM; expected an adapter directory, not a merged model"
         )

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from fas_alm.card import model_card
 from fas_alm.configuration import FASAudioConfig
+from fas_alm.hub import find_directory
 from fas_alm.language_models import load_language_model
 from fas_alm.modeling import FASAudioForConditionalGeneration, grow_vocabulary
 from fas_alm.processing import FASAudioProcessor
@@ -80,21 +81,23 @@ def load_adapter(
     *,
     dtype: torch.dtype | str = "auto",
     is_trainable: bool = False,
+    revision: str | None = None,
 ) -> tuple[FASAudioForConditionalGeneration, FASAudioProcessor]:
     """The model of an adapter directory, on the CPU; LoRA stays apart (`model.language_model` is then a PEFT model).
 
     Args:
-        directory: as `save_adapter` writes it.
+        directory: as `save_adapter` writes it, or a hub id of such files.
         language_model: where the LLM is, if not where it was in training (hub id, directory, "offline:smollm2").
         dtype: of the LLM.
         is_trainable: leave LoRA and projector trainable.
+        revision: branch, tag or commit of a hub id.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or the LLM is another one.
+        CheckpointError: a file is missing or damaged, the LLM is another one, or the hub does not give the files.
         IdentityMismatchError: Whisper's weights differ from those that FAS was trained with.
         MissingDependencyError: LoRA without the package peft.
     """
-    directory = Path(directory)
+    directory = find_directory(directory, revision)
     config = _config(directory)
     name = language_model or config.base_language_model
     if not name:
@@ -112,20 +115,22 @@ def load_adapter(
     return model.eval(), FASAudioProcessor.from_pretrained(directory)
 
 
-def load_emotion_pipeline(directory: str | Path, *, device: str | torch.device | None = None) -> EmotionPipeline:
-    """The FAS classifier inside a model directory, or of an adapter directory.
+def load_emotion_pipeline(
+    directory: str | Path, *, device: str | torch.device | None = None, revision: str | None = None
+) -> EmotionPipeline:
+    """The FAS classifier inside a model directory, or of an adapter directory; either may be a hub id.
 
     Raises:
         CheckpointError: there is none.
         IdentityMismatchError: `whisper/` is not the encoder that it was trained with.
     """
-    directory, device = Path(directory), find_device(device)
+    name, directory, device = Path(directory).name, find_directory(directory, revision), find_device(device)
     model = load_model(directory / FAS_FOLDER)
     streams, whisper = copy.deepcopy(model.config.streams), directory / WHISPER_FOLDER
     if whisper.is_dir():  # self-contained; an adapter names its encoder
         for stream in ("acoustic", "semantic"):
             streams[stream] |= {"model": str(whisper), "revision": None}
-    pipeline = EmotionPipeline(model.to(device), FeatureExtractor.from_config(streams, device=device), directory.name)
+    pipeline = EmotionPipeline(model.to(device), FeatureExtractor.from_config(streams, device=device), name)
     pipeline.training = read_record(directory / FAS_FOLDER)
     return pipeline
 

@@ -12,6 +12,7 @@ from transformers import AutoFeatureExtractor, AutoTokenizer, WhisperForConditio
 from fas_alm.artifacts import FAS_FOLDER, LORA_FOLDER, RECORD, WHISPER_FOLDER, load_adapter, read_record, save_lora
 from fas_alm.card import model_card
 from fas_alm.configuration import FASAudioConfig
+from fas_alm.hub import find_directory
 from fas_alm.language_models import public_name
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
@@ -27,15 +28,17 @@ def export_model(
     merge: bool = True,
     language_model: str | Path | None = None,
     dtype: str = "auto",
+    revision: str | None = None,
 ) -> Path:
     """Write the whole model, which transformers and vLLM load without anything else.
 
     Args:
-        adapter_directory: as `save_adapter` writes it.
+        adapter_directory: as `save_adapter` writes it, or a hub id of such files.
         output: the directory; it appears whole, in the place of an older one.
         merge: add LoRA into the LLM's weights; False keeps it apart in `lora/`, for PEFT or vLLM's LoRA modules.
         language_model: where the LLM is, if not where it was in training.
         dtype: of the LLM's weights: "auto" (as they are), "float32", "bfloat16", "float16".
+        revision: branch, tag or commit of a hub id.
 
     Returns:
         `output`.
@@ -44,7 +47,7 @@ def export_model(
         FASError: as `load_adapter`; an adapter without LoRA where it should be kept apart; an output that is the adapter.
         CheckpointError: a Whisper without its decoder.
     """
-    adapter_directory, output = Path(adapter_directory), Path(output)
+    adapter_directory, output = find_directory(adapter_directory, revision), Path(output)
     if output.resolve() == adapter_directory.resolve():
         raise FASError(f"{output}: is the adapter itself; expected another directory")
     model, processor = load_adapter(adapter_directory, language_model, dtype=dtype)
@@ -115,15 +118,17 @@ def _public(config: FASAudioConfig) -> FASAudioConfig:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m fas_alm.export", description=__doc__)
-    parser.add_argument("adapter", type=Path, help="adapter directory of train/alm_adapter.py")
+    parser.add_argument("adapter", type=Path, help="adapter directory of train/alm_adapter.py, or hub id")
     parser.add_argument("output", type=Path, help="model directory to write")
     parser.add_argument("--no-merge", action="store_true", help="keep LoRA apart, in OUTPUT/lora")
     parser.add_argument("--language-model", help="where the LLM is, if not where it was in training")
     parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
+    parser.add_argument("--revision", help="of a hub id: branch, tag or commit")
     options = parser.parse_args(arguments)
     try:
-        merge = not options.no_merge
-        path = export_model(options.adapter, options.output, merge, options.language_model, options.dtype)
+        path = export_model(
+            options.adapter, options.output, not options.no_merge, options.language_model, options.dtype, options.revision
+        )
     except FASError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -28,9 +28,10 @@ def main(
     directory: Annotated[
         Path | None,
         typer.Argument(
-            metavar="DIR", help="model directory of python -m fas_alm.export; with --fas-only a FAS checkpoint"
+            metavar="DIR", help="model directory of python -m fas_alm.export, or hub id; with --fas-only a FAS checkpoint"
         ),
     ] = None,
+    revision: Annotated[str | None, typer.Option(help="of a hub id: branch, tag or commit")] = None,
     fas_only: Annotated[bool, typer.Option("--fas-only", help="no language model: /v1/emotion alone, light")] = False,
     host: Annotated[str, typer.Option(help="address; any but loopback needs an API key")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0: any that is free")] = 8000,
@@ -123,6 +124,7 @@ def main(
             tuple(vllm_arg or ()),
             enforce_eager,
             vllm_log,
+            revision,
         )
         asyncio.run(serve(launch, lambda text: typer.echo(text, err=True)))
     except FASError as error:

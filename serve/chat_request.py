@@ -12,6 +12,7 @@ from serve.batching import gather
 from serve.errors import APIError, invalid
 from serve.settings import Settings
 
+LONGEST_NAME = 64  # of a client's own field that an error repeats
 AUDIO_TOKEN = "<|audio|>"  # that of fas_alm, which a gateway without language model need not have
 ROLES = ("system", "developer", "user", "assistant")
 MESSAGES = 256  # in one conversation
@@ -34,7 +35,7 @@ PASSED = ("stop", "stream_options", "response_format", "structured_outputs", "lo
 IGNORED = ("user", "metadata", "store", "safety_identifier", "service_tier")  # OpenAI's clients may send them
 FORMATS = ("text", "json_object", "json_schema")
 SCHEMA_SIZES = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
-SCHEMA_LARGEST, SCHEMA_DEPTH = 1000, 32
+SCHEMA_LARGEST, SCHEMA_DEPTH, SCHEMA_OBJECTS = 1000, 32, 1000
 STRUCTURED = ("choice", "json", "json_object", "regex")
 FIELDS = ("messages", "model", *NUMBERS, *PASSED)
 
@@ -60,8 +61,9 @@ async def read_chat(body: Any, reader: AudioReader, settings: Settings) -> dict:
 
 def _options(body: dict, settings: Settings) -> dict:
     if unknown := sorted(set(body) - {*FIELDS, *IGNORED}):
-        problem = f"{unknown[0]}: not a field that this server takes; expected some of {', '.join(FIELDS)}"
-        raise invalid(problem, unknown[0], "unsupported_field")
+        name = unknown[0][:LONGEST_NAME]
+        problem = f"{name}: not a field that this server takes; expected some of {', '.join(FIELDS)}"
+        raise invalid(problem, name, "unsupported_field")
     check_model(body.get("model"), settings)
     given = {k: v for k, v in body.items() if v is not None and k in FIELDS and k not in ("messages", "model")}
     for field in NUMBERS.keys() & given.keys():
@@ -106,9 +108,10 @@ def _check_shapes(given: dict) -> None:
     if given.get("response_format", {"type": "text"}).get("type") not in FORMATS:
         raise invalid(f"response_format.type: expected one of {', '.join(FORMATS)}", "response_format")
     for field in ("response_format", "structured_outputs"):
-        _check_schema(given.get(field), field)
+        if _check_schema(given.get(field), field) > SCHEMA_OBJECTS:
+            raise invalid(f"{field}: more than {SCHEMA_OBJECTS} objects; expected a smaller schema", field)
     if unknown := sorted(set(given.get("structured_outputs", {})) - {*STRUCTURED}):
-        text = f"structured_outputs.{unknown[0]}: expected one of {', '.join(STRUCTURED)}"
+        text = f"structured_outputs.{unknown[0][:LONGEST_NAME]}: expected one of {', '.join(STRUCTURED)}"
         raise invalid(text, "structured_outputs", "unsupported_field")
     if isinstance(given.get("structured_outputs", {}).get("json"), str):
         raise invalid("structured_outputs.json: expected the schema as an object, not as text", "structured_outputs")
@@ -118,16 +121,16 @@ def _check_shapes(given: dict) -> None:
         raise invalid("stream_options: expected only with stream: true", "stream_options")
 
 
-def _check_schema(node: Any, field: str, depth: int = 0) -> None:
-    """A schema of a few bytes can ask for a grammar that takes minutes to build."""
+def _check_schema(node: Any, field: str, depth: int = 0) -> int:
+    """Number of objects. A schema of a few bytes can ask for a grammar that takes minutes to build."""
     if depth > SCHEMA_DEPTH:
         raise invalid(f"{field}: nested deeper than {SCHEMA_DEPTH}", field)
     if isinstance(node, dict):
         for key, value in node.items():
-            if key in SCHEMA_SIZES and isinstance(value, int | float) and value > SCHEMA_LARGEST:
-                raise invalid(f"{field}: {key} is {value}; expected at most {SCHEMA_LARGEST}", field)
-    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        _check_schema(each, field, depth + 1)
+            if key in SCHEMA_SIZES and isinstance(value, int | float) and not 0 <= value <= SCHEMA_LARGEST:
+                raise invalid(f"{field}: {key} is {value}; expected 0 to {SCHEMA_LARGEST}", field)
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return isinstance(node, dict) + sum(_check_schema(each, field, depth + 1) for each in children)
 
 
 def _messages(messages: Any) -> tuple[list[dict], list[tuple[str, dict]]]:
@@ -175,7 +178,10 @@ def _check_placeholder(text: str, where: str) -> None:
 
 def _check_text(body: dict, settings: Settings) -> None:
     """Everything but the audio: text, schemas, stop words."""
-    length = len(json.dumps(body, ensure_ascii=False))
+    try:
+        length = len(json.dumps(body, ensure_ascii=False))
+    except RecursionError:
+        raise invalid("the body is nested too deeply") from None
     if length > settings.max_text:
         problem = f"messages: {length} characters without the audio; expected at most {settings.max_text} (--max-text)"
         raise invalid(problem, "messages", "context_length_exceeded")

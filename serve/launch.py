@@ -13,6 +13,7 @@ from pathlib import Path
 import uvicorn
 from transformers.utils import logging as transformers_logging
 
+from fas_alm.hub import find_directory
 from fas_core.errors import CheckpointError, FASError
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from serve.app import create_app
@@ -44,10 +45,12 @@ class Launch:
     """What is started.
 
     Attributes:
-        directory: a FAS-ALM model directory; with `fas_only` also a FAS checkpoint, or None for the shipped one.
+        directory: a FAS-ALM model directory; with `fas_only` also a FAS checkpoint, or None for the shipped one. Or the
+            hub id of one, which `check` makes a directory.
         backend: auto, vllm or transformers.
         device: of FAS, and of the LLM with transformers; a GPU when there is one, if None.
         vllm_arguments, eager, vllm_log: see `VLLMProcess`.
+        revision: branch, tag or commit of a hub id.
     """
 
     directory: Path | None
@@ -60,6 +63,7 @@ class Launch:
     vllm_arguments: tuple[str, ...] = ()
     eager: bool = False
     vllm_log: Path | None = None
+    revision: str | None = None
 
     @property
     def url(self) -> str:
@@ -68,10 +72,10 @@ class Launch:
 
 
 def check(launch: Launch) -> Launch:
-    """The launch with a name for its model.
+    """The launch with a name for its model, and its directory where a hub id was given.
 
     Raises:
-        FASError: no key for an address that others reach, no model directory.
+        FASError: no key for an address that others reach, no model directory, a hub that does not give it.
     """
     if not is_loopback(launch.host) and not launch.settings.api_key:
         raise FASError(
@@ -80,12 +84,13 @@ def check(launch: Launch) -> Launch:
         )
     if launch.directory is None and not launch.fas_only:
         raise FASError("DIR is missing: expected a FAS-ALM model directory (python -m fas_alm.export), or --fas-only")
-    if launch.directory is not None and not (launch.directory / "config.json").is_file():
+    directory = launch.directory and find_directory(launch.directory, launch.revision)
+    if directory is not None and not (directory / "config.json").is_file():
         raise CheckpointError(
-            f"{launch.directory}: no config.json; expected a model directory (python -m fas_alm.export)"
+            f"{launch.directory}: no config.json; expected a model directory (python -m fas_alm.export), or its hub id"
         )
     name = launch.settings.model or (launch.directory.resolve().name if launch.directory else "fas")
-    return replace(launch, settings=replace(launch.settings, model=name))
+    return replace(launch, directory=directory, settings=replace(launch.settings, model=name))
 
 
 async def serve(launch: Launch, say: Callable[[str], None] = print) -> None:

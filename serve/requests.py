@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import math
+import re
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,6 +19,7 @@ from serve.settings import Settings
 JSON, FORM = "application/json", "multipart/form-data"
 FILE_FIELDS = ("file", "files")
 FORM_FIELDS = 64  # besides the files
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half of a character; alone it is no text, and cannot be sent on
 
 
 async def read_json(request: Request, timeout: float) -> Any:
@@ -103,9 +106,18 @@ def _options(values: dict) -> EmotionOptions:
 
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(body, parse_constant=_no_number)
+        text = body.decode("utf-8-sig")  # json.loads would let halves of characters pass
+        value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        if SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError):
-        raise invalid("the body is not JSON", code="malformed_json") from None
+        raise invalid("the body is not JSON in UTF-8", code="malformed_json") from None
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _no_number(digits)  # 1e999
 
 
 def _no_number(name: str):

@@ -12,6 +12,8 @@ from serve.vllm_process import VLLMProcess
 CHAT = "/v1/chat/completions"
 RETRY = 10.0  # seconds
 LONGEST_MESSAGE = 500
+GRAMMARS = ("structured_outputs", "response_format")
+NO_ANSWER = "Internal server error"  # vLLM's words when its engine gave up one request, such as its grammar
 ENCODED = re.compile(r"[A-Za-z0-9+/=]{64,}")  # base64: an error must not tell what was sent
 
 
@@ -31,7 +33,7 @@ class VLLMBackend:
         except httpx.HTTPError:
             raise _gone() from None
         if response.status_code != 200:
-            raise _refused(response)
+            raise _refused(response, request)
         return response.json()
 
     async def stream(self, request: dict) -> AsyncGenerator[bytes, None]:
@@ -40,7 +42,7 @@ class VLLMBackend:
             async with self._client.stream("POST", CHAT, json={"model": self.model, **request}) as response:
                 if response.status_code != 200:
                     await response.aread()
-                    raise _refused(response)
+                    raise _refused(response, request)
                 async for piece in response.aiter_raw():
                     yield piece
         except httpx.HTTPError:
@@ -87,14 +89,17 @@ def _gone() -> APIError:
     return APIError(503, text, code="backend_unavailable", retry_after=RETRY)
 
 
-def _refused(response: httpx.Response) -> APIError:
-    """vLLM's error, without whatever of the request it may quote."""
+def _refused(response: httpx.Response, request: dict) -> APIError:
+    """vLLM's error to a request, without whatever of the request it may quote."""
     try:
         body = response.json()
         error = body.get("error", body)
         message, param = str(error["message"]), error.get("param")
     except (json.JSONDecodeError, AttributeError, KeyError, TypeError):
         message, param = "", None
+    if message == NO_ANSWER and (field := next((f for f in GRAMMARS if f in request), None)):
+        text = f"{field}: no grammar could be built of it; expected a simpler one"
+        return APIError(400, text, param=field, code="invalid_grammar")
     if not 400 <= response.status_code < 500:
         return APIError(502, "the language model failed at this request", code="backend_failed")
     message = ENCODED.sub("...", message)[:LONGEST_MESSAGE] or "the language model refused the request"

@@ -53,9 +53,9 @@ def forged_rate(rate: int) -> bytes:
     return bytes(data)
 
 
-def bomb() -> bytes:
-    """A FLAC of 30 s at 192 kHz, eight channels of a click: some kB that decode to 184 MB."""
-    samples = np.zeros((192_000 * 30, 8), np.int16)
+def bomb(seconds: int = 30) -> bytes:
+    """A FLAC at 192 kHz, eight channels of a click: some kB that decode to 6 MB a second."""
+    samples = np.zeros((192_000 * seconds, 8), np.int16)
     samples[:10] = 999
     return encoded(samples, 192_000, "FLAC")
 
@@ -167,6 +167,17 @@ REQUEST_ABUSE = {
         "response_format",
         "invalid_value",
     ),
+    "negative size": (
+        question(wav(), response_format={"type": "json_schema", "json_schema": {"schema": {"minLength": -5}}}),
+        "response_format",
+        "invalid_value",
+    ),
+    "wide schema": (
+        question(wav(), structured_outputs={"json": {"properties": {f"x{i}": {} for i in range(1001)}}}),
+        "structured_outputs",
+        "invalid_value",
+    ),
+    "long name": (question(wav(), **{"x" * 900_000: 1}), "x" * 64, "unsupported_field"),
     "schema as text": (question(wav(), structured_outputs={"json": "{}"}), "structured_outputs", "invalid_value"),
     "deep schema": (question(wav(), structured_outputs={"json": nested(60)}), "structured_outputs", "invalid_value"),
     "format": (question(wav(), response_format={"type": "structural_tag"}), "response_format", "invalid_value"),
@@ -188,13 +199,32 @@ def test_bad_request_is_one_error_that_names_the_field(client, backend, kind):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"\xff\xfe", b'{"messages": NaN}', b"[" * 100_000, b"null", b"[1]"], ids=lambda b: b[:8].hex()
-)
+    "body",
+    [b"", b"{", b"\xff\xfe", b'{"messages": NaN}', b'{"seed": 1e999}', b'{"\\ud800": 1}', b'{"\xed\xa0\x80": 1}',
+     b"[" * 100_000, b"null", b"[1]"],
+    ids=lambda b: b[:10].hex(),
+)  # fmt: skip
 @pytest.mark.parametrize("route", [CHAT, EMOTION])
 def test_what_is_no_json_object_is_a_400(client, route, body):
     response = client.post(route, content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 400 and error_of(response)
     assert_answers(client)
+
+
+def test_nesting_is_never_the_servers_failure(client):
+    request = json.dumps(question(wav()))[:-1]
+    for depth in range(960, 1000):  # around the depth that the interpreter takes
+        body = request + ', "metadata": ' + "[" * depth + "]" * depth + "}"
+        response = client.post(CHAT, content=body, headers={"Content-Type": "application/json"})
+        assert response.status_code in (200, 400), response.text
+    assert_answers(client)
+
+
+def test_pairs_of_surrogates_are_text(client, backend):
+    body = json.dumps(question(wav(), text="\U0001f600"))
+    assert "\\ud83d" in body
+    assert client.post(CHAT, content=body, headers={"Content-Type": "application/json"}).status_code == 200
+    assert backend.requests[-1]["messages"][0]["content"][1]["text"] == "\U0001f600"
 
 
 def test_other_content_types_routes_and_methods(client):

@@ -52,6 +52,8 @@ STAND_IN = """
             os._exit(7)
         if text == "bad":
             return JSONResponse({"error": {"message": "no: " + "QUJD" * 99 + " end", "param": "messages", "code": 400}}, 400)
+        if text == "no grammar":
+            return JSONResponse({"error": {"message": "Internal server error", "code": 500}}, 500)
         if text == "fail":
             return JSONResponse({"error": {"message": "inner detail"}}, 500)
         if body.get("stream"):
@@ -124,6 +126,9 @@ def test_requests_answers_and_errors_pass_through(stand_in, monkeypatch):
         assert (bad.status, bad.message, bad.param) == (400, "no: ... end", "messages")  # base64 is not told on
         failed = await error_of(backend.chat(ask("fail")))
         assert failed.status == 502 and "inner" not in failed.message
+        grammar = await error_of(backend.chat(ask("no grammar", structured_outputs={"regex": "x"})))
+        assert (grammar.status, grammar.param, grammar.code) == (400, "structured_outputs", "invalid_grammar")
+        assert (await error_of(backend.chat(ask("no grammar")))).status == 502
         refused = await error_of(anext(backend.stream(ask("bad", stream=True))))
         assert refused.status == 400
 
