@@ -36,7 +36,7 @@ from fas_core.atomic import write_json
 from fas_core.checkpoint import find_device
 from fas_core.data import load_corpus
 from fas_core.encoders.extractor import FeatureExtractor
-from fas_core.errors import FASError
+from fas_core.errors import FASError, reports_errors
 from fas_core.features.cache import FeatureCache
 from fas_core.labels import EMOTIONS
 from fas_core.provenance import provenance
@@ -306,14 +306,10 @@ def run(arguments: argparse.Namespace) -> dict:
     return dict(directory=arguments.directory.name, results=results, provenance=provenance())
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code: 0, or 2 for input that cannot be used."""
     arguments = parse_arguments(argv)
-    try:
-        found = run(arguments)
-    except FASError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    found = run(arguments)
     print(table(found["results"]))
     if arguments.output:
         write_json(arguments.output, json.loads(json.dumps(found)))

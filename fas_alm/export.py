@@ -19,7 +19,7 @@ from fas_alm.processing import FASAudioProcessor
 from fas_core.atomic import atomic_directory, write_json, write_text
 from fas_core.encoders.offline import offline_whisper_dir
 from fas_core.encoders.whisper import OFFLINE_PREFIX
-from fas_core.errors import CheckpointError, FASError
+from fas_core.errors import CheckpointError, FASError, reports_errors
 
 
 def export_model(
@@ -116,6 +116,7 @@ def _public(config: FASAudioConfig) -> FASAudioConfig:
     return config
 
 
+@reports_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m fas_alm.export", description=__doc__)
     parser.add_argument("adapter", type=Path, help="adapter directory of train/alm_adapter.py, or hub id")
@@ -125,13 +126,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
     parser.add_argument("--revision", help="of a hub id: branch, tag or commit")
     options = parser.parse_args(arguments)
-    try:
-        path = export_model(
-            options.adapter, options.output, not options.no_merge, options.language_model, options.dtype, options.revision
-        )
-    except FASError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    path = export_model(
+        options.adapter, options.output, not options.no_merge, options.language_model, options.dtype, options.revision
+    )
     print(f"{path}: load it with transformers, or serve it: python -m serve {path}")
     return 0
 

@@ -3,6 +3,10 @@
 A message names the file or field, what was wrong, what is expected, and the option that changes it.
 """
 
+import functools
+import sys
+from collections.abc import Callable
+
 
 class FASError(ValueError):
     """Base of all errors raised by `fas_core` on bad input."""
@@ -43,3 +47,17 @@ class CheckpointError(FASError):
 
 class MissingDependencyError(FASError, ImportError):
     """An optional package that the request needs; the message says what to install."""
+
+
+def reports_errors(main: Callable[..., int | None]) -> Callable[..., int]:
+    """A command's `main`: input that cannot be used is one line on stderr and exit code 2; without a code of its own it is 0."""
+
+    @functools.wraps(main)
+    def command(*arguments, **options) -> int:
+        try:
+            return main(*arguments, **options) or 0
+        except FASError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return command

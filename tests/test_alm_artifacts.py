@@ -266,7 +266,7 @@ class TestModelDirectory:
     def test_from_the_command_line(self, adapter, tmp_path, capsys):
         assert main([str(adapter), str(tmp_path / "m"), "--dtype", "float32"]) == 0
         assert "serve" in capsys.readouterr().out and (tmp_path / "m" / "model.safetensors").is_file()
-        assert main([str(tmp_path / "m" / "fas"), str(tmp_path / "n")]) == 1
+        assert main([str(tmp_path / "m" / "fas"), str(tmp_path / "n")]) == 2
         assert "not an adapter directory" in capsys.readouterr().err
 
 

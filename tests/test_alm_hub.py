@@ -151,4 +151,4 @@ def test_hub_that_cannot_be_reached_is_one_clear_error(monkeypatch, tmp_path, ca
     for part in (ADAPTER, "no such directory", "v9", "no route to the hub", f"hf download {ADAPTER} --local-dir DIR"):
         assert part in message
     assert "\n" not in message
-    assert main([ADAPTER, "out"]) == 1 and "no route to the hub" in capsys.readouterr().err
+    assert main([ADAPTER, "out"]) == 2 and "no route to the hub" in capsys.readouterr().err

@@ -336,5 +336,5 @@ def test_the_command(tmp_path, capsys):
     manifest = tmp_path / "out" / "manifest.jsonl"
     assert capsys.readouterr().out.strip() == str(manifest)
     assert [row["conflict"] for row in read_rows(manifest)] == [True] * 12
-    assert main([str(tmp_path / "out"), "--clips", "1"]) == 1
+    assert main([str(tmp_path / "out"), "--clips", "1"]) == 2
     assert "clips=1: too few" in capsys.readouterr().err

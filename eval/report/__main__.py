@@ -4,9 +4,10 @@ import argparse
 import sys
 
 from eval.report.build import build_report
-from fas_core.errors import FASError
+from fas_core.errors import reports_errors
 
 
+@reports_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.report", description=__doc__)
     parser.add_argument("folder", help="output of python -m eval.suite: results.json, answers.csv, clips.jsonl")
@@ -18,11 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clip-pages", type=int, default=40, metavar="N", help="clips with a page, a benchmark (40)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     options = parser.parse_args(arguments)
-    try:
-        print(build_report(options.folder, options.audio, options.clip_pages, not options.quiet))
-    except FASError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print(build_report(options.folder, options.audio, options.clip_pages, not options.quiet))
     return 0
 
 

@@ -26,7 +26,7 @@ from eval.study.run import append, read
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.training import run as alm
 from fas_core.checkpoint import find_device
-from fas_core.errors import FASError
+from fas_core.errors import reports_errors
 from fas_core.pipeline import EmotionPipeline
 from fas_core.provenance import git_state
 from fas_core.training import run as fas
@@ -183,17 +183,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code: 0, or 2 for input that cannot be used."""
     arguments = parse_arguments(argv)
-    try:
-        if arguments.command == "run":
-            run(arguments)
-        else:
-            print(table([record for path in arguments.results for record in read(path)]))
-    except FASError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if arguments.command == "run":
+        run(arguments)
+    else:
+        print(table([record for path in arguments.results for record in read(path)]))
     return 0
 
 

@@ -27,7 +27,7 @@ from eval.study.recipes import SYSTEMS, System
 from eval.study.tables import STAGES, read, tables
 from fas_core.data import load_corpus
 from fas_core.encoders.extractor import FeatureExtractor
-from fas_core.errors import FASError
+from fas_core.errors import reports_errors
 from fas_core.features.cache import FeatureCache
 from fas_core.inference import Logits, predict_logits, with_statistics
 from fas_core.provenance import git_state
@@ -236,16 +236,13 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@reports_errors
 def main(argv=None) -> int:
     arguments = parse_arguments(argv)
-    try:
-        if arguments.command == "run":
-            run(arguments)
-        else:
-            print(tables(arguments.results, arguments.stage, arguments.heads))
-    except FASError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if arguments.command == "run":
+        run(arguments)
+    else:
+        print(tables(arguments.results, arguments.stage, arguments.heads))
     return 0
 
 

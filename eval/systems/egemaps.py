@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -76,14 +75,10 @@ class EgemapsSystem(System):
         return {
             "type": "egemaps",
             "features": self.functionals.version,
-            "training_sha256": self.training_digest,
+            "training_sha256": self.training.digest,
             "seed": self.seed,
             "code_version": CODE_VERSION,
         }
-
-    @cached_property
-    def training_digest(self) -> str:
-        return self.training.digest
 
     def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
         if self.classifier is None:

@@ -18,6 +18,7 @@ from eval.systems.base import Answer, Clip, System
 from eval.systems.context import BuildContext
 from eval.systems.features import GROUP, Heard, describe_encoders, read_features
 from eval.systems.options import check_options
+from eval.systems.training_set import training_set
 from eval.workers import Workers, environment_of_one_process
 from fas_core.atomic import write_text
 from fas_core.configuration_fas import FASConfig
@@ -192,7 +193,9 @@ def build_trained(options: dict, context: BuildContext) -> FASSystem:
     model = _arguments(ModelArguments, recipe.model | options.get("model", {}))
     settings = dict(keep="last", refit=True, save_every=10**6, seed=options["seed"]) | recipe.training
     settings |= options.get("training", {})
-    named = json.dumps([asdict(data) | {"cache_dir": ""}, asdict(model), settings], sort_keys=True)
+    # the clips by content: neither where they lie, nor other clips at the same place, make another training the same
+    learned = asdict(data) | {"cache_dir": "", "corpora": training_set(context).digest}
+    named = json.dumps([learned, asdict(model), settings], sort_keys=True)
     place = Path(context.cache_dir).expanduser() / "trained" / hashlib.sha256(named.encode()).hexdigest()[:20]
     context.workers.wait()  # all have to look before one trains, or some would wait for what is there already
     if not (place / "config.json").is_file():

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from eval.systems.classifier import Classifier
 from eval.systems.context import BuildContext
 from eval.systems.features import describe_encoders, read_features
 from eval.systems.options import check_options
-from eval.systems.training_set import TrainingSet, training_set
+from eval.systems.training_set import UNREADABLE, TrainingSet, content_digest, training_set
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError
@@ -50,14 +49,10 @@ class PooledSystem(System):
             "streams": self.extractor.identity(),
             "parts": self.parts,
             "classifier": next(iter(self.classifiers.values())).kind,
-            "training_sha256": self.training_digest,
+            "training_sha256": self.training.digest,
             "seed": self.seed,
             "code_version": CODE_VERSION,
         }
-
-    @cached_property
-    def training_digest(self) -> str:
-        return self.training.digest
 
     def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
         if not self.facts:
@@ -114,16 +109,9 @@ class PooledSystem(System):
 
 
 def _with_digests(clips: list[Clip]) -> list[Clip]:
-    from fas_core.audio import audio_digest
-    from fas_core.errors import AudioError
-
-    found = []
-    for clip in clips:
-        try:
-            found.append(Clip(clip.id, clip.audio, audio_digest(clip.audio)))
-        except AudioError:
-            continue  # reported by `python -m fas_core.data check`
-    return found
+    """The clips that can be opened; `python -m fas_core.data check` names the others."""
+    known = [Clip(clip.id, clip.audio, content_digest(clip.audio)) for clip in clips]
+    return [clip for clip in known if clip.digest != UNREADABLE]
 
 
 def build(options: dict, context: BuildContext) -> PooledSystem:

@@ -1,15 +1,19 @@
 """The clips that baselines are trained on here: the same that a FAS of the same run is trained on."""
 
 import hashlib
+import os
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from eval.systems.context import BuildContext
 from fas_core.audio import audio_digest
+from fas_core.errors import AudioError
 from fas_core.training.clips import label_indices
 from fas_core.training.data import read_corpora
 
+UNREADABLE = "unreadable"
 SPLIT_SEED = 42  # of the validation speakers, where the corpora have none
 
 
@@ -26,17 +30,31 @@ class TrainingSet:
     labels: np.ndarray
     validation: np.ndarray
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 over content, label and side of every clip."""
         parts = sorted(
-            f"{audio_digest(row['audio'])} {label} {side}"
+            f"{content_digest(row['audio'])} {label} {side}"
             for row, label, side in zip(self.rows, self.labels, self.validation, strict=True)
         )
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def only(self, chosen: list[int]) -> "TrainingSet":
         return TrainingSet([self.rows[i] for i in chosen], self.labels[chosen], self.validation[chosen])
+
+
+def content_digest(path: str) -> str:
+    """sha256 of a file, read again only where it changed; a file that cannot be opened counts as such."""
+    try:
+        status = os.stat(path)
+        return _digest(path, status.st_mtime_ns, status.st_size)
+    except (AudioError, OSError):
+        return UNREADABLE
+
+
+@lru_cache(maxsize=1 << 20)
+def _digest(path: str, *stamp: int) -> str:
+    return audio_digest(path)
 
 
 def training_set(context: BuildContext) -> TrainingSet:

@@ -30,7 +30,7 @@ from fas_alm.training.plan import BatchPlan, Draw
 from fas_alm.training.trainer import BEST, AdapterTrainer
 from fas_alm.training.weights import is_sharded, load_trainable_state, load_weights
 from fas_core.atomic import write_json
-from fas_core.errors import CheckpointError, FASError, MissingDependencyError
+from fas_core.errors import CheckpointError, FASError, MissingDependencyError, reports_errors
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from fas_core.provenance import PACKAGES, package_versions, provenance
 from fas_core.training.flags import parse_flags
@@ -307,13 +307,9 @@ def _report(record: dict, folder: Path) -> None:
     print(f"{folder}: adapter, after {record['seconds']:.0f} s")
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code: 0, or 2 for input that cannot be used."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        train(*parse(sys.argv[1:] if argv is None else argv))
-    except FASError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    train(*parse(sys.argv[1:] if argv is None else argv))
     return 0

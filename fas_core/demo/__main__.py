@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from fas_core.errors import FASError
+from fas_core.errors import reports_errors
 
 CLIPS, EPOCHS = 2400, 20  # under four minutes on two cores
 
@@ -18,16 +18,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code: 0, or 2 for input that cannot be used."""
     options = parse(argv)
     from fas_core.demo.run import run_demo  # here, so that --help does not load torch
 
-    try:
-        run_demo(**vars(options))
-    except FASError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    run_demo(**vars(options))
     return 0
 
 

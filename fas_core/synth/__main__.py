@@ -3,10 +3,11 @@
 import argparse
 import sys
 
-from fas_core.errors import FASError
+from fas_core.errors import reports_errors
 from fas_core.synth.corpus import render_corpus
 
 
+@reports_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fas_core.synth", description=render_corpus.__doc__.split("\n")[0])
     parser.add_argument("out", help="folder to write; new, empty, or an earlier synthetic corpus")
@@ -19,11 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="another share for the train split; 6/7 makes tone and words independent",
     )
     options = vars(parser.parse_args(arguments))
-    try:
-        print(render_corpus(options.pop("out"), **options))
-    except FASError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    print(render_corpus(options.pop("out"), **options))
     return 0
 
 

@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score, recall_score
 from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
 from fas_core.encoders.extractor import FeatureExtractor
-from fas_core.errors import FASError, MissingDependencyError
+from fas_core.errors import FASError, MissingDependencyError, reports_errors
 from fas_core.inference import HEADS, predict_logits
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.nuisance import fit_filter
@@ -195,13 +195,9 @@ def _flat(values: dict) -> dict:
     return {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in values.items()}
 
 
+@reports_errors
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code: 0, or 2 for input that cannot be used."""
-    try:
-        train(*parse(sys.argv[1:] if argv is None else argv))
-    except FASError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    train(*parse(sys.argv[1:] if argv is None else argv))
     return 0
 
 
