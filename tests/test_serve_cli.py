@@ -103,7 +103,9 @@ def test_light_server_from_start_to_stop(checkpoint):
         long = [part(wav(250.0, seed=i)) for i in range(3)]
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
             future = thread.submit(client.post, "/v1/emotion", json={"audio": long})
-            time.sleep(0.5)
+            deadline = time.monotonic() + 60
+            while "fas_admitted 1.0" not in client.get("/metrics").text and time.monotonic() < deadline:
+                time.sleep(0.02)
             process.send_signal(signal.SIGTERM)  # a request at work is answered before the end
             assert future.result().status_code == 200
         assert process.wait(30) == 0
