@@ -252,11 +252,11 @@ def _ask_all(planned: list[Planned], sets: list[ScoredSet], folder: Path, preset
     asked: list[Asked] = []
     failed: list[dict] = []
     clips = {benchmark.name: benchmark.clips for benchmark in sets}
+    # one map a benchmark, of the first FAS: a map of each system would take longer than all answers
+    mapped = next((each for each in planned if each.options["type"] in STANDARDISED), None) if preset.maps else None
     for each in planned:
         try:
-            run = ask(
-                each, clips, folder, context.workers, embed=list(clips) if preset.maps else (), quiet=context.quiet
-            )
+            run = ask(each, clips, folder, context.workers, embed=list(clips) if each is mapped else (), quiet=context.quiet)
         except StoreError:
             raise
         except Exception as error:  # of a plugin too: whatever it is, the others are asked

@@ -18,7 +18,8 @@ class Preset:
     Attributes:
         systems: entries of `eval.systems.registry`. benchmarks: names, or entries of
             `eval.benchmarks.registry.Benchmark`; those that are not there are reported.
-        train, fold, seeds: of systems that are trained here. maps: whether the report shows maps of fused tokens.
+        train, fold, seeds: of systems that are trained here. maps: whether the report shows a map of fused tokens for
+            each benchmark, of the first FAS.
     """
 
     title: str = ""
