@@ -235,7 +235,7 @@ def test_client_that_hangs_up_in_its_request(served, route):
     before = served.figure("fas_disconnects_total")
     with served.sent(route, body, len(body) // 2):
         pass
-    wait_until(lambda: served.figure("fas_disconnects_total") == before + 1, 15)
+    wait_until(lambda: served.figure("fas_disconnects_total") == before + 1, 60)
     served.assert_unharmed(route)
 
 
@@ -245,9 +245,10 @@ def test_client_that_hangs_up_on_its_answer(served, stream):
     before = served.finished()
     with served.sent(CHAT, body, len(body)) as connection:
         if stream:
-            assert b"200" in connection.recv(4096)
-        wait_until(lambda: served.figure("vllm:num_requests_running") == 1, 15)
-    wait_until(lambda: served.figure("vllm:num_requests_running") == 0, 15)
+            assert b"200" in connection.recv(4096)  # it has begun to answer
+        else:
+            wait_until(lambda: served.figure("vllm:num_requests_running") == 1, 60)
+    wait_until(lambda: served.figure("vllm:num_requests_running") == 0, 60)
     assert served.finished() == before  # nobody waited for the rest
     assert served.figure("fas_working") == 0
     served.assert_unharmed(CHAT)

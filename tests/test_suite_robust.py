@@ -207,7 +207,10 @@ class TestStopped:
             served = dict(type="endpoint", name="served", model="m", base_url=server.url, timeout=500)
             wanted = command(tmp_path, [served], ["synthetic-conflict"])
             environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-            process = subprocess.Popen([sys.executable, "-m", "eval.suite", *wanted], env=environment, stderr=subprocess.PIPE)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "eval.suite", *wanted], env=environment, stderr=subprocess.PIPE,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+            )  # fmt: skip
             deadline = time.monotonic() + 120
             while kept_lines(tmp_path / "report" / "answers") < 3 and time.monotonic() < deadline:
                 time.sleep(0.05)
