@@ -255,6 +255,8 @@ def _ask_all(planned: list[Planned], sets: list[ScoredSet], folder: Path, preset
     # one map a benchmark, of the first FAS: a map of each system would take longer than all answers
     mapped = next((each for each in planned if each.options["type"] in STANDARDISED), None) if preset.maps else None
     for each in planned:
+        if any(entry["name"] == each.name and not entry["why"].startswith("stopped") for entry in failed):
+            continue  # another seed of what is not there
         try:
             run = ask(each, clips, folder, context.workers, embed=list(clips) if each is mapped else (), quiet=context.quiet)
         except StoreError:

@@ -56,3 +56,4 @@ if "fake" not in SYSTEMS:
     register(SystemType("fake", "made up", lambda options, context: Fake(options)))
     register(SystemType("fake-trained", "made up, of a seed", lambda options, context: Fake(options), trained=True))
     register(SystemType("absent", "not there", absent))
+    register(SystemType("absent-trained", "not there, of a seed", absent, trained=True))

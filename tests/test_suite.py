@@ -155,6 +155,12 @@ def test_what_is_missing_is_reported_and_the_rest_runs(ask):
     assert missing["kind"] == "system" and missing["where"] == "the moon" and "pip install" in missing["why"]
 
 
+def test_what_is_missing_is_named_once_whatever_its_seeds(ask):
+    trained = {"type": "absent-trained", "name": "gone"}
+    _, found, _ = ask(entry(), trained, flags=["--seeds", "1", "2"])
+    assert [missing["name"] for missing in found["missing"]] == ["gone"]
+
+
 def test_a_preset_goes_on_without_a_corpus_but_who_asks_for_it_gets_an_error(ask, corpus, tmp_path, capsys):
     preset = tmp_path / "mine.yaml"
     preset.write_text(yaml.safe_dump({"systems": [entry()], "benchmarks": ["emodb", "synthetic-conflict"]}))
