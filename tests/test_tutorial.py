@@ -10,6 +10,9 @@ import pytest
 import soundfile
 
 from eval import suite
+from eval.benchmarks.registry import BENCHMARKS
+from eval.systems.registry import SYSTEMS
+from fas_core.encoders.registry import ENCODERS
 
 TEXT = (Path(__file__).parent.parent / "docs" / "tutorial.md").read_text(encoding="utf-8")
 BLOCKS = {
@@ -37,7 +40,12 @@ def place(tmp_path_factory):
                 rows.append([f"{split}{i}.wav", emotion, "sad", f"{split}-{i % 4}", split])
         with (root / corpus / "manifest.csv").open("w", newline="") as file:
             csv.writer(file).writerows([["audio", "emotion", "semantic_emotion", "speaker", "split"], *rows])
-    return root
+    registries = (BENCHMARKS, SYSTEMS, ENCODERS)
+    before = [dict(registry) for registry in registries]
+    yield root
+    for registry, entries in zip(registries, before, strict=True):  # other tests count what is registered
+        registry.clear()
+        registry.update(entries)
 
 
 def run(place, *flags):
