@@ -1,14 +1,14 @@
 """A run of the suite: benchmarks, systems, answers, scores, report."""
 
-import os
-import socket
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import httpx
 import numpy as np
 import transformers
+from huggingface_hub import constants
 
 from eval.answers import StoreError
 from eval.benchmarks.clips import CheckedClips, clips_of, facts
@@ -32,7 +32,6 @@ PROTOCOLS = ("inductive", "transductive")
 SYNTHETIC = "synthetic-conflict"
 CLIPS = 280  # of the synthetic corpus, where it has to be rendered
 STANDARDISED = ("fas", "fas-train")  # types that have a transductive protocol
-HUB = ("huggingface.co", 443)
 PROBE_SECONDS = 3.0
 
 
@@ -255,8 +254,6 @@ def _ask_all(planned: list[Planned], sets: list[ScoredSet], folder: Path, preset
     # one map a benchmark, of the first FAS: a map of each system would take longer than all answers
     mapped = next((each for each in planned if each.options["type"] in STANDARDISED), None) if preset.maps else None
     for each in planned:
-        if any(entry["name"] == each.name and not entry["why"].startswith("stopped") for entry in failed):
-            continue  # another seed of what is not there
         try:
             run = ask(each, clips, folder, context.workers, embed=list(clips) if each is mapped else (), quiet=context.quiet)
         except StoreError:
@@ -271,17 +268,16 @@ def _ask_all(planned: list[Planned], sets: list[ScoredSet], folder: Path, preset
         asked.append(run)
     if not asked:
         raise FASError(f"no system could be run; {failed[0]['name']}: {failed[0]['why']}")
-    return asked, failed
+    # another seed of what is not there says nothing new; all were tried, because every process has to build what the others build
+    return asked, [entry for number, entry in enumerate(failed) if entry not in failed[:number]]
 
 
 def _stay_offline_if_there_is_no_hub() -> None:
-    """Without the hub every model of it would be tried again and again, for minutes each."""
-    if os.environ.get("HF_HUB_OFFLINE"):
+    """Without the hub every model of it would be tried again and again, for minutes each; mirrors and proxies count as the hub."""
+    if constants.HF_HUB_OFFLINE:
         return
     try:
-        socket.create_connection(HUB, timeout=PROBE_SECONDS).close()
-    except OSError:
-        from huggingface_hub import constants
-
+        httpx.head(constants.ENDPOINT, timeout=PROBE_SECONDS)
+    except httpx.TransportError:
         constants.HF_HUB_OFFLINE = True
-        print(f"{HUB[0]} cannot be reached: only models that are here already are used")
+        print(f"{constants.ENDPOINT} cannot be reached: only models that are here already are used")

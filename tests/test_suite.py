@@ -161,6 +161,21 @@ def test_what_is_missing_is_named_once_whatever_its_seeds(ask):
     assert [missing["name"] for missing in found["missing"]] == ["gone"]
 
 
+def test_whoever_cannot_reach_the_hub_stays_offline_and_mirrors_are_the_hub(monkeypatch, capsys):
+    from huggingface_hub import constants
+    from standin import completion, standin
+
+    from eval import run
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with standin(lambda number, body: completion("A")) as mirror:
+        monkeypatch.setattr(constants, "ENDPOINT", mirror.url.removesuffix("/v1"))
+        run._stay_offline_if_there_is_no_hub()
+        assert not constants.HF_HUB_OFFLINE  # it answers, be it by an error
+    run._stay_offline_if_there_is_no_hub()
+    assert constants.HF_HUB_OFFLINE and "cannot be reached" in capsys.readouterr().out
+
+
 def test_a_preset_goes_on_without_a_corpus_but_who_asks_for_it_gets_an_error(ask, corpus, tmp_path, capsys):
     preset = tmp_path / "mine.yaml"
     preset.write_text(yaml.safe_dump({"systems": [entry()], "benchmarks": ["emodb", "synthetic-conflict"]}))
