@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import alm_train
 from eval import alm
-from eval.alm import Scorer, Wanted, evaluate, free_text, load_rows, some_of, table
+from eval.alm import Wanted, evaluate, free_text, load_rows, some_of, table
+from eval.scorer import Scorer
 from eval.study import adapter as alm_study
 from fas_alm import export_model
 from fas_alm.conversations import Question

@@ -19,13 +19,14 @@ from fas_alm import load_adapter
 from fas_alm.conversations import Conversation, Question
 from fas_alm.prompts import option_token_ids
 from fas_alm.training import run
-from fas_alm.training.answers import AnswerModel, Teacher
+from fas_alm.training.answers import AnswerModel
 from fas_alm.training.arguments import DataArguments, ModelArguments, TrainingArguments
 from fas_alm.training.audio import FrozenTokens, WindowFeatures
 from fas_alm.training.collator import Collator
 from fas_alm.training.examples import IGNORED, Example, ExampleEncoder
 from fas_alm.training.metrics import option_metrics
 from fas_alm.training.plan import BatchPlan, Draw, ExampleSet
+from fas_alm.training.teacher import Teacher, make_teacher
 from fas_alm.training.trainer import AdapterTrainer
 from fas_alm.training.weights import load_trainable_state, trainable_state
 from fas_core.data import load_corpus
@@ -335,8 +336,8 @@ def test_a_teacher_needs_a_frozen_fas_and_labels_need_whole_clips():
         TrainingArguments(token_mixup=0.5, use_cpu=True)
     asked_for = TrainingArguments(distil_options=True, use_cpu=True)
     with pytest.raises(FASError, match="frozen FAS"):
-        run._teacher(None, DataArguments(corpora=["a=b"]), ModelArguments(train_fas=True), asked_for)
-    assert run._teacher(None, DataArguments(corpora=["a=b"], no_audio=True), ModelArguments(), asked_for) is None
+        make_teacher(None, DataArguments(corpora=["a=b"]), ModelArguments(train_fas=True), asked_for)
+    assert make_teacher(None, DataArguments(corpora=["a=b"], no_audio=True), ModelArguments(), asked_for) is None
 
 
 @pytest.mark.parametrize("inputs", ["tokens", "features"])

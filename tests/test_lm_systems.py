@@ -401,7 +401,7 @@ def alm(directory, tmp_path, **options):
 
 class TestFASALM:
     def test_options_are_those_of_the_scorer(self, adapter, tmp_path):
-        from eval.alm import Scorer
+        from eval.scorer import Scorer
         from fas_alm.conversations import Question
         from fas_alm.prompts import option_probabilities
 

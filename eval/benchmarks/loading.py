@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from eval.benchmarks.registry import BENCHMARKS as BENCHMARKS
 from eval.benchmarks.registry import MANIFEST, Benchmark, find_benchmark
-from fas_core.data import CORPORA, read_corpus
+from fas_core.data import has_folds, read_corpus
 from fas_core.errors import CorpusError
 
 UNREADABLE = "unreadable"  # takes the place of a file's digest
@@ -101,7 +101,7 @@ def shared_side(
     """
     trainings = [(set(corpora), held_out) for corpora, held_out in systems_training]
     union = tuple(sorted(set().union(*(corpora for corpora, _ in trainings))))
-    with_folds = {name for name in union if _has_folds(name) and corpus in (None, name)}
+    with_folds = {name for name in union if has_folds(name) and corpus in (None, name)}
     held_out = {fold_of for corpora, fold_of in trainings if corpora & with_folds}
     if not held_out:
         return union, fold
@@ -145,15 +145,15 @@ def load_benchmark(
             where one is needed, or no test clips.
     """
     benchmark = find_benchmark(name)
-    has_folds = _has_folds(benchmark.corpus)
-    chosen = (trained_fold if fold is None else fold) if has_folds else None
+    is_folded = has_folds(benchmark.corpus)
+    chosen = (trained_fold if fold is None else fold) if is_folded else None
     options = {} if chosen is None else {"fold": chosen}
     reading = read_corpus(benchmark.corpus, locations.find(name), **benchmark.options, **options)
     setting = _setting(training_corpora, reading.dataset, name)
     trained = setting == "in-domain"
-    if trained and has_folds:
+    if trained and is_folded:
         _check_fold(name, chosen, trained_fold)
-    on_test_side = trained or benchmark.own_test_side or (has_folds and fold is not None)
+    on_test_side = trained or benchmark.own_test_side or (is_folded and fold is not None)
     loaded = LoadedBenchmark(
         benchmark=benchmark,
         dataset=_test_side(name, reading.dataset) if on_test_side else reading.dataset,
@@ -177,10 +177,6 @@ def digest_of_digests(pairs: Iterable[tuple[str, str]]) -> str:
     for clip, content in sorted(pairs):
         digest.update(f"{clip}\t{content}\n".encode())
     return digest.hexdigest()
-
-
-def _has_folds(corpus: str) -> bool:
-    return corpus in CORPORA and "fold" in CORPORA[corpus].options
 
 
 def _setting(training_corpora: Collection[str], dataset: Dataset, name: str) -> str:

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.alm import Scorer, Wanted, evaluate, load_rows
+from eval.alm import Wanted, evaluate, load_rows
+from eval.scorer import Scorer
 from eval.study.run import append, read
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.training import run as alm

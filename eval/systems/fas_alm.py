@@ -119,7 +119,7 @@ class TransformersALM(OurALM):
 
     @cached_property
     def scorer(self):
-        from eval.alm import Scorer
+        from eval.scorer import Scorer
 
         return Scorer.from_directory(
             self.directory, self.cache_dir, language_model=self.language_model, dtype=self.settings["dtype"],

@@ -12,11 +12,9 @@ from fas_alm.conversations.conversation import Conversation
 from fas_alm.conversations.jsonl import read_conversations, write_conversations
 from fas_alm.conversations.questions import TASKS
 from fas_alm.prompts import LANGUAGES
-from fas_core.data import load_corpus
+from fas_core.data import has_folds, load_corpus
 from fas_core.errors import FASError
 from fas_core.training.arguments import parse_pairs
-
-WITH_FOLDS = ("ravdess", "iemocap")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Conversations to train FAS-ALM on.")
 
@@ -28,7 +26,7 @@ def build(
     tasks: Annotated[str, typer.Option(help=f"Some of {','.join(TASKS)}, with commas.")] = ",".join(TASKS),
     languages: Annotated[str, typer.Option(help="Languages of question and answer.")] = ",".join(LANGUAGES),
     per_clip: Annotated[int, typer.Option(min=1, help="Questions about each clip.")] = 1,
-    fold: Annotated[int | None, typer.Option(help=f"Fold, of {' and '.join(WITH_FOLDS)}.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Fold, of corpora that have folds (RAVDESS, IEMOCAP).")] = None,
     exclude: Annotated[Path | None, typer.Option(help="Exclusion list of `python -m fas_core.data check`.")] = None,
     seed: Annotated[int, typer.Option(help="Of tasks, wordings and orders.")] = 42,
 ) -> None:
@@ -43,7 +41,7 @@ def _build(corpora, out, tasks, languages, per_clip, fold, exclude, seed) -> Non
     conversations: list[Conversation] = []
     skipped: Counter = Counter()
     for name, folder in parse_pairs(corpora, "corpus"):
-        rows = load_corpus(name, folder, fold=fold if name in WITH_FOLDS else None, exclude=exclude)
+        rows = load_corpus(name, folder, fold=fold if has_folds(name) else None, exclude=exclude)
         made, left_out = build_conversations(rows, tasks=tasks, languages=languages, per_clip=per_clip, seed=seed)
         conversations += made
         skipped += left_out

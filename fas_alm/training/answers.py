@@ -10,34 +10,9 @@ from torch import Tensor, nn
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.tower import audio_tokens as tokens_of
 from fas_alm.training.examples import IGNORED
-from fas_core.modeling_fas import FASForEmotionClassification
+from fas_alm.training.teacher import Teacher
 
 CACHED_PREFIXES = 64
-
-
-class Teacher:
-    """What the frozen FAS says of fused tokens: the target of lettered answers (Hinton et al., 2015).
-
-    The tokens of clips that FAS was trained on lie close to its classes, those of other voices between them. An LLM that only
-    learns labels may do anything there; learning FAS's own answers to mixtures of tokens (Zhang et al., 2018) ties it down.
-
-    Args:
-        fas: the classifier; its head is copied, its temperature taken, so that the LLM learns calibrated answers.
-        mixup: Beta parameter of the mixtures; 0: the clips as they are.
-    """
-
-    def __init__(self, fas: FASForEmotionClassification, mixup: float = 0.0):
-        self.head = copy.deepcopy(fas.head).float().eval().requires_grad_(False)
-        self.temperature, self.mixup = fas.config.temperature, mixup
-
-    @torch.no_grad()
-    def __call__(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Fused tokens (B, T, d) -> the same, mixed where asked for, and (B, 7) probabilities in the order of `EMOTIONS`."""
-        if self.mixup:
-            share = torch.distributions.Beta(self.mixup, self.mixup).sample((len(tokens), 1, 1)).to(tokens)
-            tokens = share * tokens + (1 - share) * tokens[torch.randperm(len(tokens)).to(tokens.device)]
-        logits = self.head.to(tokens.device)(tokens.float().mean(1))
-        return tokens, (logits / self.temperature).softmax(-1)
 
 
 class AnswerModel(nn.Module):

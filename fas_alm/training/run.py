@@ -21,16 +21,17 @@ from fas_alm.artifacts import save_adapter
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_alm.prompts import option_token_ids
-from fas_alm.training.answers import AnswerModel, Teacher
+from fas_alm.training.answers import AnswerModel
 from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
 from fas_alm.training.collator import Collator
 from fas_alm.training.data import Material, load_material, warn_of_seen_validation
 from fas_alm.training.metrics import calibrated
 from fas_alm.training.plan import BatchPlan, Draw
+from fas_alm.training.teacher import make_teacher
 from fas_alm.training.trainer import BEST, AdapterTrainer
 from fas_alm.training.weights import is_sharded, load_trainable_state, load_weights
 from fas_core.atomic import write_json
-from fas_core.errors import CheckpointError, FASError, MissingDependencyError, reports_errors
+from fas_core.errors import CheckpointError, MissingDependencyError, reports_errors
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from fas_core.provenance import PACKAGES, package_versions, provenance
 from fas_core.training.flags import parse_flags
@@ -163,7 +164,7 @@ def run_stage(
     folder = Path(args.output_dir)
     if not (arguments.resume and (folder / DONE).is_file()):
         ids = option_token_ids(processor.tokenizer)
-        teacher = _teacher(model, data, parts, arguments)
+        teacher = make_teacher(model, data, parts, arguments)
         answers = AnswerModel(model, ids, parts.train_fas, arguments.option_smoothing, teacher)
         AcceleratorState._reset_state()  # DeepSpeed allows one trainer a process, and the second stage has its own
         trainer = make_trainer(answers, processor, material, data, args, stage)
@@ -179,19 +180,6 @@ def run_stage(
         trainer.accelerator.wait_for_everyone()
     _, scores, labels = load_weights(folder / BEST)
     return json.loads((folder / DONE).read_text(encoding="utf-8")), scores, labels
-
-
-def _teacher(model, data: DataArguments, parts: ModelArguments, arguments: TrainingArguments) -> Teacher | None:
-    """FAS as a teacher of lettered answers.
-
-    Raises:
-        FASError: it is asked for, but FAS is trained too, or gives other tokens than its head reads.
-    """
-    if not arguments.distil_options or data.no_audio:  # who hears nothing has nothing to learn from FAS
-        return None
-    if parts.train_fas or model.config.audio_tokens != "fused":
-        raise FASError("--distil_options needs a frozen FAS and its fused tokens; drop --train_fas and --audio_tokens distilled")
-    return Teacher(model.fas, arguments.token_mixup)
 
 
 def make_trainer(

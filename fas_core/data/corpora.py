@@ -80,6 +80,11 @@ CORPORA: dict[str, CorpusReader] = {
 }
 
 
+def has_folds(name: str) -> bool:
+    """Whether a corpus is divided into folds, each with its own test speakers; False for one that is not known."""
+    return name in CORPORA and "fold" in CORPORA[name].options
+
+
 def read_corpus(name: str, root: str | Path, **options) -> Reading:
     """Reads a corpus in its official layout; the table is in memory, audio is not opened.
 

@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 
 from fas_core.audio import audio_digest
-from fas_core.data import assign_speaker_splits, load_corpus
+from fas_core.data import assign_speaker_splits, has_folds, load_corpus
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import AudioError, FASError
@@ -134,7 +134,7 @@ def read_corpora(data: DataArguments, seed: int) -> list[tuple[str, Dataset, boo
 
 
 def _load(name: str, folder: Path, data: DataArguments) -> Dataset:
-    fold = data.fold if name in ("ravdess", "iemocap") else None
+    fold = data.fold if has_folds(name) else None
     return load_corpus(name, folder, fold=fold, exclude=data.exclude)
 
 
