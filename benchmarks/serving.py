@@ -31,7 +31,7 @@ LEVELS = {1: 4, 8: 16, 32: 32}  # concurrent clients -> requests
 QUICK_LEVELS = {1: 1, 2: 2}
 QUICK_LAYERS = 2
 GOAL = 3  # times the requests per second, at 30 s clips
-SERVER_OPTIONS = ("--max-model-len", "1024", "--max-num-seqs", "32", "--enforce-eager")
+SERVER_OPTIONS = ("--max-model-len", "1024", "--max-num-seqs", "32")
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -40,7 +40,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clip", type=Path, help="recording to cut the clips from; default: synthetic ones")
     parser.add_argument("--max-tokens", type=int, default=16, help="length of every answer (%(default)s)")
     parser.add_argument("--dtype", default="float32", help="of the language model (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help=f"smoke test: {QUICK_LAYERS} layers, few requests")
+    parser.add_argument(
+        "--enforce-eager", action="store_true", help="neither model is compiled; vLLM and our server compile by default"
+    )
+    parser.add_argument("--quick", action="store_true", help=f"smoke test: {QUICK_LAYERS} layers, few requests, eager")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks/serving.json"))
     return parser.parse_args(argv)
 
@@ -51,11 +54,17 @@ def check_plugin() -> None:
         raise FASError("vLLM does not know fas_alm: expected the package to be installed (pip install -e .)")
 
 
+def server_options(arguments: argparse.Namespace) -> list[str]:
+    """Of vLLM's command line, the same for both models."""
+    eager = ["--enforce-eager"] if arguments.enforce_eager or arguments.quick else []
+    return ["--dtype", arguments.dtype, *SERVER_OPTIONS, *eager]
+
+
 def measure_model(directory: Path, log: Path, arguments: argparse.Namespace) -> dict:
     """One model at every level of concurrency."""
     levels = QUICK_LEVELS if arguments.quick else LEVELS
     recording = load_audio(arguments.clip).samples if arguments.clip else None
-    with vllm_server(directory, log, "--dtype", arguments.dtype, *SERVER_OPTIONS) as server:
+    with vllm_server(directory, log, *server_options(arguments)) as server:
         results = []
         for seconds in SECONDS:
             warm_up = _bodies(directory, seconds, 2, 0, recording, arguments.max_tokens)
@@ -112,7 +121,7 @@ def measure(arguments: argparse.Namespace) -> dict:
             "max_tokens": arguments.max_tokens,
             "dtype": arguments.dtype,
             "quick": arguments.quick,
-            "server_options": list(SERVER_OPTIONS),
+            "server_options": server_options(arguments),
             "vllm": _vllm_version(),
         },
         "machine": machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
