@@ -41,10 +41,9 @@ class FASConfig(PreTrainedConfig):
         summary_streams: streams that give a summary.
         token_norm: LayerNorm after the projections. The energy is always that of the projection itself.
         summary_dropout: dropout on the statistics (0 in the paper).
-        squash: clip standardised acoustic statistics at plus and minus this many deviations; 0: not at all.
-        nuisance_penalty: shrink the directions in which voices and variants of the same emotion differ (see
-            `fas_core.nuisance`); 0: not at all. nuisance_rank: at most so many directions.
-        head_components: principal components of the acoustic statistics that the acoustic head reads; 0: all features.
+        head_shrinkage: the acoustic head is a linear discriminant of the training clips, its covariance shrunk by this share
+            (see `fas_core.discriminant`); 0: a linear head trained by gradient, like the semantic one.
+        whitening: directions
         ensemble: the answer is the mean of the fused probabilities and the acoustic head's (not in the paper).
         standardise: centre and scale each feature by the training set's statistics, kept in the checkpoint.
         pathway_heads: add a light head per pathway that says what this pathway alone hears; it does not touch the
@@ -78,10 +77,8 @@ class FASConfig(PreTrainedConfig):
         summary_streams: tuple | list = ("acoustic", "semantic"),
         token_norm: bool = False,
         summary_dropout: float = 0.0,
-        squash: float = 0.0,
-        nuisance_penalty: float = 0.0,
-        nuisance_rank: int = 64,
-        head_components: int = 0,
+        head_shrinkage: float = 0.0,
+        whitening: int = 0,
         ensemble: bool = False,
         standardise: bool = False,
         pathway_heads: bool = True,
@@ -99,8 +96,8 @@ class FASConfig(PreTrainedConfig):
         self.dropout, self.summary_dropout = dropout, summary_dropout
         self.fusion, self.selection, self.learnable_queries = fusion, selection, learnable_queries
         self.summary, self.summary_streams, self.token_norm = summary, list(summary_streams), token_norm
-        self.squash, self.nuisance_penalty, self.nuisance_rank = squash, nuisance_penalty, nuisance_rank
-        self.head_components, self.ensemble = head_components, ensemble
+        self.head_shrinkage, self.ensemble = head_shrinkage, ensemble
+        self.whitening = whitening
         self.standardise, self.pathway_heads = standardise, pathway_heads
         self.streams, self.streams_identity = streams, streams_identity
         self.temperature = temperature
@@ -118,10 +115,10 @@ class FASConfig(PreTrainedConfig):
             self._expect(name, type(value) is int and value > 0, "a whole number of at least 1")
         for name in ("dropout", "summary_dropout"):
             self._expect(name, 0 <= getattr(self, name) < 1, "a probability, at least 0 and below 1")
-        for name in ("squash", "nuisance_penalty", "nuisance_rank", "head_components"):
-            self._expect(name, getattr(self, name) >= 0, "0 or more")
-        for name in ("squash", "nuisance_penalty", "head_components"):
-            self._expect(name, self.standardise or not getattr(self, name), "0 where standardise is off")
+        self._expect("head_shrinkage", 0 <= self.head_shrinkage <= 1, "a share, from 0 to 1")
+        for name in ("standardise", "pathway_heads"):
+            has = getattr(self, name) or not self.head_shrinkage
+            self._expect("head_shrinkage", has, f"0 where {name} is off")
         self._expect("ensemble", self.pathway_heads or not self.ensemble, "False where pathway_heads is off")
         known = set(self.summary_streams) <= set(STREAMS) and len(self.summary_streams) > 0
         self._expect("summary_streams", known, f"some of {', '.join(STREAMS)}")
@@ -132,11 +129,6 @@ class FASConfig(PreTrainedConfig):
     def _expect(self, name: str, is_right: bool, expected: str) -> None:
         if not is_right:
             raise CheckpointError(f"FASConfig.{name}: {getattr(self, name)!r}, expected {expected}")
-
-    @property
-    def filters(self) -> bool:
-        """Whether acoustic statistics are filtered at all."""
-        return bool(self.squash or self.nuisance_penalty or self.head_components)
 
     @classmethod
     def paper(cls, **overrides) -> "FASConfig":

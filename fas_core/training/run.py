@@ -18,11 +18,11 @@ from sklearn.metrics import f1_score, recall_score
 
 from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
+from fas_core.discriminant import fit_discriminant, leading_nuisances
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError, MissingDependencyError, reports_errors
 from fas_core.inference import HEADS, predict_logits
 from fas_core.modeling_fas import FASForEmotionClassification
-from fas_core.nuisance import fit_filter
 from fas_core.provenance import provenance
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
 from fas_core.training.card import model_card
@@ -95,26 +95,29 @@ def new_model(config, clips: Clips, seed: int) -> FASForEmotionClassification:
     model = FASForEmotionClassification(config)
     if config.standardise:
         model.set_feature_statistics(clips.statistics())
-    if config.filters:
-        model.fas.filter.set(nuisance_filter(model, clips))
+    if config.head_shrinkage or config.whitening:
+        fit_acoustic_head(model, clips)
     return model
 
 
-def nuisance_filter(model: FASForEmotionClassification, clips: Clips):
-    """What the acoustic statistics owe to voices and variants, over the labelled clips in all their variants."""
-    config, standardise = model.config, model.fas.standardise["acoustic"]
-    chosen = [(i, v) for v in clips.variants for i in np.flatnonzero(clips.labels >= 0)]
-    rows = np.empty((len(chosen), 2 * config.acoustic_dim), dtype=np.float32)
-    for row, (i, v) in zip(rows, chosen, strict=True):
-        features = clips.features(int(i), v)
-        mean = np.asarray(features.acoustic, dtype=np.float32).mean(0)
-        row[:] = np.concatenate([standardise(torch.from_numpy(mean)), features.acoustic_deviation / standardise.deviation])
-    rows = model.fas.standardise_statistics["acoustic"](torch.from_numpy(rows)).numpy()
+def fit_acoustic_head(model: FASForEmotionClassification, clips: Clips) -> None:
+    """The discriminant of the labelled clips in all their variants becomes the acoustic head."""
+    chosen = [(int(i), v) for v in clips.variants for i in np.flatnonzero(clips.labels >= 0)]
+    get = lambda row: clips.features(*chosen[row])  # noqa: E731
+    statistics = np.empty((len(chosen), 2 * model.config.acoustic_dim), dtype=np.float32)
+
+    def keep(rows, output) -> None:
+        statistics[rows] = output.statistics["acoustic"].cpu().numpy()
+
+    predict_logits(model, get, [len(get(row).acoustic) for row in range(len(chosen))], on_output=keep)
+    labels = clips.labels[[i for i, _ in chosen]]
     speakers = clips.speakers or [None] * len(clips)
-    return fit_filter(
-        rows, clips.labels[[i for i, _ in chosen]], [f"{speakers[i]} {v}" for i, v in chosen], config.squash,
-        config.nuisance_penalty, config.nuisance_rank if config.nuisance_penalty else 0, config.head_components,
-    )  # fmt: skip
+    voices = [str(speakers[i] or clips.ids[i]) for i, _ in chosen]
+    if model.config.head_shrinkage:
+        model.pathway["acoustic"].set(fit_discriminant(statistics, labels, voices, model.config.head_shrinkage))
+    if model.config.whitening:
+        d = torch.from_numpy(leading_nuisances(statistics, labels, 0.6, model.config.whitening))
+        model.fas.nuisance[: len(d)] = d
 
 
 def refit(config, arguments: TrainingArguments, chosen: Trainer, clips: Clips, accelerator):

@@ -1,0 +1,102 @@
+"""Linear discriminants of clip statistics with a shrunk covariance: what carries over from a few voices to others.
+
+A head trained by gradient weighs thousands of statistics of a few dozen voices alike, also those in which nothing but voices
+and recordings differ; on another corpus these are what moves. A linear discriminant divides by the covariance within the
+emotions, and so mistrusts the directions in which clips of one emotion differ most. Shrinking that covariance (Ledoit and
+Wolf 2004) makes it estimable from fewer clips than statistics. docs/results.md says what it gained.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from sklearn.covariance import shrunk_covariance
+from sklearn.model_selection import GroupKFold
+from sklearn.utils.extmath import randomized_svd
+
+from fas_core.calibration import fit_temperature
+from fas_core.errors import FeatureError
+from fas_core.labels import EMOTIONS
+
+SPLITS = 3  # of the speakers, for the temperature
+ABSENT = -1e4  # logit of an emotion that no training clip has
+
+
+@dataclass
+class Discriminant:
+    """Calibrated logits are `statistics @ weight.T + bias`.
+
+    Attributes:
+        weight: (7, F); bias: (7,), float32.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    def __call__(self, statistics: np.ndarray) -> np.ndarray:
+        """(N, F) -> (N, 7)."""
+        return statistics @ self.weight.T + self.bias
+
+
+def fit_discriminant(
+    statistics: np.ndarray, labels: np.ndarray, groups: Sequence, shrinkage: float
+) -> Discriminant:
+    """Fit on clips; all emotions are equally likely beforehand.
+
+    The temperature is that of discriminants fitted without the voices that they are tried on: on its own training clips a
+    discriminant is far too sure.
+
+    Args:
+        statistics: (N, F), standardised.
+        labels: (N,) emotions in the order of `EMOTIONS`.
+        groups: (N,) voices; no voice is on both sides of a split.
+        shrinkage: above 0, at most 1; the share of the covariance that is replaced by a multiple of the identity.
+
+    Raises:
+        FeatureError: clips of fewer than two emotions.
+    """
+    if len(np.unique(labels)) < 2:
+        raise FeatureError(
+            f"the acoustic discriminant needs clips of two emotions or more, these have {len(np.unique(labels))}; "
+            "see --corpora, or --head_shrinkage 0"
+        )
+    x = np.asarray(statistics, dtype=np.float32)
+    fitted = _fit(x, labels, shrinkage)
+    temperature = _temperature(x, labels, np.unique(np.asarray(groups), return_inverse=True)[1], shrinkage)
+    bias = np.where(fitted.bias == ABSENT, ABSENT, fitted.bias / temperature)
+    return Discriminant(fitted.weight / np.float32(temperature), bias.astype(np.float32))
+
+
+def _fit(x: np.ndarray, labels: np.ndarray, shrinkage: float) -> Discriminant:
+    present = np.unique(labels)
+    means = np.stack([x[labels == label].mean(0) for label in present])  # (C, F)
+    rest = x - means[np.searchsorted(present, labels)]
+    covariance = shrunk_covariance((rest.T @ rest / len(x)).astype(np.float64), shrinkage)
+    directions = scipy.linalg.solve(covariance, means.T, assume_a="pos", overwrite_a=True).T
+    weight = np.zeros((len(EMOTIONS), x.shape[1]), np.float32)
+    bias = np.full(len(EMOTIONS), ABSENT, np.float32)
+    weight[present], bias[present] = directions, -0.5 * (directions * means).sum(1)
+    return Discriminant(weight, bias)
+
+
+def _temperature(x: np.ndarray, labels: np.ndarray, groups: np.ndarray, shrinkage: float) -> float:
+    """Fitted on each voice's logits by a discriminant of other voices; 1 where there is one voice only."""
+    if len(np.unique(groups)) < 2:
+        return 1.0
+    logits = np.zeros((len(x), len(EMOTIONS)))
+    for train, held_out in GroupKFold(min(SPLITS, len(np.unique(groups)))).split(x, groups=groups):
+        logits[held_out] = _fit(x[train], labels[train], shrinkage)(x[held_out])
+    return fit_temperature(logits, labels)
+
+
+def leading_nuisances(statistics: np.ndarray, labels: np.ndarray, shrinkage: float, rank: int) -> np.ndarray:
+    """Directions (rank, F) that whiten: `x - x @ d.T @ d` has, along each, what a discriminant would leave of it."""
+    x = np.asarray(statistics, dtype=np.float32)
+    present = np.unique(labels)
+    means = np.stack([x[labels == label].mean(0) for label in present])
+    rest = x - means[np.searchsorted(present, labels)]
+    floor = shrinkage * float((rest**2).mean())
+    _, deviation, directions = randomized_svd(rest, min(rank, *rest.shape), n_iter=4, random_state=0)
+    kept = np.sqrt(floor / ((1 - shrinkage) * deviation**2 / len(x) + floor))
+    return np.sqrt(1 - kept)[:, None] * directions
