@@ -43,8 +43,10 @@ class FASConfig(PreTrainedConfig):
         summary_dropout: dropout on the statistics (0 in the paper).
         head_shrinkage: the acoustic head is a linear discriminant of the training clips, its covariance shrunk by this share
             (see `fas_core.discriminant`); 0: a linear head trained by gradient, like the semantic one.
-        whitening: directions
-        ensemble: the answer is the mean of the fused probabilities and the acoustic head's (not in the paper).
+        whitening: so many directions of the acoustic statistics in which clips of one emotion differ most are shrunk before the
+            queries' summary, as the discriminant shrinks them; 0: none.
+        ensemble: share of the acoustic head in the answer, a weighted mean of its log-probabilities and the fused ones;
+            0 is the paper.
         standardise: centre and scale each feature by the training set's statistics, kept in the checkpoint.
         pathway_heads: add a light head per pathway that says what this pathway alone hears; it does not touch the
             fused answer.
@@ -79,7 +81,7 @@ class FASConfig(PreTrainedConfig):
         summary_dropout: float = 0.0,
         head_shrinkage: float = 0.0,
         whitening: int = 0,
-        ensemble: bool = False,
+        ensemble: float = 0.0,
         standardise: bool = False,
         pathway_heads: bool = True,
         streams: dict | None = None,
@@ -96,8 +98,7 @@ class FASConfig(PreTrainedConfig):
         self.dropout, self.summary_dropout = dropout, summary_dropout
         self.fusion, self.selection, self.learnable_queries = fusion, selection, learnable_queries
         self.summary, self.summary_streams, self.token_norm = summary, list(summary_streams), token_norm
-        self.head_shrinkage, self.ensemble = head_shrinkage, ensemble
-        self.whitening = whitening
+        self.head_shrinkage, self.whitening, self.ensemble = head_shrinkage, whitening, ensemble
         self.standardise, self.pathway_heads = standardise, pathway_heads
         self.streams, self.streams_identity = streams, streams_identity
         self.temperature = temperature
@@ -115,11 +116,16 @@ class FASConfig(PreTrainedConfig):
             self._expect(name, type(value) is int and value > 0, "a whole number of at least 1")
         for name in ("dropout", "summary_dropout"):
             self._expect(name, 0 <= getattr(self, name) < 1, "a probability, at least 0 and below 1")
-        self._expect("head_shrinkage", 0 <= self.head_shrinkage <= 1, "a share, from 0 to 1")
-        for name in ("standardise", "pathway_heads"):
-            has = getattr(self, name) or not self.head_shrinkage
-            self._expect("head_shrinkage", has, f"0 where {name} is off")
-        self._expect("ensemble", self.pathway_heads or not self.ensemble, "False where pathway_heads is off")
+        for name in ("head_shrinkage", "ensemble"):
+            self._expect(name, 0 <= getattr(self, name) <= 1, "a share, from 0 to 1")
+        self._expect("whitening", type(self.whitening) is int and self.whitening >= 0, "a whole number, 0 or more")
+        for name, needs in (
+            ("head_shrinkage", "standardise"),
+            ("head_shrinkage", "pathway_heads"),
+            ("whitening", "head_shrinkage"),
+            ("ensemble", "pathway_heads"),
+        ):
+            self._expect(name, getattr(self, needs) or not getattr(self, name), f"0 where {needs} is off")
         known = set(self.summary_streams) <= set(STREAMS) and len(self.summary_streams) > 0
         self._expect("summary_streams", known, f"some of {', '.join(STREAMS)}")
         if self.fusion == "query" and self.learnable_queries:

@@ -14,6 +14,7 @@ import scipy.linalg
 from sklearn.covariance import shrunk_covariance
 from sklearn.model_selection import GroupKFold
 from sklearn.utils.extmath import randomized_svd
+from torch import Tensor
 
 from fas_core.calibration import fit_temperature
 from fas_core.errors import FeatureError
@@ -69,9 +70,7 @@ def fit_discriminant(
 
 
 def _fit(x: np.ndarray, labels: np.ndarray, shrinkage: float) -> Discriminant:
-    present = np.unique(labels)
-    means = np.stack([x[labels == label].mean(0) for label in present])  # (C, F)
-    rest = x - means[np.searchsorted(present, labels)]
+    rest, means, present = _deviations(x, labels)
     covariance = shrunk_covariance((rest.T @ rest / len(x)).astype(np.float64), shrinkage)
     directions = scipy.linalg.solve(covariance, means.T, assume_a="pos", overwrite_a=True).T
     weight = np.zeros((len(EMOTIONS), x.shape[1]), np.float32)
@@ -90,13 +89,30 @@ def _temperature(x: np.ndarray, labels: np.ndarray, groups: np.ndarray, shrinkag
     return fit_temperature(logits, labels)
 
 
-def leading_nuisances(statistics: np.ndarray, labels: np.ndarray, shrinkage: float, rank: int) -> np.ndarray:
-    """Directions (rank, F) that whiten: `x - x @ d.T @ d` has, along each, what a discriminant would leave of it."""
-    x = np.asarray(statistics, dtype=np.float32)
+def within_emotion_directions(statistics: np.ndarray, labels: np.ndarray, shrinkage: float, rank: int) -> np.ndarray:
+    """Directions (rank, F) in which clips of one emotion differ most, so long that `whiten` leaves of them what the discriminant
+    would: the shrunk deviation within the emotions becomes the same in all directions, up to the rest beyond `rank`.
+
+    Args:
+        statistics, labels, shrinkage: as for `fit_discriminant`.
+        rank: fewer where there are fewer clips; the missing rows are zero.
+    """
+    rest = _deviations(np.asarray(statistics, dtype=np.float32), labels)[0]
+    floor = shrinkage * float((rest**2).mean())
+    _, scale, directions = randomized_svd(rest, min(rank, *rest.shape), n_iter=4, random_state=0)
+    kept = np.sqrt(floor / ((1 - shrinkage) * scale**2 / len(rest) + floor))
+    found = np.zeros((rank, rest.shape[1]), np.float32)
+    found[: len(kept)] = np.sqrt(1 - kept)[:, None] * directions
+    return found
+
+
+def whiten(statistics: Tensor, directions: Tensor) -> Tensor:
+    """(B, F) and `within_emotion_directions` (rank, F) -> (B, F)."""
+    return statistics - (statistics @ directions.T) @ directions
+
+
+def _deviations(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each clip from the mean of its emotion, (N, F); the means (C, F); and whose they are (C,)."""
     present = np.unique(labels)
     means = np.stack([x[labels == label].mean(0) for label in present])
-    rest = x - means[np.searchsorted(present, labels)]
-    floor = shrinkage * float((rest**2).mean())
-    _, deviation, directions = randomized_svd(rest, min(rank, *rest.shape), n_iter=4, random_state=0)
-    kept = np.sqrt(floor / ((1 - shrinkage) * deviation**2 / len(x) + floor))
-    return np.sqrt(1 - kept)[:, None] * directions
+    return x - means[np.searchsorted(present, labels)], means, present

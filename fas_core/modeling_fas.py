@@ -1,6 +1,5 @@
 """FAS: patches in, emotions out. Reads from top to bottom like section 3 of the paper (fas_spec.md)."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification,
 from transformers.utils import ModelOutput
 
 from fas_core.configuration_fas import STREAMS, FASConfig
-from fas_core.discriminant import Discriminant
+from fas_core.discriminant import Discriminant, whiten
 from fas_core.distillation import KeptTokens, distil
 from fas_core.fusion import GatedFusion, QueryFusion, masked_mean, masked_statistics, mlp
 from fas_core.losses import classification_loss
@@ -78,7 +77,8 @@ class FASModel(FASPreTrainedModel):
         # Zero mean and unit deviation until `set_feature_statistics`: without standardisation, nothing happens.
         self.standardise = nn.ModuleDict({s: Standardise(dims[s]) for s in STREAMS})
         self.standardise_statistics = nn.ModuleDict({s: Standardise(2 * dims[s]) for s in STREAMS})
-        self.register_buffer("nuisance", torch.zeros(config.whitening, 2 * dims["acoustic"]))
+        if config.whitening:
+            self.register_buffer("within_emotion", torch.zeros(config.whitening, 2 * dims["acoustic"]))
         self.projection = nn.ModuleDict({s: nn.Linear(dims[s], d) for s in STREAMS})
         self.token_norm = nn.ModuleDict({s: nn.LayerNorm(d) if config.token_norm else nn.Identity() for s in STREAMS})
         self.summary_dropout = nn.Dropout(config.summary_dropout)
@@ -145,7 +145,7 @@ class FASModel(FASPreTrainedModel):
         for s, layer in self.summary.items():
             x = statistics[s]
             if s == "acoustic" and self.config.whitening:
-                x = x - x @ self.nuisance.T @ self.nuisance
+                x = whiten(x, self.within_emotion)
             x = x if self.config.summary == "mean+deviation" else x.chunk(2, -1)[0]
             # A stream without patches (a dropped pathway) says nothing.
             parts[s] = layer(self.summary_dropout(x)) * masks[s].any(1, keepdim=True)
@@ -267,8 +267,8 @@ class FASForEmotionClassification(FASPreTrainedModel):
         if labels is not None:
             output.loss = classification_loss(output, labels, semantic_labels)
         if self.config.ensemble and not self.training:
-            both = torch.stack([output.logits.log_softmax(-1), output.acoustic_logits.log_softmax(-1)])
-            output.logits = both.logsumexp(0) - math.log(2)
+            parts = output.logits.log_softmax(-1), output.acoustic_logits.log_softmax(-1)
+            output.logits = torch.lerp(*parts, self.config.ensemble)
         return output
 
 

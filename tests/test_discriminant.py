@@ -8,7 +8,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from fas_core import FASConfig, FASForEmotionClassification
 from fas_core.calibration import expected_calibration_error
-from fas_core.discriminant import ABSENT, fit_discriminant
+from fas_core.discriminant import ABSENT, fit_discriminant, whiten, within_emotion_directions
 from fas_core.errors import CheckpointError, FeatureError
 from fas_core.labels import EMOTIONS
 from fas_core.modeling_fas import PathwayHead
@@ -81,7 +81,7 @@ def test_one_emotion_is_an_error():
 
 def config(**changes):
     settings = dict(acoustic_dim=6, semantic_dim=5, hidden_size=16, num_attention_heads=2, intermediate_size=16)
-    return FASConfig(**(settings | dict(standardise=True, head_shrinkage=0.5, ensemble=True) | changes))
+    return FASConfig(**(settings | dict(standardise=True, head_shrinkage=0.5, ensemble=0.7) | changes))
 
 
 def model(**changes):
@@ -119,23 +119,47 @@ def test_a_fixed_head_has_no_dropout():
 
 
 def test_it_travels_with_the_checkpoint(tmp_path):
-    before = model()
+    before = model(whitening=4)
     before.pathway["acoustic"].set(fit_discriminant(*voices(), 0.5))
     before.save_pretrained(tmp_path)
     after = FASForEmotionClassification.from_pretrained(tmp_path).eval()
     torch.testing.assert_close(after(**batch()).acoustic_logits, before(**batch()).acoustic_logits, rtol=0, atol=0)
 
 
-def test_the_ensemble_is_the_mean_of_two_probabilities():
-    whole, alone = model(), model(ensemble=False)
+def test_the_ensemble_is_a_weighted_mean_of_log_probabilities():
+    whole, alone = model(), model(ensemble=0.0)
     alone.load_state_dict(whole.state_dict())
     parts = alone(**batch())
-    mean = (parts.logits.softmax(-1) + parts.acoustic_logits.softmax(-1)) / 2
-    torch.testing.assert_close(whole(**batch()).logits.softmax(-1), mean)
+    mean = 0.3 * parts.logits.log_softmax(-1) + 0.7 * parts.acoustic_logits.log_softmax(-1)
+    torch.testing.assert_close(whole(**batch()).logits, mean)
+
+
+def test_whitening_evens_out_what_differs_within_an_emotion_and_keeps_the_emotion():
+    x, labels, _ = voices()
+    directions = torch.from_numpy(within_emotion_directions(x, labels, 0.01, 4))
+    y = whiten(torch.from_numpy(x), directions).numpy()
+    spread, before = ([each[labels == 1][:, i].std() for i in range(3)] for each in (y, x))
+    assert before[1] > 10 * before[2] and spread[1] < 2 * spread[2]
+    assert np.ptp([y[labels == label][:, 0].mean() for label in range(3)]) > 2
+
+
+def test_fewer_clips_than_directions():
+    directions = within_emotion_directions(*voices(per_cell=1)[:2], 0.5, 64)
+    assert directions.shape == (64, DIM) and np.isfinite(directions).all() and not directions[DIM:].any()
+
+
+def test_whitening_touches_the_fused_answer_and_no_head():
+    whole = model(whitening=4, summary="mean+deviation", ensemble=0.0)
+    before = whole(**batch())
+    whole.fas.within_emotion.copy_(torch.randn(4, 12))
+    after = whole(**batch())
+    assert not torch.allclose(after.logits, before.logits)
+    for head in ("acoustic_logits", "semantic_logits"):
+        torch.testing.assert_close(after[head], before[head], rtol=0, atol=0)
 
 
 def test_training_sees_the_fused_logits_alone():
-    whole, alone = model(dropout=0.0).train(), model(dropout=0.0, ensemble=False).train()
+    whole, alone = model(dropout=0.0).train(), model(dropout=0.0, ensemble=0.0).train()
     alone.load_state_dict(whole.state_dict())
     torch.testing.assert_close(whole(**batch()).logits, alone(**batch()).logits)
 
@@ -160,10 +184,11 @@ def test_a_new_model_has_the_discriminant_of_its_labelled_clips_in_all_variants(
         ids=[str(i) for i in range(24)], labels=labels, semantic_labels=np.full(24, -100), features=features,
         variants=["", "noise:15"], speakers=[f"s{i % 3}" for i in range(24)],
     )  # fmt: skip
-    built = new_model(config(), clips, seed=0)
+    built = new_model(config(whitening=4, summary="mean"), clips, seed=0)
     assert {(i, v) for i, v in asked if v} == {(i, "noise:15") for i in range(24) if labels[i] >= 0}
     assert built.pathway["acoustic"].linear.weight[:3].abs().sum() > 0
     assert built.pathway["acoustic"].linear.bias[3:].eq(ABSENT).all()
+    assert built.fas.within_emotion.abs().sum() > 0
 
 
 @pytest.mark.parametrize(
@@ -171,8 +196,11 @@ def test_a_new_model_has_the_discriminant_of_its_labelled_clips_in_all_variants(
     [
         (dict(standardise=False), "head_shrinkage"),
         (dict(head_shrinkage=1.5), "head_shrinkage"),
-        (dict(pathway_heads=False, ensemble=False), "head_shrinkage"),
+        (dict(pathway_heads=False, ensemble=0.0), "head_shrinkage"),
         (dict(pathway_heads=False, head_shrinkage=0.0), "ensemble"),
+        (dict(ensemble=1.5), "ensemble"),
+        (dict(whitening=4, head_shrinkage=0.0), "whitening"),
+        (dict(whitening=-1), "whitening"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(changes, field):

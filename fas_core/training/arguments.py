@@ -87,8 +87,8 @@ class ModelArguments:
     head_shrinkage: float = option(
         0.0, "the acoustic head is a linear discriminant, its covariance shrunk by this share; 0: trained by gradient"
     )
-    whitening: int = option(0, "directions")
-    ensemble: bool = option(False, "answer with the mean of the fused and the acoustic head's probabilities")
+    whitening: int = option(0, "shrink so many directions of the acoustic statistics as the discriminant does; 0: off")
+    ensemble: float = option(0.0, "share of the acoustic head in the answer; 0: the fused answer alone, the paper")
     standardise: bool = option(False, "standardise features by training statistics, kept in the checkpoint")
     pathway_heads: bool = option(True, "a light head per pathway; conflict needs both")
 

@@ -18,7 +18,7 @@ from sklearn.metrics import f1_score, recall_score
 
 from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
-from fas_core.discriminant import fit_discriminant, leading_nuisances
+from fas_core.discriminant import fit_discriminant, within_emotion_directions
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError, MissingDependencyError, reports_errors
 from fas_core.inference import HEADS, predict_logits
@@ -95,29 +95,35 @@ def new_model(config, clips: Clips, seed: int) -> FASForEmotionClassification:
     model = FASForEmotionClassification(config)
     if config.standardise:
         model.set_feature_statistics(clips.statistics())
-    if config.head_shrinkage or config.whitening:
+    if config.head_shrinkage:
         fit_acoustic_head(model, clips)
     return model
 
 
 def fit_acoustic_head(model: FASForEmotionClassification, clips: Clips) -> None:
-    """The discriminant of the labelled clips in all their variants becomes the acoustic head."""
-    chosen = [(int(i), v) for v in clips.variants for i in np.flatnonzero(clips.labels >= 0)]
-    get = lambda row: clips.features(*chosen[row])  # noqa: E731
-    statistics = np.empty((len(chosen), 2 * model.config.acoustic_dim), dtype=np.float32)
-
-    def keep(rows, output) -> None:
-        statistics[rows] = output.statistics["acoustic"].cpu().numpy()
-
-    predict_logits(model, get, [len(get(row).acoustic) for row in range(len(chosen))], on_output=keep)
-    labels = clips.labels[[i for i, _ in chosen]]
+    """The discriminant of the labelled clips, in all their variants, becomes the acoustic head; the summary is whitened by it."""
+    config = model.config
+    rows = [(int(i), variant) for variant in clips.variants for i in np.flatnonzero(clips.labels >= 0)]
+    statistics = acoustic_statistics(model, clips, rows)
+    labels = clips.labels[[i for i, _ in rows]]
     speakers = clips.speakers or [None] * len(clips)
-    voices = [str(speakers[i] or clips.ids[i]) for i, _ in chosen]
-    if model.config.head_shrinkage:
-        model.pathway["acoustic"].set(fit_discriminant(statistics, labels, voices, model.config.head_shrinkage))
-    if model.config.whitening:
-        d = torch.from_numpy(leading_nuisances(statistics, labels, 0.6, model.config.whitening))
-        model.fas.nuisance[: len(d)] = d
+    voices = [str(speakers[i] or clips.ids[i]) for i, _ in rows]
+    model.pathway["acoustic"].set(fit_discriminant(statistics, labels, voices, config.head_shrinkage))
+    if config.whitening:
+        directions = within_emotion_directions(statistics, labels, config.head_shrinkage, config.whitening)
+        model.fas.within_emotion.copy_(torch.from_numpy(directions))
+
+
+def acoustic_statistics(model: FASForEmotionClassification, clips: Clips, rows: list[tuple[int, str]]) -> np.ndarray:
+    """(N, 2 D) standardised statistics of clips in given variants, as the model computes them."""
+    statistics = np.empty((len(rows), 2 * model.config.acoustic_dim), dtype=np.float32)
+
+    def keep(indices, output) -> None:
+        statistics[indices] = output.statistics["acoustic"].cpu().numpy()
+
+    lengths = [len(clips.features(*row).acoustic) for row in rows]
+    predict_logits(model, lambda index: clips.features(*rows[index]), lengths, on_output=keep)
+    return statistics
 
 
 def refit(config, arguments: TrainingArguments, chosen: Trainer, clips: Clips, accelerator):
