@@ -43,6 +43,7 @@ class FASConfig(PreTrainedConfig):
         summary_dropout: dropout on the statistics (0 in the paper).
         head_shrinkage: the acoustic head is a linear discriminant of the training clips, its covariance shrunk by this share
             (see `fas_core.discriminant`); 0: a linear head trained by gradient, like the semantic one.
+        head_deviation_weight: of the deviations beside the means, in that discriminant.
         whitening: so many directions of the acoustic statistics in which clips of one emotion differ most are shrunk before the
             queries' summary, as the discriminant shrinks them; 0: none.
         ensemble: share of the acoustic head in the answer, a weighted mean of its log-probabilities and the fused ones;
@@ -80,6 +81,7 @@ class FASConfig(PreTrainedConfig):
         token_norm: bool = False,
         summary_dropout: float = 0.0,
         head_shrinkage: float = 0.0,
+        head_deviation_weight: float = 1.0,
         whitening: int = 0,
         ensemble: float = 0.0,
         standardise: bool = False,
@@ -98,7 +100,8 @@ class FASConfig(PreTrainedConfig):
         self.dropout, self.summary_dropout = dropout, summary_dropout
         self.fusion, self.selection, self.learnable_queries = fusion, selection, learnable_queries
         self.summary, self.summary_streams, self.token_norm = summary, list(summary_streams), token_norm
-        self.head_shrinkage, self.whitening, self.ensemble = head_shrinkage, whitening, ensemble
+        self.head_shrinkage, self.head_deviation_weight = head_shrinkage, head_deviation_weight
+        self.whitening, self.ensemble = whitening, ensemble
         self.standardise, self.pathway_heads = standardise, pathway_heads
         self.streams, self.streams_identity = streams, streams_identity
         self.temperature = temperature
@@ -116,7 +119,7 @@ class FASConfig(PreTrainedConfig):
             self._expect(name, type(value) is int and value > 0, "a whole number of at least 1")
         for name in ("dropout", "summary_dropout"):
             self._expect(name, 0 <= getattr(self, name) < 1, "a probability, at least 0 and below 1")
-        for name in ("head_shrinkage", "ensemble"):
+        for name in ("head_shrinkage", "head_deviation_weight", "ensemble"):
             self._expect(name, 0 <= getattr(self, name) <= 1, "a share, from 0 to 1")
         self._expect("whitening", type(self.whitening) is int and self.whitening >= 0, "a whole number, 0 or more")
         for name, needs in (

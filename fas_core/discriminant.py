@@ -41,7 +41,7 @@ class Discriminant:
 
 
 def fit_discriminant(
-    statistics: np.ndarray, labels: np.ndarray, groups: Sequence, shrinkage: float
+    statistics: np.ndarray, labels: np.ndarray, groups: Sequence, shrinkage: float, deviation_weight: float = 1.0
 ) -> Discriminant:
     """Fit on clips; all emotions are equally likely beforehand.
 
@@ -49,10 +49,12 @@ def fit_discriminant(
     discriminant is far too sure.
 
     Args:
-        statistics: (N, F), standardised.
+        statistics: (N, F), standardised; means, then deviations.
         labels: (N,) emotions in the order of `EMOTIONS`.
         groups: (N,) voices; no voice is on both sides of a split.
         shrinkage: above 0, at most 1; the share of the covariance that is replaced by a multiple of the identity.
+        deviation_weight: what the second half of the statistics, the deviations, is multiplied by; less than 1 trusts them less
+            than the means, because the covariance is shrunk towards one variance for all.
 
     Raises:
         FeatureError: clips of fewer than two emotions.
@@ -62,11 +64,13 @@ def fit_discriminant(
             f"the acoustic discriminant needs clips of two emotions or more, these have {len(np.unique(labels))}; "
             "see --corpora, or --head_shrinkage 0"
         )
-    x = np.asarray(statistics, dtype=np.float32)
+    scale = np.ones(np.shape(statistics)[1], np.float32)
+    scale[len(scale) // 2 :] = deviation_weight
+    x = np.asarray(statistics, dtype=np.float32) * scale
     fitted = _fit(x, labels, shrinkage)
     temperature = _temperature(x, labels, np.unique(np.asarray(groups), return_inverse=True)[1], shrinkage)
     bias = np.where(fitted.bias == ABSENT, ABSENT, fitted.bias / temperature)
-    return Discriminant(fitted.weight / np.float32(temperature), bias.astype(np.float32))
+    return Discriminant(fitted.weight * scale / np.float32(temperature), bias.astype(np.float32))
 
 
 def _fit(x: np.ndarray, labels: np.ndarray, shrinkage: float) -> Discriminant:

@@ -49,6 +49,16 @@ def test_it_mistrusts_what_differs_between_voices():
     assert shrunk[1] / shrunk[0] > 10 * weight[1] / weight[0]
 
 
+def test_deviations_may_count_less():
+    x, labels, groups = voices()
+    x[:, DIM // 2] = x[:, 0]  # a deviation that says what a mean says
+    even, less = (np.abs(fit_discriminant(x, labels, groups, 0.5, share).weight).max(0) for share in (1.0, 0.5))
+    assert even[DIM // 2] == pytest.approx(even[0], rel=1e-3)
+    assert less[DIM // 2] == pytest.approx(0.25 * less[0], rel=1e-3)
+    none = fit_discriminant(x, labels, groups, 0.5, 0.0)
+    assert not none.weight[:, DIM // 2 :].any() and none.weight[:3, 0].any()
+
+
 def test_how_sure_it_is_holds_for_voices_that_it_does_not_know():
     x, labels, groups = voices(per_cell=3, voices=6, noise=2.0)
     new, truth, _ = voices(seed=1, per_cell=100, voices=6, noise=2.0)
@@ -199,6 +209,7 @@ def test_a_new_model_has_the_discriminant_of_its_labelled_clips_in_all_variants(
         (dict(pathway_heads=False, ensemble=0.0), "head_shrinkage"),
         (dict(pathway_heads=False, head_shrinkage=0.0), "ensemble"),
         (dict(ensemble=1.5), "ensemble"),
+        (dict(head_deviation_weight=-1.0), "head_deviation_weight"),
         (dict(whitening=4, head_shrinkage=0.0), "whitening"),
         (dict(whitening=-1), "whitening"),
     ],

@@ -17,7 +17,7 @@ RECOMMENDED_MODEL = dict(
     selection="all",
     summary_dropout=0.2,
 )
-DISCRIMINANT = dict(head_shrinkage=0.6, whitening=256, ensemble=0.9)
+DISCRIMINANT = dict(head_shrinkage=0.6, head_deviation_weight=0.5, whitening=256, ensemble=0.9)
 RECOMMENDED_TRAINING = BATCH | dict(
     learning_rate=1e-3,
     weight_decay=1e-2,

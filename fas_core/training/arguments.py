@@ -87,6 +87,7 @@ class ModelArguments:
     head_shrinkage: float = option(
         0.0, "the acoustic head is a linear discriminant, its covariance shrunk by this share; 0: trained by gradient"
     )
+    head_deviation_weight: float = option(1.0, "of the deviations beside the means, in that discriminant")
     whitening: int = option(0, "shrink so many directions of the acoustic statistics as the discriminant does; 0: off")
     ensemble: float = option(0.0, "share of the acoustic head in the answer; 0: the fused answer alone, the paper")
     standardise: bool = option(False, "standardise features by training statistics, kept in the checkpoint")

@@ -108,7 +108,8 @@ def fit_acoustic_head(model: FASForEmotionClassification, clips: Clips) -> None:
     labels = clips.labels[[i for i, _ in rows]]
     speakers = clips.speakers or [None] * len(clips)
     voices = [str(speakers[i] or clips.ids[i]) for i, _ in rows]
-    model.pathway["acoustic"].set(fit_discriminant(statistics, labels, voices, config.head_shrinkage))
+    discriminant = fit_discriminant(statistics, labels, voices, config.head_shrinkage, config.head_deviation_weight)
+    model.pathway["acoustic"].set(discriminant)
     if config.whitening:
         directions = within_emotion_directions(statistics, labels, config.head_shrinkage, config.whitening)
         model.fas.within_emotion.copy_(torch.from_numpy(directions))
