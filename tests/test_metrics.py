@@ -146,27 +146,16 @@ def clips_by_spread(clips=140, seed=0):
     return [p.astype(np.float16) for p in patches], labels
 
 
-@pytest.mark.parametrize("shrinkage", [0.0, 0.6])
-def test_baseline_hears_what_its_statistics_hold(shrinkage):
+def test_baseline_hears_what_its_statistics_hold():
     (train, y), (test, z) = clips_by_spread(), clips_by_spread(seed=1)
     accuracy = {}
     for statistics in ("mean", "mean+deviation"):
-        probabilities = PooledBaseline(statistics, shrinkage=shrinkage).fit(train, y).predict_proba(test)
+        probabilities = PooledBaseline(statistics).fit(train, y).predict_proba(test)
         accuracy[statistics] = (probabilities.argmax(1) == z).mean()
     assert accuracy["mean+deviation"] > 0.95 and accuracy["mean"] < 0.7
     assert probabilities.shape == (len(test), 7)
     np.testing.assert_allclose(probabilities.sum(1), 1)
     assert (probabilities[:, [1, 2, 4, 5, 6]] == 0).all()
-
-
-def test_a_discriminant_takes_all_emotions_as_equally_likely():
-    train, y = clips_by_spread()
-    rare = [i for i in range(len(y)) if y[i] == 0 or i < 20]
-    balanced, skewed = (
-        PooledBaseline(shrinkage=0.6).fit([train[i] for i in rows], y[rows]).predict_proba(train)[:, 3].mean()
-        for rows in (list(range(len(y))), rare)
-    )
-    assert skewed == pytest.approx(balanced, abs=0.03)
 
 
 def test_pool_checks_its_input():

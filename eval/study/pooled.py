@@ -1,10 +1,9 @@
-"""Pooled baselines: a linear classifier on statistics over time of one stream's patches.
+"""Pooled baselines: logistic regression on statistics over time of one stream's patches.
 
 "Acoustic only" and "semantic only" are this class on the patches of one stream; what fusion must beat.
 """
 
 import numpy as np
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -38,26 +37,20 @@ def pool(features: list[np.ndarray], statistics: str = "mean") -> np.ndarray:
 
 
 class PooledBaseline:
-    """Standardised pooled statistics and a multinomial logistic regression, or a linear discriminant.
+    """Standardised pooled statistics and a multinomial logistic regression.
 
     Args:
         statistics: "mean" or "mean+deviation" over time.
-        C: inverse strength of the L2 penalty of the regression, the one setting to choose on validation.
-        shrinkage: a discriminant instead, its covariance shrunk by this share, all emotions equally likely.
+        C: inverse strength of the L2 penalty, the one setting to choose on validation.
         seed: of the solver.
     """
 
-    def __init__(self, statistics: str = "mean+deviation", *, C: float = 1.0, shrinkage: float = 0.0, seed: int = 42):
-        self.statistics, self.shrinkage = statistics, shrinkage
-        regression = LogisticRegression(C=C, max_iter=2000, random_state=seed)
-        discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
-        self.classifier = make_pipeline(StandardScaler(), discriminant if shrinkage else regression)
+    def __init__(self, statistics: str = "mean+deviation", *, C: float = 1.0, seed: int = 42):
+        self.statistics = statistics
+        self.classifier = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=2000, random_state=seed))
 
     def fit(self, features: list[np.ndarray], labels: np.ndarray) -> "PooledBaseline":
         """Train on N clips: (P, D) patches each, and (N,) indices into `EMOTIONS`."""
-        if self.shrinkage:
-            emotions = len(np.unique(labels))
-            self.classifier[-1].set_params(priors=np.full(emotions, 1 / emotions))
         self.classifier.fit(pool(features, self.statistics), np.asarray(labels))
         return self
 

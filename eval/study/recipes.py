@@ -39,7 +39,6 @@ class System:
         acoustic: "single" (one shallow layer) or "stack" (several shallow layers).
         augmentation: variants of the training clips.
         pooled: (stream, statistics) of each logistic regression whose probabilities are averaged, for baselines.
-        shrinkage: of discriminants in the place of logistic regressions.
     """
 
     title: str
@@ -48,7 +47,6 @@ class System:
     acoustic: str = "single"
     augmentation: tuple[str, ...] = ()
     pooled: tuple[tuple[str, str], ...] = ()
-    shrinkage: float = 0.0
 
 
 def _ablation(title: str, **model) -> System:
@@ -93,13 +91,6 @@ SYSTEMS = {
         pooled=(("acoustic", "mean+deviation"),),
         acoustic="stack",
         augmentation=AUGMENTATION,
-    ),  # fmt: skip
-    "discriminant": System(
-        "acoustic only, shallow layers stacked (mean and deviation), augmented, discriminant",
-        pooled=(("acoustic", "mean+deviation"),),
-        acoustic="stack",
-        augmentation=AUGMENTATION,
-        shrinkage=0.6,
     ),  # fmt: skip
     "late": System(
         "late average (semantic mean, acoustic mean and deviation)",

@@ -134,13 +134,13 @@ def part_scores(name: str, clips: Clips, logits: Logits, ensemble: float) -> dic
     return scores
 
 
-def run_pooled(system: System, train: Clips, tests: dict, seed: int, C: float, shrinkage: float) -> dict:
-    """Linear classifiers of pooled streams, probabilities averaged."""
+def run_pooled(system: System, train: Clips, tests: dict, seed: int, C: float) -> dict:
+    """Logistic regression on pooled streams, probabilities averaged."""
     rows = [(i, v) for v in train.variants for i in range(len(train))]
     labels = train.labels[[i for i, _ in rows]]
     probabilities = {name: 0.0 for name in tests}
     for stream, statistics in system.pooled:
-        model = PooledBaseline("mean", C=C, shrinkage=shrinkage, seed=seed)
+        model = PooledBaseline("mean", C=C, seed=seed)
         model.fit([clip_vector(train.features(i, v), stream, statistics) for i, v in rows], labels)
         for name, clips in tests.items():
             features = [clip_vector(clips.features(i, ""), stream, statistics) for i in range(len(clips))]
@@ -182,7 +182,7 @@ def run(arguments) -> None:
         start = time.process_time()
         train, tests = sides(material[wanted], arguments.data_root, fold, arguments.stage, system.augmentation)
         if system.pooled:
-            result = run_pooled(system, train, tests, seed, arguments.C, extra.get("shrinkage", system.shrinkage))
+            result = run_pooled(system, train, tests, seed, arguments.C)
         else:
             result = run_fas(system, material[wanted], train, tests, seed, extra)
         record = key | result | dict(cpu_seconds=round(time.process_time() - start, 1), **git_state())
@@ -227,7 +227,7 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     work.add_argument("--layer", default="3", help="acoustic layer of systems with one")
     work.add_argument("--stack", default="1,2,3,4", help="acoustic layers of systems that stack them")
     work.add_argument("--C", type=float, default=0.003, help="inverse penalty of the pooled baselines")
-    work.add_argument("--set", default="{}", help='JSON of changed settings: {"model": {...}, "training": {...}}, {"shrinkage": 0.6} of a discriminant')
+    work.add_argument("--set", default="{}", help='JSON of changed settings: {"model": {...}, "training": {...}}')
     work.add_argument("--cache", default="~/.cache/fas_alm/features", help="feature cache")
     show = commands.add_parser("table", help="print the table of result files")
     show.add_argument("results", nargs="+", type=Path)
