@@ -41,11 +41,13 @@ class FASConfig(PreTrainedConfig):
         summary_streams: streams that give a summary.
         token_norm: LayerNorm after the projections. The energy is always that of the projection itself.
         summary_dropout: dropout on the statistics (0 in the paper).
-        squash: clip standardised acoustic statistics at plus and minus this many deviations; 0: not at all.
-        nuisance_penalty: shrink the directions in which voices and variants of the same emotion differ (see
-            `fas_core.nuisance`); 0: not at all. nuisance_rank: at most so many directions.
-        head_components: principal components of the acoustic statistics that the acoustic head reads; 0: all features.
-        ensemble: the answer is the mean of the fused probabilities and the acoustic head's (not in the paper).
+        head_shrinkage: the acoustic head is a linear discriminant of the training clips, its covariance shrunk by this share
+            (see `fas_core.discriminant`); 0: a linear head trained by gradient, like the semantic one.
+        head_deviation_weight: of the deviations beside the means, in that discriminant.
+        whitening: so many directions of the acoustic statistics in which clips of one emotion differ most are shrunk before the
+            queries' summary, as the discriminant shrinks them; 0: none.
+        ensemble: share of the acoustic head in the answer, a weighted mean of its log-probabilities and the fused ones;
+            0 is the paper.
         standardise: centre and scale each feature by the training set's statistics, kept in the checkpoint.
         pathway_heads: add a light head per pathway that says what this pathway alone hears; it does not touch the
             fused answer.
@@ -78,11 +80,10 @@ class FASConfig(PreTrainedConfig):
         summary_streams: tuple | list = ("acoustic", "semantic"),
         token_norm: bool = False,
         summary_dropout: float = 0.0,
-        squash: float = 0.0,
-        nuisance_penalty: float = 0.0,
-        nuisance_rank: int = 64,
-        head_components: int = 0,
-        ensemble: bool = False,
+        head_shrinkage: float = 0.0,
+        head_deviation_weight: float = 1.0,
+        whitening: int = 0,
+        ensemble: float = 0.0,
         standardise: bool = False,
         pathway_heads: bool = True,
         streams: dict | None = None,
@@ -99,8 +100,8 @@ class FASConfig(PreTrainedConfig):
         self.dropout, self.summary_dropout = dropout, summary_dropout
         self.fusion, self.selection, self.learnable_queries = fusion, selection, learnable_queries
         self.summary, self.summary_streams, self.token_norm = summary, list(summary_streams), token_norm
-        self.squash, self.nuisance_penalty, self.nuisance_rank = squash, nuisance_penalty, nuisance_rank
-        self.head_components, self.ensemble = head_components, ensemble
+        self.head_shrinkage, self.head_deviation_weight = head_shrinkage, head_deviation_weight
+        self.whitening, self.ensemble = whitening, ensemble
         self.standardise, self.pathway_heads = standardise, pathway_heads
         self.streams, self.streams_identity = streams, streams_identity
         self.temperature = temperature
@@ -118,11 +119,16 @@ class FASConfig(PreTrainedConfig):
             self._expect(name, type(value) is int and value > 0, "a whole number of at least 1")
         for name in ("dropout", "summary_dropout"):
             self._expect(name, 0 <= getattr(self, name) < 1, "a probability, at least 0 and below 1")
-        for name in ("squash", "nuisance_penalty", "nuisance_rank", "head_components"):
-            self._expect(name, getattr(self, name) >= 0, "0 or more")
-        for name in ("squash", "nuisance_penalty", "head_components"):
-            self._expect(name, self.standardise or not getattr(self, name), "0 where standardise is off")
-        self._expect("ensemble", self.pathway_heads or not self.ensemble, "False where pathway_heads is off")
+        for name in ("head_shrinkage", "head_deviation_weight", "ensemble"):
+            self._expect(name, 0 <= getattr(self, name) <= 1, "a share, from 0 to 1")
+        self._expect("whitening", type(self.whitening) is int and self.whitening >= 0, "a whole number, 0 or more")
+        for name, needs in (
+            ("head_shrinkage", "standardise"),
+            ("head_shrinkage", "pathway_heads"),
+            ("whitening", "head_shrinkage"),
+            ("ensemble", "pathway_heads"),
+        ):
+            self._expect(name, getattr(self, needs) or not getattr(self, name), f"0 where {needs} is off")
         known = set(self.summary_streams) <= set(STREAMS) and len(self.summary_streams) > 0
         self._expect("summary_streams", known, f"some of {', '.join(STREAMS)}")
         if self.fusion == "query" and self.learnable_queries:
@@ -132,11 +138,6 @@ class FASConfig(PreTrainedConfig):
     def _expect(self, name: str, is_right: bool, expected: str) -> None:
         if not is_right:
             raise CheckpointError(f"FASConfig.{name}: {getattr(self, name)!r}, expected {expected}")
-
-    @property
-    def filters(self) -> bool:
-        """Whether acoustic statistics are filtered at all."""
-        return bool(self.squash or self.nuisance_penalty or self.head_components)
 
     @classmethod
     def paper(cls, **overrides) -> "FASConfig":

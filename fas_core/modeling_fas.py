@@ -1,6 +1,5 @@
 """FAS: patches in, emotions out. Reads from top to bottom like section 3 of the paper (fas_spec.md)."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +9,10 @@ from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification,
 from transformers.utils import ModelOutput
 
 from fas_core.configuration_fas import STREAMS, FASConfig
+from fas_core.discriminant import Discriminant, whiten
 from fas_core.distillation import KeptTokens, distil
 from fas_core.fusion import GatedFusion, QueryFusion, masked_mean, masked_statistics, mlp
 from fas_core.losses import classification_loss
-from fas_core.nuisance import StatisticsFilter
 
 
 @dataclass
@@ -78,10 +77,8 @@ class FASModel(FASPreTrainedModel):
         # Zero mean and unit deviation until `set_feature_statistics`: without standardisation, nothing happens.
         self.standardise = nn.ModuleDict({s: Standardise(dims[s]) for s in STREAMS})
         self.standardise_statistics = nn.ModuleDict({s: Standardise(2 * dims[s]) for s in STREAMS})
-        self.filter = None
-        if config.filters:
-            rank = config.nuisance_rank if config.nuisance_penalty else 0
-            self.filter = StatisticsFilter(2 * dims["acoustic"], config.squash, rank, config.head_components)
+        if config.whitening:
+            self.register_buffer("within_emotion", torch.zeros(config.whitening, 2 * dims["acoustic"]))
         self.projection = nn.ModuleDict({s: nn.Linear(dims[s], d) for s in STREAMS})
         self.token_norm = nn.ModuleDict({s: nn.LayerNorm(d) if config.token_norm else nn.Identity() for s in STREAMS})
         self.summary_dropout = nn.Dropout(config.summary_dropout)
@@ -140,15 +137,16 @@ class FASModel(FASPreTrainedModel):
         scale = self.standardise[stream].deviation
         statistics = torch.cat([self.standardise[stream](mean), deviation / scale], -1)
         statistics = self.standardise_statistics[stream](statistics)
-        if stream == "acoustic" and self.filter is not None:
-            statistics = self.filter(statistics)
         return statistics.masked_fill(~mask.any(1, keepdim=True), 0.0)
 
     def _summary(self, statistics: dict, masks: dict) -> dict[str, Tensor]:
         """stream -> (B, d): the projected statistics over all real patches, of the streams that give a summary."""
         parts = {}
         for s, layer in self.summary.items():
-            x = statistics[s] if self.config.summary == "mean+deviation" else statistics[s].chunk(2, -1)[0]
+            x = statistics[s]
+            if s == "acoustic" and self.config.whitening:
+                x = whiten(x, self.within_emotion)
+            x = x if self.config.summary == "mean+deviation" else x.chunk(2, -1)[0]
             # A stream without patches (a dropped pathway) says nothing.
             parts[s] = layer(self.summary_dropout(x)) * masks[s].any(1, keepdim=True)
         return parts
@@ -189,7 +187,15 @@ class PathwayHead(nn.Module):
         self.linear = nn.Linear(width, num_labels)
 
     def forward(self, statistics: Tensor) -> Tensor:  # (B, width) -> (B, 7)
-        return self.linear(self.dropout(statistics.detach()))
+        is_trained = self.linear.weight.requires_grad
+        return self.linear(self.dropout(statistics.detach()) if is_trained else statistics.detach())
+
+    @torch.no_grad()
+    def set(self, discriminant: Discriminant) -> None:
+        """Take over what was fitted in closed form; training leaves it as it is."""
+        self.linear.weight.copy_(torch.from_numpy(discriminant.weight))
+        self.linear.bias.copy_(torch.from_numpy(discriminant.bias))
+        self.linear.requires_grad_(False)
 
 
 class FASForEmotionClassification(FASPreTrainedModel):
@@ -208,10 +214,7 @@ class FASForEmotionClassification(FASPreTrainedModel):
         self.pathway = nn.ModuleDict()
         if config.pathway_heads:
             for s in STREAMS:
-                width = 2 * getattr(config, f"{s}_dim")
-                if s == "acoustic":
-                    width = config.head_components or width
-                self.pathway[s] = PathwayHead(width, config.num_labels, config.dropout)
+                self.pathway[s] = PathwayHead(2 * getattr(config, f"{s}_dim"), config.num_labels, config.dropout)
         self.post_init()
 
     def set_feature_statistics(self, statistics: dict) -> None:
@@ -260,15 +263,12 @@ class FASForEmotionClassification(FASPreTrainedModel):
             fused = share * fused + (1 - share) * fused[partners]
         output.logits = self.head(fused)  # (B, 7)
         for stream, head in self.pathway.items():
-            statistics = output.statistics[stream]
-            if stream == "acoustic" and self.fas.filter is not None:
-                statistics = self.fas.filter.principal(statistics)
-            output[f"{stream}_logits"] = head(statistics)
+            output[f"{stream}_logits"] = head(output.statistics[stream])
         if labels is not None:
             output.loss = classification_loss(output, labels, semantic_labels)
         if self.config.ensemble and not self.training:
-            both = torch.stack([output.logits.log_softmax(-1), output.acoustic_logits.log_softmax(-1)])
-            output.logits = both.logsumexp(0) - math.log(2)
+            parts = output.logits.log_softmax(-1), output.acoustic_logits.log_softmax(-1)
+            output.logits = torch.lerp(*parts, self.config.ensemble)
         return output
 
 

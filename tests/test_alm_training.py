@@ -23,6 +23,7 @@ from fas_alm.training.answers import AnswerModel
 from fas_alm.training.arguments import DataArguments, ModelArguments, TrainingArguments
 from fas_alm.training.audio import FrozenTokens, WindowFeatures
 from fas_alm.training.collator import Collator
+from fas_alm.training.data import warn_of_acoustic_head
 from fas_alm.training.examples import IGNORED, Example, ExampleEncoder
 from fas_alm.training.metrics import option_metrics
 from fas_alm.training.plan import BatchPlan, Draw, ExampleSet
@@ -728,3 +729,9 @@ def test_zero2_saves_and_resumes(material, tmp_path):
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "resumed")
     assert whole.keys() == resumed.keys() and any("lora_B" in name for name in whole)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize("ensemble", [0.0, 0.9])
+def test_a_fas_whose_tokens_are_not_its_whole_answer_is_warned_of(ensemble, caplog):
+    warn_of_acoustic_head(ensemble)
+    assert ("90%" in caplog.text and "adapter_fas.yaml" in caplog.text) == bool(ensemble)

@@ -5,9 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
+from tqdm import tqdm
 
+from eval.study import discriminant
 from eval.study import run as study
 from eval.study.recipes import SYSTEMS
+from fas_core.inference import Logits
 from fas_core.training.arguments import ModelArguments, TrainingArguments
 from fas_core.training.clips import Clips, concatenate
 
@@ -57,3 +61,37 @@ def test_concatenated_clips_keep_their_own_features_and_variants():
     assert both.ids == ["a", "b", "c"] and both.variants == ["", "noise:15"]
     assert both.features(1, "noise:15").variant == "noise:15" and both.features(1, "").acoustic[0, 0] == 1.0
     assert both.features(2, "noise:15").variant == "" and both.features(2, "").acoustic[0, 0] == 2.0
+
+
+def synthetic_clips(seed, clips=70):
+    """Clips whose mean tells the emotion, in every variant."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(clips) % 7
+    directions = np.random.default_rng(0).normal(size=(7, 6))
+
+    def features(index, variant):
+        patches = directions[labels[index]] + 0.3 * np.random.default_rng([seed, index, len(variant)]).normal(size=(5, 6))
+        return SimpleNamespace(acoustic=patches, acoustic_deviation=rng.random(6))
+
+    return Clips([str(i) for i in range(clips)], labels, np.full(clips, -100), features, ["", "noise:15"])
+
+
+def test_the_choice_of_the_discriminant_scores_every_setting_on_every_set():
+    with tqdm(disable=True) as bar:
+        found = discriminant.evaluate(synthetic_clips(1), {"urdu": synthetic_clips(2), "validation": synthetic_clips(3)}, bar)
+    assert set(found) == {"urdu", "validation"}
+    assert all(len(values) == len(discriminant.SETTINGS) and min(values) > 80 for values in found.values())
+    rows = [setting | dict.fromkeys(discriminant.SETS, 50.0) for setting in discriminant.SETTINGS]
+    lines = discriminant.table(rows).splitlines()
+    assert len({line.split("|")[1] for line in lines[2:]}) == len(discriminant.SETTINGS)
+
+
+def test_the_parts_of_an_answer_are_found_again():
+    rng = np.random.default_rng(0)
+    fused, acoustic = log_softmax(rng.normal(size=(2, 140, 7)) * 3, -1)
+    clips = SimpleNamespace(labels=np.arange(140) % 7)
+    logits = Logits(0.1 * fused + 0.9 * acoustic, acoustic, acoustic)
+    scores = study.part_scores("emodb", clips, logits, 0.9)
+    assert scores["emodb, fused alone"] == study.score(clips, fused)
+    assert scores["emodb, acoustic head"] == study.score(clips, acoustic)
+    assert set(study.part_scores("emodb", clips, logits, 0.0)) == {"emodb, acoustic head"}

@@ -441,7 +441,7 @@ def kept_lines(store: Path) -> int:
     return sum(file.read_bytes().count(b"\n") for file in store.glob("*/answers-*.jsonl"))
 
 
-@pytest.mark.parametrize("changed", [{"k_acoustic": 4}, {"ensemble": True}, {"temperature": 2.0}, {"selection": "all"}])
+@pytest.mark.parametrize("changed", [{"k_acoustic": 4}, {"ensemble": 0.5}, {"temperature": 2.0}, {"selection": "all"}])
 def test_what_a_fas_decides_beside_its_weights_is_part_of_its_identity(changed):
     from eval.systems.fas import decisions
     from fas_core.configuration_fas import FASConfig

@@ -171,7 +171,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--config", type=Path, default=Path("train/configs/alm_cpu.yaml"), help="of the adapter (%(default)s)"
     )
     work.add_argument(
-        "--fas-config", type=Path, default=Path("train/configs/recommended.yaml"), help="of FAS (%(default)s)"
+        "--fas-config", type=Path, default=Path("train/configs/adapter_fas.yaml"), help="of FAS (%(default)s)"
     )
     work.add_argument("--fas", type=Path, help="one FAS for all seeds; default: one is trained for each")
     work.add_argument("--set", nargs=argparse.REMAINDER, default=[], help="last: further flags of train/alm_adapter.py")

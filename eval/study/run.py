@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from scipy.special import softmax
+from scipy.special import log_softmax
 
 from eval.statistics.metrics import point_figures
 from eval.study.pooled import PooledBaseline
@@ -117,7 +117,7 @@ def run_fas(system: System, material: Material, train: Clips, tests: dict, seed:
         logits = logits_of(model, clips)
         scores[name] = score(clips, logits.fused)
         if config.pathway_heads:
-            scores |= head_scores(name, clips, logits)
+            scores |= part_scores(name, clips, logits, config.ensemble)
         if config.standardise and name in ZERO_SHOT:
             own = logits_of(with_statistics(model, clips.statistics()), clips)
             scores[f"{name}, own statistics"] = score(clips, own.fused)
@@ -125,13 +125,13 @@ def run_fas(system: System, material: Material, train: Clips, tests: dict, seed:
     return dict(scores=scores, curve=curve, parameters=model.num_parameters())
 
 
-def head_scores(name: str, clips: Clips, logits: Logits) -> dict:
-    """Scores of the acoustic head, and of the mean of its probabilities and the fused ones."""
-    both = softmax(logits.fused, -1) + softmax(logits.acoustic, -1)
-    return {
-        f"{name}, acoustic head": score(clips, logits.acoustic),
-        f"{name}, both": score(clips, np.log(both + 1e-12)),
-    }
+def part_scores(name: str, clips: Clips, logits: Logits, ensemble: float) -> dict:
+    """Scores of the acoustic head, and of the fused answer without it."""
+    scores = {f"{name}, acoustic head": score(clips, logits.acoustic)}
+    if 0 < ensemble < 1:
+        fused = (log_softmax(logits.fused, -1) - ensemble * log_softmax(logits.acoustic, -1)) / (1 - ensemble)
+        scores[f"{name}, fused alone"] = score(clips, fused)
+    return scores
 
 
 def run_pooled(system: System, train: Clips, tests: dict, seed: int, C: float) -> dict:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.study.recipes import SYSTEMS
+from eval.study.recipes import RETIRED, SYSTEMS
 
 STAGES = ("choose", "transfer", "test")
 COLUMNS = ("encoder", "acoustic_encoder", "padding", "layer", "system", "set")
+TITLES = {name: system.title for name, system in SYSTEMS.items()} | RETIRED
+PARTS = (", acoustic head", ", fused alone", ", both")  # of an answer
 FIGURES = ("accuracy", "ua", "macro_f1")
 
 
@@ -21,17 +23,17 @@ def tables(paths: list[Path], stage: str, heads: bool = False) -> str:
     """Per system and set ACC / UA / macro-F1, means over the runs, and the deviation of UA.
 
     Args:
-        heads: with the columns of the acoustic head alone, and of its mean with the fused answer.
+        heads: with the columns of the parts of an answer, each alone.
     """
     runs: dict[tuple, list[dict]] = {}
     for record in (r for p in paths for r in read(p) if r["stage"] == stage):
         name = tuple(json.dumps(record[n]) if n == "set" else record[n] or "" for n in COLUMNS)
         runs.setdefault(name, []).append(record)
     sets = list(dict.fromkeys(n for rs in runs.values() for r in rs for n in r["scores"]))
-    sets = [n for n in sets if heads or not n.endswith((", acoustic head", ", both"))]
+    sets = [n for n in sets if heads or not n.endswith(PARTS)]
     lines = ["| system | encoder, acoustic stream | folds | seeds | " + " | ".join(sets) + " | CPU s a run |"]
     lines.append("|---" * (len(sets) + 5) + "|")
-    order = list(SYSTEMS)
+    order = list(TITLES)
     for key, records in sorted(runs.items(), key=lambda item: (item[0][:3], order.index(item[0][4]))):
         lines.append(_row(key, records, sets))
     return "\n".join(lines)
@@ -39,7 +41,7 @@ def tables(paths: list[Path], stage: str, heads: bool = False) -> str:
 
 def _row(key: tuple, records: list[dict], sets: list[str]) -> str:
     encoder, acoustic, padding, layer, system, changed = key
-    title = SYSTEMS[system].title + ("" if changed == "{}" else f" {changed}")
+    title = TITLES[system] + ("" if changed == "{}" else f" {changed}")
     source = f"{encoder}, {Path(acoustic).stem or layer}" + (" (30 s)" if padding == "30s" else "")
     folds, seeds = (sorted({r[n] for r in records}) for n in ("fold", "seed"))
     folds = "all six" if len(folds) == 6 else ", ".join(map(str, folds))

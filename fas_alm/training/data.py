@@ -182,3 +182,12 @@ def warn_of_seen_validation(training: Mapping, account: Mapping) -> None:
             "this FAS was trained with --refit, also on its validation clips: where they are validation here too, accuracy and "
             "temperature will be too good; give --fas one that was trained without"
         )
+
+
+def warn_of_acoustic_head(ensemble: float) -> None:
+    """An LLM hears the fused tokens; what the acoustic head adds to FAS's answer is not in them."""
+    if ensemble:
+        log.warning(
+            f"the answers of this FAS are {ensemble:.0%} those of its acoustic head, which its tokens do not carry: the adapter will "
+            "fall behind its accuracy; give --fas one of train/configs/adapter_fas.yaml"
+        )

@@ -24,7 +24,7 @@ from fas_alm.prompts import option_token_ids
 from fas_alm.training.answers import AnswerModel
 from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
 from fas_alm.training.collator import Collator
-from fas_alm.training.data import Material, load_material, warn_of_seen_validation
+from fas_alm.training.data import Material, load_material, warn_of_acoustic_head, warn_of_seen_validation
 from fas_alm.training.metrics import calibrated
 from fas_alm.training.plan import BatchPlan, Draw
 from fas_alm.training.teacher import make_teacher
@@ -64,6 +64,7 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
         process=(state.process_index, state.num_processes), wait=state.wait_for_everyone,
     )  # fmt: skip
     warn_of_seen_validation(pipeline.training, material.account)
+    warn_of_acoustic_head(model.fas.config.ensemble)
     record = dict(
         data=material.account, arguments=_settings(data, parts, arguments),
         fas=dict(checkpoint=pipeline.name, validation_accuracy=material.fas_accuracy), stages={},

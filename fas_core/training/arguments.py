@@ -84,11 +84,12 @@ class ModelArguments:
     summary: str = option("none", "statistics given to the queries: none (the paper), mean, mean+deviation")
     summary_streams: list[str] = option(["acoustic", "semantic"], "streams that give a summary")
     token_norm: bool = option(False, "LayerNorm after the projections")
-    squash: float = option(0.0, "clip standardised acoustic statistics at so many deviations; 0: off")
-    nuisance_penalty: float = option(0.0, "shrink directions in which voices and variants differ; 0: off")
-    nuisance_rank: int = option(64, "directions that are shrunk, at most")
-    head_components: int = option(0, "principal components that the acoustic head reads; 0: all features")
-    ensemble: bool = option(False, "answer with the mean of the fused and the acoustic head's probabilities")
+    head_shrinkage: float = option(
+        0.0, "the acoustic head is a linear discriminant, its covariance shrunk by this share; 0: trained by gradient"
+    )
+    head_deviation_weight: float = option(1.0, "of the deviations beside the means, in that discriminant")
+    whitening: int = option(0, "shrink so many directions of the acoustic statistics as the discriminant does; 0: off")
+    ensemble: float = option(0.0, "share of the acoustic head in the answer; 0: the fused answer alone, the paper")
     standardise: bool = option(False, "standardise features by training statistics, kept in the checkpoint")
     pathway_heads: bool = option(True, "a light head per pathway; conflict needs both")
 

@@ -18,11 +18,11 @@ from sklearn.metrics import f1_score, recall_score
 
 from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
+from fas_core.discriminant import fit_discriminant, within_emotion_directions
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError, MissingDependencyError, reports_errors
 from fas_core.inference import HEADS, predict_logits
 from fas_core.modeling_fas import FASForEmotionClassification
-from fas_core.nuisance import fit_filter
 from fas_core.provenance import provenance
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
 from fas_core.training.card import model_card
@@ -95,26 +95,36 @@ def new_model(config, clips: Clips, seed: int) -> FASForEmotionClassification:
     model = FASForEmotionClassification(config)
     if config.standardise:
         model.set_feature_statistics(clips.statistics())
-    if config.filters:
-        model.fas.filter.set(nuisance_filter(model, clips))
+    if config.head_shrinkage:
+        fit_acoustic_head(model, clips)
     return model
 
 
-def nuisance_filter(model: FASForEmotionClassification, clips: Clips):
-    """What the acoustic statistics owe to voices and variants, over the labelled clips in all their variants."""
-    config, standardise = model.config, model.fas.standardise["acoustic"]
-    chosen = [(i, v) for v in clips.variants for i in np.flatnonzero(clips.labels >= 0)]
-    rows = np.empty((len(chosen), 2 * config.acoustic_dim), dtype=np.float32)
-    for row, (i, v) in zip(rows, chosen, strict=True):
-        features = clips.features(int(i), v)
-        mean = np.asarray(features.acoustic, dtype=np.float32).mean(0)
-        row[:] = np.concatenate([standardise(torch.from_numpy(mean)), features.acoustic_deviation / standardise.deviation])
-    rows = model.fas.standardise_statistics["acoustic"](torch.from_numpy(rows)).numpy()
+def fit_acoustic_head(model: FASForEmotionClassification, clips: Clips) -> None:
+    """The discriminant of the labelled clips, in all their variants, becomes the acoustic head; the summary is whitened by it."""
+    config = model.config
+    rows = [(int(i), variant) for variant in clips.variants for i in np.flatnonzero(clips.labels >= 0)]
+    statistics = acoustic_statistics(model, clips, rows)
+    labels = clips.labels[[i for i, _ in rows]]
     speakers = clips.speakers or [None] * len(clips)
-    return fit_filter(
-        rows, clips.labels[[i for i, _ in chosen]], [f"{speakers[i]} {v}" for i, v in chosen], config.squash,
-        config.nuisance_penalty, config.nuisance_rank if config.nuisance_penalty else 0, config.head_components,
-    )  # fmt: skip
+    voices = [str(speakers[i] or clips.ids[i]) for i, _ in rows]
+    discriminant = fit_discriminant(statistics, labels, voices, config.head_shrinkage, config.head_deviation_weight)
+    model.pathway["acoustic"].set(discriminant)
+    if config.whitening:
+        directions = within_emotion_directions(statistics, labels, config.head_shrinkage, config.whitening)
+        model.fas.within_emotion.copy_(torch.from_numpy(directions))
+
+
+def acoustic_statistics(model: FASForEmotionClassification, clips: Clips, rows: list[tuple[int, str]]) -> np.ndarray:
+    """(N, 2 D) standardised statistics of clips in given variants, as the model computes them."""
+    statistics = np.empty((len(rows), 2 * model.config.acoustic_dim), dtype=np.float32)
+
+    def keep(indices, output) -> None:
+        statistics[indices] = output.statistics["acoustic"].cpu().numpy()
+
+    lengths = [len(clips.features(*row).acoustic) for row in rows]
+    predict_logits(model, lambda index: clips.features(*rows[index]), lengths, on_output=keep)
+    return statistics
 
 
 def refit(config, arguments: TrainingArguments, chosen: Trainer, clips: Clips, accelerator):
