@@ -87,10 +87,11 @@ def _temperature(x: np.ndarray, labels: np.ndarray, groups: np.ndarray, shrinkag
     """Fitted on each voice's logits by a discriminant of other voices; 1 where there is one voice only."""
     if len(np.unique(groups)) < 2:
         return 1.0
-    logits = np.zeros((len(x), len(EMOTIONS)))
+    logits = np.full((len(x), len(EMOTIONS)), ABSENT)
     for train, held_out in GroupKFold(min(SPLITS, len(np.unique(groups)))).split(x, groups=groups):
         logits[held_out] = _fit(x[train], labels[train], shrinkage)(x[held_out])
-    return fit_temperature(logits, labels)
+    possible = logits[np.arange(len(x)), labels] != ABSENT  # no temperature helps where only this voice has the emotion
+    return fit_temperature(logits[possible], labels[possible]) if possible.any() else 1.0
 
 
 def within_emotion_directions(statistics: np.ndarray, labels: np.ndarray, shrinkage: float, rank: int) -> np.ndarray:

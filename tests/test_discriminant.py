@@ -12,6 +12,7 @@ from fas_core.discriminant import ABSENT, fit_discriminant, whiten, within_emoti
 from fas_core.errors import CheckpointError, FeatureError
 from fas_core.labels import EMOTIONS
 from fas_core.modeling_fas import PathwayHead
+from fas_core.training import run
 from fas_core.training.clips import Clips
 from fas_core.training.run import new_model
 
@@ -68,6 +69,14 @@ def test_how_sure_it_is_holds_for_voices_that_it_does_not_know():
         expected_calibration_error(softmax(each(new), -1), truth) for each in (fitted, alone)
     )
     assert error < 0.5 * unheld
+
+
+def test_an_emotion_of_one_voice_alone_does_not_decide_the_temperature():
+    x, labels, groups = voices(voices=6)
+    lonely = np.array([label != 2 or group == "voice 0" for label, group in zip(labels, groups, strict=True)])
+    kept = [group for group, keep in zip(groups, lonely, strict=True) if keep]
+    logits = fit_discriminant(x[lonely], labels[lonely], kept, 0.1)(x[lonely])
+    assert softmax(logits, -1).max(1).mean() > 0.6  # an infinite loss would have made all emotions alike
 
 
 def test_an_emotion_without_clips_is_never_the_answer():
@@ -182,7 +191,10 @@ class Features:
         self.acoustic_deviation, self.semantic_deviation = self.acoustic.std(0), self.semantic.std(0)
 
 
-def test_a_new_model_has_the_discriminant_of_its_labelled_clips_in_all_variants():
+@pytest.mark.parametrize("speakers", [[f"s{i % 3}" for i in range(24)], ["one"] * 24, None])
+@pytest.mark.parametrize("limit", [50_000, 20])
+def test_a_new_model_has_the_discriminant_of_its_labelled_clips_in_their_variants(speakers, limit, monkeypatch):
+    monkeypatch.setattr(run, "MAX_STATISTICS", limit)
     labels = np.array([0, 1, 2, -100] * 6)
     asked = set()
 
@@ -192,10 +204,11 @@ def test_a_new_model_has_the_discriminant_of_its_labelled_clips_in_all_variants(
 
     clips = Clips(
         ids=[str(i) for i in range(24)], labels=labels, semantic_labels=np.full(24, -100), features=features,
-        variants=["", "noise:15"], speakers=[f"s{i % 3}" for i in range(24)],
+        variants=["", "noise:15"], speakers=speakers,
     )  # fmt: skip
     built = new_model(config(whitening=4, summary="mean"), clips, seed=0)
-    assert {(i, v) for i, v in asked if v} == {(i, "noise:15") for i in range(24) if labels[i] >= 0}
+    both = {(i, "noise:15") for i in range(24) if labels[i] >= 0}  # 36 statistics
+    assert {(i, v) for i, v in asked if v} == (both if limit > 36 else set())
     assert built.pathway["acoustic"].linear.weight[:3].abs().sum() > 0
     assert built.pathway["acoustic"].linear.bias[3:].eq(ABSENT).all()
     assert built.fas.within_emotion.abs().sum() > 0

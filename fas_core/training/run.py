@@ -31,6 +31,8 @@ from fas_core.training.data import load_clips
 from fas_core.training.flags import parse_flags
 from fas_core.training.loop import Trainer
 
+MAX_STATISTICS = 50_000  # clips, variants counted, that the discriminant is fitted on: they are held in memory
+
 console = Console()
 
 
@@ -102,11 +104,12 @@ def new_model(config, clips: Clips, seed: int) -> FASForEmotionClassification:
 
 def fit_acoustic_head(model: FASForEmotionClassification, clips: Clips) -> None:
     """The discriminant of the labelled clips, in all their variants, becomes the acoustic head; the summary is whitened by it."""
-    config = model.config
-    rows = [(int(i), variant) for variant in clips.variants for i in np.flatnonzero(clips.labels >= 0)]
+    config, labelled = model.config, np.flatnonzero(clips.labels >= 0)
+    variants = clips.variants[: max(1, MAX_STATISTICS // max(1, len(labelled)))]
+    rows = [(int(i), variant) for variant in variants for i in labelled]
     statistics = acoustic_statistics(model, clips, rows)
     labels = clips.labels[[i for i, _ in rows]]
-    speakers = clips.speakers or [None] * len(clips)
+    speakers = clips.speakers if len(set(clips.speakers or [])) > 1 else [None] * len(clips)
     voices = [str(speakers[i] or clips.ids[i]) for i, _ in rows]
     discriminant = fit_discriminant(statistics, labels, voices, config.head_shrinkage, config.head_deviation_weight)
     model.pathway["acoustic"].set(discriminant)
