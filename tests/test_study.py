@@ -1,6 +1,7 @@
 """The study's bookkeeping: a run is done once, and the table says what the lines say."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,9 @@ from eval.study.recipes import SYSTEMS
 from fas_core.inference import Logits
 from fas_core.training.arguments import ModelArguments, TrainingArguments
 from fas_core.training.clips import Clips, concatenate
+from fas_core.training.run import parse
+
+ROOT = Path(__file__).parent.parent
 
 
 def record(fold: int, ua: float, **changes) -> dict:
@@ -95,3 +99,11 @@ def test_the_parts_of_an_answer_are_found_again():
     assert scores["emodb, fused alone"] == study.score(clips, fused)
     assert scores["emodb, acoustic head"] == study.score(clips, acoustic)
     assert set(study.part_scores("emodb", clips, logits, 0.0)) == {"emodb, acoustic head"}
+
+
+@pytest.mark.parametrize("file, name", [("recommended", "shipped"), ("adapter_fas", "gradient")])
+def test_the_configuration_files_are_the_recipes_that_the_study_measured(file, name):
+    data, model, training = parse([str(ROOT / "train" / "configs" / f"{file}.yaml")])
+    assert model == ModelArguments(**SYSTEMS[name].model)
+    assert training == TrainingArguments(**SYSTEMS[name].training)
+    assert tuple(data.augmentation) == SYSTEMS[name].augmentation
