@@ -1,4 +1,4 @@
-"""vLLM's kernels in the place of torch's for the audio side: on a CPU linear layers and attention take half the time.
+"""vLLM's kernels in the place of torch's for the audio side, whose linear layers and attention they make faster on a CPU.
 
 Names, weights and types stay what they are, and so does the result, up to rounding.
 """
