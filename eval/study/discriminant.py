@@ -18,7 +18,6 @@ from tqdm import tqdm
 from eval.study.recipes import AUGMENTATION
 from eval.study.run import Material, clip_vector, load_material, score, sides
 from fas_core.atomic import write_json
-from fas_core.data import load_corpus
 from fas_core.discriminant import fit_discriminant
 from fas_core.errors import reports_errors
 from fas_core.provenance import provenance
@@ -63,11 +62,8 @@ def evaluate(train: Clips, tests: dict[str, Clips], bar: tqdm) -> dict[str, list
 
 def choose(material: Material, data_root: Path) -> list[dict]:
     """The table: a dict a setting, UA by set."""
-    everything = {c: dict.fromkeys(material.datasets[c]["id"], "all") for c in material.datasets}
-    folds = load_corpus("ravdess", data_root / "ravdess", fold=1)
-    split = dict(zip(folds["id"], folds["split"], strict=True))
-    ravdess = material.clips("ravdess", split, {"train"}, AUGMENTATION)
-    tess = material.clips("tess", everything["tess"], {"all"}, AUGMENTATION)
+    ravdess, _ = sides(material, data_root, 1, "transfer", AUGMENTATION)
+    tess = material.clips("tess", dict.fromkeys(material.datasets["tess"]["id"], "all"), {"all"}, AUGMENTATION)
     scores: dict[str, list] = {name: [] for name in SETS}
     with tqdm(total=len(SETTINGS) * (len(FOLDS) + 2), desc="discriminants") as bar:
         for fold in FOLDS:
