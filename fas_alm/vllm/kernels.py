@@ -43,6 +43,8 @@ def use_fast_attention(encoder: nn.Module) -> None:
 def cpu_attention(module, query, key, value, attention_mask, scaling=None, *, lengths: Sequence[int], **kwargs):
     """Attention of each clip over itself, as `fas_core.encoders.whisper.packed_attention`.
 
+    A clip's result is the same alone or among others: bit by bit with one thread, up to rounding with several.
+
     Args:
         query, key, value: (1, H, sum of lengths, d), float32 on a CPU.
         lengths: frames of each clip.
