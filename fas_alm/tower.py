@@ -12,6 +12,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder as Whisp
 
 from fas_alm.configuration import FASAudioConfig
 from fas_core.distillation import KeptTokens
+from fas_core.encoders.products import use_onednn
 from fas_core.encoders.whisper import PACKED_ATTENTION, WhisperBackbone, WhisperEncoder
 from fas_core.errors import FASError
 from fas_core.features.patches import patchify
@@ -90,7 +91,7 @@ class AudioTower(nn.Module):
 def _new_encoder(config: FASAudioConfig) -> nn.Module:
     encoder_config = copy.deepcopy(config.encoder_config)
     encoder_config._attn_implementation = PACKED_ATTENTION
-    return WhisperModule(encoder_config)
+    return use_onednn(WhisperModule(encoder_config))
 
 
 def audio_tokens(fas: FASForEmotionClassification, inputs: dict[str, Tensor], kind: str) -> tuple[Tensor, Tensor]:

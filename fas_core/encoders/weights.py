@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from fas_core.encoders.products import use_onednn
 from fas_core.errors import CheckpointError, FASError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -86,7 +87,7 @@ def load_frozen(
             raise OSError(f"its weights lack {missing[0]} and {len(missing) - 1} more")
     except LOADING_ERRORS as error:
         raise cannot_load(model, error, " or ".join(kinds) or model_class.__name__) from error
-    return loaded.eval().requires_grad_(False)
+    return use_onednn(loaded.eval().requires_grad_(False))
 
 
 def first_line(error: Exception) -> str:

@@ -30,6 +30,7 @@ from fas_core.encoders.base import (
     length_batches,
 )
 from fas_core.encoders.layers import LAST, LayeredEncoder
+from fas_core.encoders.products import use_onednn
 from fas_core.encoders.weights import exact_convolutions, public_name, tensors_sha256, weights_kind
 from fas_core.errors import CheckpointError, FASError
 
@@ -272,4 +273,4 @@ def _load_encoder(model: str, revision: str | None) -> nn.Module:
             f"encoder model {model!r}: cannot be loaded: {str(error).splitlines()[0]}; expected a hub id or "
             "a directory with config.json and safetensors weights of a Whisper (option 'model')"
         ) from error
-    return whisper.encoder.eval().requires_grad_(False)
+    return use_onednn(whisper.encoder.eval().requires_grad_(False))
