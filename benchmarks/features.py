@@ -27,9 +27,10 @@ import torch
 import transformers
 import typer
 
-from fas_core.audio import find_audio_files, load_audio
+from fas_core.audio import load_audio
 from fas_core.encoders import FeatureExtractor, StreamConfig
 from fas_core.features import FeatureCache, extract_features
+from fas_core.sources import find_audio_files
 
 SIDES = {
     "plain": "transformers, padded to 30 s",

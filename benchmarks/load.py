@@ -54,7 +54,7 @@ class Tally:
 def good_files(seconds: float, folder: Path | None, number: int = 8) -> list[bytes]:
     """Files of a folder, or synthetic audio: noise that swells and fades, a file each with its own rhythm."""
     if folder is not None:
-        from fas_core.audio import find_audio_files
+        from fas_core.sources import find_audio_files
 
         return [path.read_bytes() for path in find_audio_files([folder])[:200]]
     rng = np.random.default_rng(0)

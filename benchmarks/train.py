@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import machine, matmul_rate, memory_bandwidth, seconds_of, write_result
-from fas_core.audio import audio_digest, load_audio
+from fas_core.audio import load_audio
 from fas_core.batching import collate
 from fas_core.configuration_fas import FASConfig
 from fas_core.data import load_corpus
@@ -29,6 +29,7 @@ from fas_core.errors import FASError
 from fas_core.features.cache import FeatureCache
 from fas_core.losses import classification_loss
 from fas_core.modeling_fas import FASForEmotionClassification, FASOutput
+from fas_core.sources import audio_digest
 from fas_core.training.arguments import (
     DataArguments,
     ModelArguments,

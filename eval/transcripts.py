@@ -13,10 +13,11 @@ from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForCondi
 
 from fas_alm.windows import cut_windows
 from fas_core.atomic import write_json
-from fas_core.audio import SAMPLE_RATE, audio_digest, load_audio
+from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.checkpoint import find_device
 from fas_core.encoders.whisper import OFFLINE_PREFIX
 from fas_core.errors import AudioError, CheckpointError
+from fas_core.sources import audio_digest
 
 BATCH = 8  # windows
 SAVE_EVERY = 16  # batches

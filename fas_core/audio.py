@@ -5,34 +5,23 @@ resampled in blocks, so memory follows the result and not the file, and limits h
 only for what a header claims.
 """
 
-import hashlib
 import math
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
-from numbers import Real
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import soxr
 
 from fas_core.errors import AudioError
 from fas_core.media import BLOCK_FRAMES, Decoded, decode, downmix, file_size
+from fas_core.sources import CHANNELS, binary_file, checked_array, is_array
 
 SAMPLE_RATE = 16_000
 SILENCE = 10 ** (-90 / 20)  # -90 dBFS: the last bit of a 16-bit file, switching
 LARGEST_AMPLITUDE = 1e12  # beyond any integer scale; squares of it still fit float32
 RATES = (4_000, 384_000)  # Hz
-CHANNELS = 64
-SOURCES = "a path, bytes, a binary file object, or an array with sampling_rate"
-AUDIO_SUFFIXES = frozenset(
-    ".wav .wave .w64 .rf64 .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .au .snd .caf .sph "
-    ".m4a .m4b .mp4 .mov .webm .mka .mkv .aac .amr .3gp .wma .ac3 .wv".split()
-)
 
 
 @dataclass(frozen=True)
@@ -151,53 +140,9 @@ def stream_audio(
     yield _audio(buffer, name, decoded)
 
 
-def audio_digest(source: Any, *, sampling_rate: int | None = None) -> str:
-    """sha256, in hexadecimal, of a file's bytes, or of an array's samples, type, shape and rate.
-
-    Raises:
-        AudioError: a source that cannot be read, an array without its rate.
-    """
-    if _is_array(source):
-        array = np.ascontiguousarray(_checked_array(source, sampling_rate))
-        digest = hashlib.sha256(f"{sampling_rate:g} Hz {array.dtype.str} {array.shape}".encode())
-        digest.update(array.data)
-        return digest.hexdigest()
-    digest = hashlib.sha256()
-    with _binary_file(source) as (_, file):
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def find_audio_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Path]:
-    """Files as given, whatever their names, and the audio files of folders: recursive, sorted, none hidden.
-
-    Raises:
-        AudioError: a path that does not exist.
-    """
-    found = []
-    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
-        path = Path(path)
-        if path.is_dir():
-            found += sorted(_audio_files_below(path))
-        elif path.exists():
-            found.append(path)
-        else:
-            raise AudioError(str(path), "no such file or folder")
-    return found
-
-
 def is_silent(samples: np.ndarray) -> bool:
     """Digital silence: no sample above -90 dBFS."""
     return bool(max(samples.max(), -samples.min()) <= SILENCE)
-
-
-def _audio_files_below(folder: Path) -> Iterator[Path]:
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
-                yield Path(root, name)
 
 
 def _audio(buffer: bytearray, name: str, decoded: Decoded) -> Audio:
@@ -208,12 +153,12 @@ def _audio(buffer: bytearray, name: str, decoded: Decoded) -> Audio:
 
 @contextmanager
 def _open(source: Any, sampling_rate: int | None, limits: AudioLimits) -> Iterator[tuple[str, Decoded]]:
-    if _is_array(source):
-        array = _checked_array(source, sampling_rate)
+    if is_array(source):
+        array = checked_array(source, sampling_rate)
         _check_bytes(array.nbytes, "<array>", limits)
         yield "<array>", _decoded_array(array, int(sampling_rate))
         return
-    with _binary_file(source, limits.max_bytes) as (name, file):
+    with binary_file(source, limits.max_bytes) as (name, file):
         if sampling_rate is not None:
             raise AudioError(name, "sampling_rate was given", "it is for arrays; a file says its own rate")
         _check_bytes(file_size(file), name, limits)
@@ -227,75 +172,6 @@ def _check_bytes(size: int, name: str, limits: AudioLimits) -> None:
     if size > limits.max_bytes:
         hint = f"at most {limits.max_bytes}; AudioLimits(max_bytes=...) or --max-bytes changes it"
         raise AudioError(name, f"too big: {size} bytes", hint)
-
-
-@contextmanager
-def _binary_file(source: Any, max_bytes: float = math.inf) -> Iterator[tuple[str, BinaryIO]]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        yield "<bytes>", BytesIO(source)
-    elif isinstance(source, str | os.PathLike):
-        with _opened_path(os.fsdecode(source)) as file:
-            yield os.fsdecode(source), file
-    elif hasattr(source, "read"):
-        with tempfile.TemporaryFile() as spool:
-            yield "<file>", _rewound(source, spool, max_bytes)
-    else:
-        raise AudioError(f"<{type(source).__name__}>", "not a source of audio", f"expected {SOURCES}")
-
-
-def _opened_path(name: str) -> BinaryIO:
-    try:
-        path = Path(name)
-        if path.is_dir():
-            raise AudioError(name, "is a folder", "expected a file; find_audio_files lists those of a folder")
-        if not path.exists():
-            raise AudioError(name, "no such file", "expected a local path; addresses are not opened")
-        if not path.is_file():
-            raise AudioError(name, "not a regular file", "for a pipe or device pass an open file object")
-        return path.open("rb")
-    except OSError as error:
-        raise AudioError(name, f"cannot be read: {error.strerror or error}") from None
-
-
-def _rewound(file: Any, spool: BinaryIO, max_bytes: float) -> BinaryIO:
-    """The file object at its start; one that cannot seek is copied to `spool`, hardly more than allowed."""
-    try:
-        if not isinstance(file.read(0), bytes):
-            raise AudioError("<file>", "opened as text", "expected a file object opened in binary mode, 'rb'")
-        if file.seekable() if hasattr(file, "seekable") else hasattr(file, "seek"):
-            file.seek(0)
-            return file
-        while spool.tell() <= max_bytes and (piece := file.read(1 << 20)):
-            spool.write(piece)
-    except (OSError, ValueError) as error:
-        if isinstance(error, AudioError):
-            raise
-        raise AudioError("<file>", f"cannot be read: {error}", "expected an open binary file") from None
-    spool.seek(0)
-    return spool
-
-
-def _is_array(source: Any) -> bool:
-    return hasattr(source, "__array__")
-
-
-def _checked_array(source: Any, sampling_rate: int | None) -> np.ndarray:
-    name = "<array>"
-    if sampling_rate is None:
-        raise AudioError(name, "has no sample rate", "pass sampling_rate=..., in Hz")
-    if not isinstance(sampling_rate, Real) or sampling_rate % 1 != 0:  # NaN and Inf leave NaN
-        raise AudioError(name, f"sampling_rate is {sampling_rate!r}", "expected a whole number of Hz")
-    try:
-        array = np.asarray(source)
-    except (RuntimeError, TypeError, ValueError):  # a tensor on a GPU, with gradients, or of bfloat16
-        hint = "for a tensor pass tensor.detach().float().cpu()"
-        raise AudioError(name, "cannot become a NumPy array", hint) from None
-    if array.ndim not in (1, 2):
-        raise AudioError(name, f"has shape {array.shape}", "expected (samples,) or (samples, channels)")
-    if array.ndim == 2 and array.shape[1] > CHANNELS:
-        hint = f"expected (samples, channels) with at most {CHANNELS} channels; transpose (channels, samples)"
-        raise AudioError(name, f"has shape {array.shape}", hint)
-    return array
 
 
 def _decoded_array(array: np.ndarray, rate: int) -> Decoded:

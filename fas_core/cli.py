@@ -15,8 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from fas_core.answers import Answer
-from fas_core.audio import AudioLimits, find_audio_files
+from fas_core.audio import AudioLimits
 from fas_core.errors import FASError
+from fas_core.sources import find_audio_files
 from fas_core.windows import check_windows
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

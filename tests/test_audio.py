@@ -15,8 +15,9 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fas_core.audio import AudioLimits, audio_digest, find_audio_files, load_audio, stream_audio
+from fas_core.audio import AudioLimits, load_audio, stream_audio
 from fas_core.errors import AudioError
+from fas_core.sources import audio_digest, find_audio_files
 
 ROOT = Path(__file__).resolve().parents[1]
 LOSSLESS = [

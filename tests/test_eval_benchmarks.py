@@ -19,9 +19,9 @@ from eval.benchmarks import registry
 from eval.benchmarks.clips import clips_of, facts
 from eval.benchmarks.loading import DataLocations, digest_of_digests, load_benchmark, shared_side
 from eval.benchmarks.registry import BENCHMARKS, Benchmark, missing, missing_entry, register
-from fas_core.audio import audio_digest
 from fas_core.data import CORPORA
 from fas_core.errors import AudioError, CorpusError, MissingDependencyError
+from fas_core.sources import audio_digest
 
 PAPER = {"CASE", "Emo-Emilia", "EMOVO", "EmoDB", "MELD", "RAVDESS", "ESD"}
 OTHERS = {"IEMOCAP", "TESS", "CREMA-D", "CASIA", "M3ED", "EmoV-DB", "ASVP-ESD", "MESD", "FAU-Aibo"}

@@ -18,10 +18,10 @@ from eval.scoring import Statistics
 from eval.systems.base import Clip
 from eval.systems.context import BuildContext
 from eval.systems.fas import FASSystem, build
-from fas_core.audio import audio_digest
 from fas_core.errors import CheckpointError
 from fas_core.labels import EMOTIONS
 from fas_core.pipeline import EmotionPipeline
+from fas_core.sources import audio_digest
 
 SECONDS = [1.3, 0.4, 3.1, 0.05, 2.2, 0.9, 1.7]
 HEADS = ("acoustic", "semantic")

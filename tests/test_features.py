@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from synthetic import noise, save_tiny_whisper, write_clips
 from typer.testing import CliRunner
 
-from fas_core.audio import audio_digest, load_audio
+from fas_core.audio import load_audio
 from fas_core.encoders import ClipFeatures, FeatureExtractor, StreamConfig
 from fas_core.errors import FASError, FeatureError, IdentityMismatchError
 from fas_core.features import (
@@ -28,6 +28,7 @@ from fas_core.features import (
     variant_key,
 )
 from fas_core.features.__main__ import app
+from fas_core.sources import audio_digest
 
 IDENTITY = {"acoustic": {"type": "made up"}, "patch_size": 5}
 

@@ -6,9 +6,9 @@ import pytest
 
 from eval.benchmarks.clips import clips_of
 from eval.benchmarks.loading import DataLocations, digest_of_digests, load_benchmark
-from fas_core.audio import audio_digest
 from fas_core.errors import CorpusError
 from fas_core.labels import EMOTIONS
+from fas_core.sources import audio_digest
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ from eval.benchmarks.loading import UNREADABLE, LoadedBenchmark, digest_of_diges
 from eval.benchmarks.published import published_results
 from eval.systems.base import Clip
 from fas_core.atomic import write_text
-from fas_core.audio import audio_digest, load_audio
+from fas_core.audio import load_audio
 from fas_core.errors import AudioError, FASError, MissingDependencyError
 from fas_core.labels import EMOTIONS
+from fas_core.sources import audio_digest
 
 VERSION = 1
 

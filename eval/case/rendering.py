@@ -19,8 +19,9 @@ from eval.case.scenarios import Scenario, check_id
 from eval.case.speakers import Voice
 from eval.case.speech import Generator, SpeechError
 from fas_core.atomic import atomic_path, write_text
-from fas_core.audio import AudioLimits, audio_digest, load_audio
+from fas_core.audio import AudioLimits, load_audio
 from fas_core.errors import AudioError, FASError
+from fas_core.sources import audio_digest
 
 RECORDS = "renders.jsonl"
 LIMITS = AudioLimits(

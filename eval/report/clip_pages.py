@@ -12,9 +12,10 @@ from eval.report.pages import render
 from eval.report.reading import Run
 from eval.report.waveform import bands, outline
 from fas_core.atomic import atomic_directory, write_text
-from fas_core.audio import AUDIO_SUFFIXES, SAMPLE_RATE, load_audio
+from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
+from fas_core.sources import AUDIO_SUFFIXES
 
 Shown = dict[str, list[ClipAnswers]]  # benchmark -> clips in the order of their pages
 

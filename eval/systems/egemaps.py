@@ -15,8 +15,9 @@ from eval.systems.context import BuildContext
 from eval.systems.options import check_options
 from eval.systems.training_set import TrainingSet, training_set
 from fas_core.atomic import atomic_path
-from fas_core.audio import SAMPLE_RATE, audio_digest, load_audio
+from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import AudioError, MissingDependencyError
+from fas_core.sources import audio_digest
 
 CODE_VERSION = 1
 SAVE_EVERY = 200

@@ -8,8 +8,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from eval.systems.context import BuildContext
-from fas_core.audio import audio_digest
 from fas_core.errors import AudioError
+from fas_core.sources import audio_digest
 from fas_core.training.clips import label_indices
 from fas_core.training.data import read_corpora
 

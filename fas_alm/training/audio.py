@@ -10,12 +10,13 @@ from torch import Tensor
 
 from fas_alm.tower import audio_tokens
 from fas_alm.windows import WINDOW_SECONDS, cut_windows
-from fas_core.audio import SAMPLE_RATE, audio_digest, load_audio
+from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.batching import batches_by_length, collate
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import AudioError, FASError
 from fas_core.features.cache import FeatureCache
+from fas_core.sources import audio_digest
 from fas_core.training.data import FeatureSource
 
 BATCH = 64  # windows of one pass through FAS

@@ -5,10 +5,8 @@ import copy
 import json
 import logging
 import os
-import shutil
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -25,25 +23,20 @@ from fas_alm.training.answers import AnswerModel
 from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
 from fas_alm.training.collator import Collator
 from fas_alm.training.data import Material, load_material, warn_of_acoustic_head, warn_of_seen_validation
+from fas_alm.training.folder import DONE, remove_checkpoints, settings_of, start_run
 from fas_alm.training.metrics import calibrated
 from fas_alm.training.plan import BatchPlan, Draw
 from fas_alm.training.teacher import make_teacher
 from fas_alm.training.trainer import BEST, AdapterTrainer
 from fas_alm.training.weights import is_sharded, load_trainable_state, load_weights
 from fas_core.atomic import write_json
-from fas_core.errors import CheckpointError, MissingDependencyError, reports_errors
+from fas_core.errors import MissingDependencyError, reports_errors
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from fas_core.provenance import PACKAGES, package_versions, provenance
 from fas_core.training.flags import parse_flags
 
 log = logging.getLogger(__name__)
-ADAPTER, DONE, RUN = "adapter", "done.json", "run.json"
-# Of transformers' arguments, those that change what is learned; a resumed run must share them.
-BINDING = (
-    "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "projector_learning_rate",
-    "fas_learning_rate", "option_smoothing", "distil_options", "token_mixup", "weight_decay", "adam_beta1", "adam_beta2", "max_grad_norm", "warmup_steps", "stage1_epochs",
-    "stage2_epochs", "max_steps", "seed", "bf16", "fp16", "world_size",
-)  # fmt: skip
+ADAPTER = "adapter"
 
 
 def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, TrainingArguments]:
@@ -66,10 +59,10 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
     warn_of_seen_validation(pipeline.training, material.account)
     warn_of_acoustic_head(model.fas.config.ensemble)
     record = dict(
-        data=material.account, arguments=_settings(data, parts, arguments),
+        data=material.account, arguments=settings_of(data, parts, arguments),
         fas=dict(checkpoint=pipeline.name, validation_accuracy=material.fas_accuracy), stages={},
     )  # fmt: skip
-    _start(Path(arguments.output_dir), record["arguments"] | {"material": material.digest()}, arguments.resume, state)
+    start_run(Path(arguments.output_dir), record["arguments"] | {"material": material.digest()}, arguments.resume, state)
     for stage in STAGES:
         if getattr(arguments, f"{stage}_epochs"):
             prepare_stage(model, stage, parts, arguments.seed)
@@ -84,7 +77,7 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
     record |= dict(seconds=round(time.time() - start, 1), provenance=_provenance())
     if state.is_main_process:
         save_adapter(model.to("cpu"), processor, Path(arguments.output_dir) / ADAPTER, record)
-        _clean(Path(arguments.output_dir))
+        remove_checkpoints(Path(arguments.output_dir))
         _report(record, Path(arguments.output_dir) / ADAPTER)
     state.wait_for_everyone()
     return record
@@ -222,53 +215,6 @@ def _checkpoint(folder: Path, resume: bool) -> str | None:
     if resume and last is None:
         log.warning("%s: no interrupted stage to resume; it starts from the beginning", folder)
     return last
-
-
-def _settings(data: DataArguments, parts: ModelArguments, arguments: TrainingArguments) -> dict:
-    """JSON-ready; of transformers' many arguments those that matter."""
-    training = {name: getattr(arguments, name) for name in BINDING}
-    return dict(data=asdict(data), model=asdict(parts), training=training)
-
-
-def _start(output: Path, settings: dict, resume: bool, state: PartialState) -> None:
-    """Clear what an older run left, or check that a resumed one is the same.
-
-    Raises:
-        CheckpointError: a resumed run with other settings or other data.
-    """
-    settings = json.loads(json.dumps(settings))
-    settings["data"].pop("cache_dir")
-    if resume and (output / RUN).is_file():
-        theirs = json.loads((output / RUN).read_text(encoding="utf-8"))
-        changed = [k for k, v in _flat(settings).items() if _flat(theirs).get(k) != v]
-        if changed:
-            raise CheckpointError(
-                f"{output}: --resume needs the run's own settings, but these differ: {', '.join(changed)}; give the same "
-                "ones, another --output_dir, or leave out --resume"
-            )
-    elif state.is_main_process:
-        _clean(output)
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(output / RUN, settings)
-    state.wait_for_everyone()
-
-
-def _flat(settings: dict) -> dict:
-    return {f"{a}.{b}": v for a, group in settings.items() if isinstance(group, dict) for b, v in group.items()} | {
-        "material": settings.get("material")
-    }
-
-
-def _clean(output: Path) -> None:
-    """Remove what only a resumed run needs; what trackers wrote stays."""
-    for stage in STAGES:
-        for path in (output / stage).glob("checkpoint-*"):
-            shutil.rmtree(path, ignore_errors=True)
-        for name in (BEST, DONE):
-            (output / stage / name).unlink(missing_ok=True)
-        if (output / stage).is_dir() and not any((output / stage).iterdir()):
-            (output / stage).rmdir()
-    (output / RUN).unlink(missing_ok=True)
 
 
 def _restore(model: FASAudioForConditionalGeneration, path: Path) -> None:

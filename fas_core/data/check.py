@@ -130,7 +130,7 @@ def _clips_of(root: str | Path, corpus: str | None) -> tuple[list[_Clip], dict[s
             for row in rows
         ]
         return sorted(clips, key=lambda clip: clip.file), dict(reading.excluded)
-    from fas_core.audio import find_audio_files
+    from fas_core.sources import find_audio_files
 
     if not Path(root).is_dir():
         raise CorpusError(f"{root}: no such folder")

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 import yaml
 
-from fas_core.audio import find_audio_files
 from fas_core.encoders import FeatureExtractor, StreamConfig
 from fas_core.errors import FASError
 from fas_core.features.cache import FeatureCache
 from fas_core.features.extract import extract_features, process_from_environment
+from fas_core.sources import find_audio_files
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 

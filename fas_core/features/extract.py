@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from fas_core.audio import audio_digest, load_audio
+from fas_core.audio import load_audio
 from fas_core.encoders.base import ClipFeatures
 from fas_core.errors import AudioError, FASError, FeatureError
 from fas_core.features.augment import augment, parse_variant, variant_key
 from fas_core.features.cache import STREAMS, FeatureCache
+from fas_core.sources import audio_digest
 
 if TYPE_CHECKING:
     from fas_core.encoders.extractor import FeatureExtractor

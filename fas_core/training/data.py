@@ -8,13 +8,13 @@ import numpy as np
 from accelerate.utils import gather_object
 from datasets import Dataset
 
-from fas_core.audio import audio_digest
 from fas_core.data import assign_speaker_splits, has_folds, load_corpus
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import AudioError, FASError
 from fas_core.features.cache import FeatureCache
 from fas_core.features.extract import extract_features
+from fas_core.sources import audio_digest
 from fas_core.training.arguments import DataArguments, parse_pairs
 from fas_core.training.clips import UNKNOWN, Clips, concatenate, label_indices
 

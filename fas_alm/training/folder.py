@@ -1,0 +1,68 @@
+"""The folder of a training run: the settings that a resumed run must share, and what only a resumed run needs."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from accelerate import PartialState
+
+from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
+from fas_alm.training.trainer import BEST
+from fas_core.atomic import write_json
+from fas_core.errors import CheckpointError
+
+DONE, RUN = "done.json", "run.json"
+# Of transformers' arguments, those that change what is learned; a resumed run must share them.
+BINDING = (
+    "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "projector_learning_rate",
+    "fas_learning_rate", "option_smoothing", "distil_options", "token_mixup", "weight_decay", "adam_beta1", "adam_beta2",
+    "max_grad_norm", "warmup_steps", "stage1_epochs", "stage2_epochs", "max_steps", "seed", "bf16", "fp16", "world_size",
+)  # fmt: skip
+
+
+def settings_of(data: DataArguments, parts: ModelArguments, arguments: TrainingArguments) -> dict:
+    """JSON-ready; of transformers' many arguments those that matter."""
+    training = {name: getattr(arguments, name) for name in BINDING}
+    return dict(data=asdict(data), model=asdict(parts), training=training)
+
+
+def start_run(output: Path, settings: dict, resume: bool, state: PartialState) -> None:
+    """Clear what an older run left, or check that a resumed one is the same.
+
+    Raises:
+        CheckpointError: a resumed run with other settings or other data.
+    """
+    settings = json.loads(json.dumps(settings))
+    settings["data"].pop("cache_dir")
+    if resume and (output / RUN).is_file():
+        theirs = json.loads((output / RUN).read_text(encoding="utf-8"))
+        changed = [k for k, v in _flat(settings).items() if _flat(theirs).get(k) != v]
+        if changed:
+            raise CheckpointError(
+                f"{output}: --resume needs the run's own settings, but these differ: {', '.join(changed)}; give the same "
+                "ones, another --output_dir, or leave out --resume"
+            )
+    elif state.is_main_process:
+        remove_checkpoints(output)
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / RUN, settings)
+    state.wait_for_everyone()
+
+
+def _flat(settings: dict) -> dict:
+    return {f"{a}.{b}": v for a, group in settings.items() if isinstance(group, dict) for b, v in group.items()} | {
+        "material": settings.get("material")
+    }
+
+
+def remove_checkpoints(output: Path) -> None:
+    """Remove what only a resumed run needs; what trackers wrote stays."""
+    for stage in STAGES:
+        for path in (output / stage).glob("checkpoint-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        for name in (BEST, DONE):
+            (output / stage / name).unlink(missing_ok=True)
+        if (output / stage).is_dir() and not any((output / stage).iterdir()):
+            (output / stage).rmdir()
+    (output / RUN).unlink(missing_ok=True)

@@ -1,0 +1,139 @@
+"""What audio may come from: a path, bytes, a binary file object, or an array with its rate; and what tells two sources apart.
+
+Nothing is decoded here (`fas_core.audio`).
+"""
+
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from numbers import Real
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from fas_core.errors import AudioError
+
+CHANNELS = 64  # at most
+SOURCES = "a path, bytes, a binary file object, or an array with sampling_rate"
+AUDIO_SUFFIXES = frozenset(
+    ".wav .wave .w64 .rf64 .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .au .snd .caf .sph "
+    ".m4a .m4b .mp4 .mov .webm .mka .mkv .aac .amr .3gp .wma .ac3 .wv".split()
+)
+
+
+def audio_digest(source: Any, *, sampling_rate: int | None = None) -> str:
+    """sha256, in hexadecimal, of a file's bytes, or of an array's samples, type, shape and rate.
+
+    Raises:
+        AudioError: a source that cannot be read, an array without its rate.
+    """
+    if is_array(source):
+        array = np.ascontiguousarray(checked_array(source, sampling_rate))
+        digest = hashlib.sha256(f"{sampling_rate:g} Hz {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data)
+        return digest.hexdigest()
+    digest = hashlib.sha256()
+    with binary_file(source) as (_, file):
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def find_audio_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Path]:
+    """Files as given, whatever their names, and the audio files of folders: recursive, sorted, none hidden.
+
+    Raises:
+        AudioError: a path that does not exist.
+    """
+    found = []
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+        path = Path(path)
+        if path.is_dir():
+            found += sorted(_audio_files_below(path))
+        elif path.exists():
+            found.append(path)
+        else:
+            raise AudioError(str(path), "no such file or folder")
+    return found
+
+
+def _audio_files_below(folder: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
+                yield Path(root, name)
+
+
+@contextmanager
+def binary_file(source: Any, max_bytes: float = math.inf) -> Iterator[tuple[str, BinaryIO]]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        yield "<bytes>", BytesIO(source)
+    elif isinstance(source, str | os.PathLike):
+        with _opened_path(os.fsdecode(source)) as file:
+            yield os.fsdecode(source), file
+    elif hasattr(source, "read"):
+        with tempfile.TemporaryFile() as spool:
+            yield "<file>", _rewound(source, spool, max_bytes)
+    else:
+        raise AudioError(f"<{type(source).__name__}>", "not a source of audio", f"expected {SOURCES}")
+
+
+def _opened_path(name: str) -> BinaryIO:
+    try:
+        path = Path(name)
+        if path.is_dir():
+            raise AudioError(name, "is a folder", "expected a file; find_audio_files lists those of a folder")
+        if not path.exists():
+            raise AudioError(name, "no such file", "expected a local path; addresses are not opened")
+        if not path.is_file():
+            raise AudioError(name, "not a regular file", "for a pipe or device pass an open file object")
+        return path.open("rb")
+    except OSError as error:
+        raise AudioError(name, f"cannot be read: {error.strerror or error}") from None
+
+
+def _rewound(file: Any, spool: BinaryIO, max_bytes: float) -> BinaryIO:
+    """The file object at its start; one that cannot seek is copied to `spool`, hardly more than allowed."""
+    try:
+        if not isinstance(file.read(0), bytes):
+            raise AudioError("<file>", "opened as text", "expected a file object opened in binary mode, 'rb'")
+        if file.seekable() if hasattr(file, "seekable") else hasattr(file, "seek"):
+            file.seek(0)
+            return file
+        while spool.tell() <= max_bytes and (piece := file.read(1 << 20)):
+            spool.write(piece)
+    except (OSError, ValueError) as error:
+        if isinstance(error, AudioError):
+            raise
+        raise AudioError("<file>", f"cannot be read: {error}", "expected an open binary file") from None
+    spool.seek(0)
+    return spool
+
+
+def is_array(source: Any) -> bool:
+    return hasattr(source, "__array__")
+
+
+def checked_array(source: Any, sampling_rate: int | None) -> np.ndarray:
+    name = "<array>"
+    if sampling_rate is None:
+        raise AudioError(name, "has no sample rate", "pass sampling_rate=..., in Hz")
+    if not isinstance(sampling_rate, Real) or sampling_rate % 1 != 0:  # NaN and Inf leave NaN
+        raise AudioError(name, f"sampling_rate is {sampling_rate!r}", "expected a whole number of Hz")
+    try:
+        array = np.asarray(source)
+    except (RuntimeError, TypeError, ValueError):  # a tensor on a GPU, with gradients, or of bfloat16
+        hint = "for a tensor pass tensor.detach().float().cpu()"
+        raise AudioError(name, "cannot become a NumPy array", hint) from None
+    if array.ndim not in (1, 2):
+        raise AudioError(name, f"has shape {array.shape}", "expected (samples,) or (samples, channels)")
+    if array.ndim == 2 and array.shape[1] > CHANNELS:
+        hint = f"expected (samples, channels) with at most {CHANNELS} channels; transpose (channels, samples)"
+        raise AudioError(name, f"has shape {array.shape}", hint)
+    return array
