@@ -12,7 +12,7 @@ from tqdm import tqdm
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from fas_alm.windows import cut_windows
-from fas_core.atomic import write_json
+from fas_core.atomic import locked, write_json
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.checkpoint import find_device
 from fas_core.encoders.whisper import OFFLINE_PREFIX
@@ -35,7 +35,7 @@ class Transcriber:
     def __init__(self, whisper: str, cache_dir: str | Path, device: str | None = None, progress: bool = True):
         self.whisper, self.device, self.progress = whisper, device, progress
         self.store = Path(cache_dir).expanduser() / f"transcripts-{hashlib.sha256(whisper.encode()).hexdigest()[:16]}.json"
-        self.known: dict[str, str] = json.loads(self.store.read_text(encoding="utf-8")) if self.store.is_file() else {}
+        self.known: dict[str, str] = self._stored()
 
     def __call__(self, files: Sequence[str], failed: dict[str, str] | None = None) -> dict[str, str]:
         """file -> text. Windows are filled up to 30 s, as the decoder was trained.
@@ -55,8 +55,17 @@ class Transcriber:
         for number, start in enumerate(tqdm(starts, desc="transcripts", unit="batch", disable=bar), start=1):
             self._decode(dict(items[start : start + BATCH]), failed)
             if number % SAVE_EVERY == 0 or start == starts[-1]:
-                write_json(self.store, self.known)
+                self._save()
         return {file: self.known[digest] for file, digest in digests.items() if digest in self.known}
+
+    def _stored(self) -> dict[str, str]:
+        return json.loads(self.store.read_text(encoding="utf-8")) if self.store.is_file() else {}
+
+    def _save(self) -> None:
+        """With what other processes have decoded meanwhile."""
+        with locked(self.store):
+            self.known = self._stored() | self.known
+            write_json(self.store, self.known)
 
     def _decode(self, files: dict[str, str], failed: dict[str, str] | None) -> None:
         loaded = dict(self._each(files.values(), lambda file: cut_windows(load_audio(file).samples), failed))

@@ -8,6 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
+
+@contextmanager
+def locked(path: str | os.PathLike) -> Iterator[None]:
+    """Only one process at a time, of those that lock the same path: what is read inside is not replaced meanwhile."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f"{path.name}.lock")):
+        yield
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:

@@ -114,6 +114,18 @@ def test_transcripts_are_decoded_once(place, rows):
     assert set(transcripts(files, str(place / "whisper"), place / "cache").values()) == {"kept"}
 
 
+def test_transcribers_side_by_side_keep_each_others_texts(place, rows):
+    from eval.transcripts import Transcriber
+
+    (first, first_file), (second, second_file) = [
+        (Transcriber(str(place / "whisper"), place / "shared", progress=False), row["audio"]) for row in rows[:2]
+    ]
+    for transcriber, file in ((first, first_file), (second, second_file)):
+        transcriber.decoder = lambda clips: ["heard"] * len(clips)
+        transcriber([file])
+    assert len(json.loads(first.store.read_text())) == 2
+
+
 def test_a_merged_model_scores_as_its_adapter(place, scorer, rows, monkeypatch):
     merged = export_model(place / "run" / "adapter", place / "merged", language_model=str(place / "llm"))
     whole = Scorer.from_directory(merged, place / "cache")

@@ -14,7 +14,7 @@ from eval.systems.classifier import Classifier
 from eval.systems.context import BuildContext
 from eval.systems.options import check_options
 from eval.systems.training_set import TrainingSet, training_set
-from fas_core.atomic import atomic_path
+from fas_core.atomic import atomic_path, locked
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import AudioError, MissingDependencyError
 from fas_core.sources import audio_digest
@@ -38,8 +38,11 @@ class Functionals:
         self.smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
         self.version = f"eGeMAPSv02, opensmile {opensmile.__version__}"
         self.file = folder / f"egemaps-{hashlib.sha256(self.version.encode()).hexdigest()[:12]}.safetensors"
-        self.held: dict[str, np.ndarray] = dict(load_file(self.file)) if self.file.is_file() else {}
+        self.held: dict[str, np.ndarray] = self._stored()
         self.new = 0
+
+    def _stored(self) -> dict[str, np.ndarray]:
+        return dict(load_file(self.file)) if self.file.is_file() else {}
 
     def get(self, path: str, digest: str) -> np.ndarray:
         """(88,) float32. Raises `AudioError`."""
@@ -48,15 +51,19 @@ class Functionals:
             values = self.smile.process_signal(audio.samples, SAMPLE_RATE).to_numpy()[0]
             self.held[digest] = np.nan_to_num(values.astype(np.float32))
             self.new += 1
-            if self.new % SAVE_EVERY == 0:
+            if self.new == SAVE_EVERY:
                 self.save()
         return self.held[digest]
 
     def save(self) -> None:
-        if self.new:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+        """With what other processes have computed meanwhile."""
+        if not self.new:
+            return
+        with locked(self.file):
+            self.held = self._stored() | self.held
             with atomic_path(self.file) as temporary:
                 save_file(self.held, temporary)
+        self.new = 0
 
 
 class EgemapsSystem(System):

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
 from safetensors.numpy import save_file
 from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperTokenizer
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
+from fas_core.atomic import locked
 from fas_core.encoders.ctranslate2 import read_ctranslate2, whisper_from_ctranslate2
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
 
@@ -147,8 +147,7 @@ def convert_once(target: Path, convert: Callable[[Path], None]) -> Path:
     """The directory `target`, which `convert` fills on the first call; whole or not at all, also among processes."""
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.parent / f"{target.name}.lock"):
+    with locked(target):
         if not target.is_dir():  # another process may have converted it meanwhile
             _convert_atomically(target, convert)
     return target
