@@ -15,7 +15,7 @@ from fas_core.distillation import KeptTokens
 from fas_core.encoders.products import use_onednn
 from fas_core.encoders.whisper import PACKED_ATTENTION, WhisperBackbone, WhisperEncoder
 from fas_core.errors import FASError
-from fas_core.features.patches import patchify
+from fas_core.features.patches import frame_deviation, patchify
 from fas_core.modeling_fas import FASForEmotionClassification
 
 
@@ -84,7 +84,7 @@ class AudioTower(nn.Module):
         windows = [torch.cat(parts, -1) for parts in zip(*(encoded[i] for i in layers), strict=True)]  # (T, D)
         patches = [patchify(frames, self.patch_size) for frames in windows]  # (P, D)
         mask = pad_sequence([torch.ones(len(p), dtype=torch.bool, device=p.device) for p in patches], True)
-        deviation = torch.stack([frames.std(0, correction=0) for frames in windows])
+        deviation = torch.stack([frame_deviation(frames) for frames in windows])
         return {name: pad_sequence(patches, True), f"{name}_mask": mask, f"{name}_deviation": deviation}
 
 

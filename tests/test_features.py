@@ -28,6 +28,7 @@ from fas_core.features import (
     variant_key,
 )
 from fas_core.features.__main__ import app
+from fas_core.features.patches import frame_deviation
 from fas_core.sources import audio_digest
 
 IDENTITY = {"acoustic": {"type": "made up"}, "patch_size": 5}
@@ -86,6 +87,12 @@ class TestPatches:
         frames = torch.ones(7, 2, requires_grad=True)
         patchify(frames, 5).sum().backward()
         np.testing.assert_allclose(frames.grad[:, 0], [0.2] * 5 + [0.5] * 2)
+
+    @pytest.mark.parametrize("length", [1, 2, 1500])
+    def test_deviation_is_exact_far_from_zero(self, length):
+        frames = (100 + np.random.default_rng(length).standard_normal((length, 3))).astype(np.float32)
+        found = frame_deviation(torch.from_numpy(frames))
+        np.testing.assert_allclose(found, frames.astype(np.float64).std(axis=0), rtol=1e-4)
 
 
 class TestAugment:

@@ -18,7 +18,7 @@ from fas_core.encoders.base import (
 )
 from fas_core.encoders.registry import build_encoder, check_encoder_config
 from fas_core.errors import FASError
-from fas_core.features.patches import patchify
+from fas_core.features.patches import frame_deviation, patchify
 from fas_core.frontend import FrontEnd, FrontEndConfig, FrontEndResult
 
 CODE_VERSION = 2
@@ -153,8 +153,8 @@ class FeatureExtractor:
             ClipFeatures(
                 acoustic=patchify(acoustic.clip(index), self.patch_size).cpu().numpy(),
                 semantic=patchify(semantic.clip(index), self.patch_size).cpu().numpy(),
-                acoustic_deviation=acoustic.clip(index).std(0, correction=0).cpu().numpy(),
-                semantic_deviation=semantic.clip(index).std(0, correction=0).cpu().numpy(),
+                acoustic_deviation=frame_deviation(acoustic.clip(index)).cpu().numpy(),
+                semantic_deviation=frame_deviation(semantic.clip(index)).cpu().numpy(),
                 acoustic_frames=int(acoustic.lengths[index]),
                 semantic_frames=int(semantic.lengths[index]),
                 offset=clip.start / SAMPLE_RATE,
