@@ -109,7 +109,4 @@ SYSTEMS = {
 }
 
 # Of runs that are kept in docs/results, by code that is not.
-RETIRED = {
-    "mild": "the recipe, its discriminant fitted on the variants of the network alone (code at 7b6974b)",
-    "filtered": "the recipe without the discriminant, with the nuisance filter, without noise (code at c354465)",
-}
+RETIRED = {"filtered": "the recipe without the discriminant, with the nuisance filter, without noise (code at c354465)"}
