@@ -107,4 +107,3 @@ def test_the_configuration_files_are_the_recipes_that_the_study_measured(file, n
     assert model == ModelArguments(**SYSTEMS[name].model)
     assert training == TrainingArguments(**SYSTEMS[name].training)
     assert tuple(data.augmentation) == SYSTEMS[name].augmentation
-    assert tuple(data.head_augmentation) == SYSTEMS[name].head_augmentation

@@ -118,7 +118,6 @@ class TestLearning:
 
     def test_every_variant_is_drawn_and_none_in_validation(self, tmp_path):
         clips = synthetic_clips(16, variants=("speed:0.9", "noise:15"))
-        clips.head_variants = ["pitch:3"]  # for the discriminant alone
         seen, features = [], clips.features
         clips.features = lambda i, variant: (seen.append(variant), features(i, variant))[1]
         trainer = make_trainer(tmp_path, train=clips, validation=synthetic_clips(4, seed=2))
@@ -530,8 +529,6 @@ class TestArguments:
             (["--learning_rate", "-1"], "--learning_rate -1.0"),
             (["--standardise", "perhaps"], "Truthy value expected"),
             (["--augmentation", "speed:9"], "speed takes a number from 0.5 to 2"),
-            (["--head_augmentation", "speed:9"], "speed takes a number from 0.5 to 2"),
-            (["--head_augmentation", "speed:0.9"], "give --head_shrinkage too"),
             (["--acoustic_layer", "two"], "--acoustic_layer 'two'"),
             (["--semantic_layer", "two"], "--semantic_layer 'two'"),
             (["--no_such_flag", "1"], "--no_such_flag 1: not understood"),

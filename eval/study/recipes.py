@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 TABLE3 = dict(learning_rate=2e-4, weight_decay=1e-4, warmup_ratio=0.05)
 BATCH = dict(global_batch_size=64, per_device_batch_size=64)
 AUGMENTATION = ("speed:0.9", "speed:1.1", "noise:15", "channel:5")
-HEAD_AUGMENTATION = ("speed:0.8", "speed:1.25", "pitch:3")  # the discriminant gains by more, the network does not
 
 RECOMMENDED_MODEL = dict(
     pathway_heads=True,
@@ -39,7 +38,6 @@ class System:
         training: fields of `TrainingArguments`.
         acoustic: "single" (one shallow layer) or "stack" (several shallow layers).
         augmentation: variants of the training clips.
-        head_augmentation: further ones, for the discriminant alone.
         pooled: (stream, statistics) of each logistic regression whose probabilities are averaged, for baselines.
     """
 
@@ -48,7 +46,6 @@ class System:
     training: dict = field(default_factory=dict)
     acoustic: str = "single"
     augmentation: tuple[str, ...] = ()
-    head_augmentation: tuple[str, ...] = ()
     pooled: tuple[tuple[str, str], ...] = ()
 
 
@@ -80,7 +77,6 @@ SYSTEMS = {
         RECOMMENDED_TRAINING,
         acoustic="stack",
         augmentation=AUGMENTATION,
-        head_augmentation=HEAD_AUGMENTATION,
     ),
     "unaugmented": System(
         "FAS, recommended recipe without augmentation",

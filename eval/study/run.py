@@ -50,14 +50,14 @@ class Material:
     sources: dict[str, FeatureSource]
     datasets: dict
 
-    def clips(self, corpus: str, splits: dict[str, str], wanted: set[str], variants=(), head_variants=()) -> Clips:
+    def clips(self, corpus: str, splits: dict[str, str], wanted: set[str], variants: tuple[str, ...] = ()) -> Clips:
         """Clips of a corpus whose split is wanted; `splits` maps ids to splits."""
         dataset, source = self.datasets[corpus], self.sources[corpus]
         ids = dataset["id"]
         chosen = [i for i in source.usable if splits[ids[i]] in wanted]
         labels = label_indices(dataset["emotion"])
         words = label_indices(dataset["semantic_emotion"])
-        return source.clips(chosen, ids, labels, words, ["", *variants], dataset["speaker"], head_variants)
+        return source.clips(chosen, ids, labels, words, ["", *variants], dataset["speaker"])
 
 
 def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> Material:
@@ -78,17 +78,14 @@ def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> 
     return Material(extractor, streams, sources, datasets)
 
 
-def sides(
-    material: Material, data_root: Path, fold: int, stage: str, variants=(), head_variants=()
-) -> tuple[Clips, dict[str, Clips]]:
+def sides(material: Material, data_root: Path, fold: int, stage: str, variants) -> tuple[Clips, dict[str, Clips]]:
     """Training clips and the sets to score, by name."""
     folds = load_corpus("ravdess", data_root / "ravdess", fold=fold)
     split = dict(zip(folds["id"], folds["split"], strict=True))
     learn = {"train", "validation"} if stage == "test" else {"train"}
     everything = {c: dict.fromkeys(material.datasets[c]["id"], "all") for c in material.datasets}
-    train = material.clips("ravdess", split, learn, variants, head_variants)
-    heard = ((), ()) if stage == "transfer" else (variants, head_variants)
-    tess = material.clips("tess", everything["tess"], {"all"}, *heard)
+    train = material.clips("ravdess", split, learn, variants)
+    tess = material.clips("tess", everything["tess"], {"all"}, () if stage == "transfer" else variants)
     if stage != "transfer":
         train = concatenate([train, tess])
     scored = {"ravdess": {"test"}} if stage == "test" else {"validation": {"validation"}}
@@ -178,14 +175,12 @@ def run(arguments) -> None:
         )  # fmt: skip
         if run_key(key) in done:
             continue
-        variants = (*system.augmentation, *system.head_augmentation)
-        wanted = f"{layer}, {variants}"
+        wanted = f"{layer}, {len(system.augmentation) > 0}"
         if wanted not in material:
             material.clear()  # one at a time: features of one choice of encoders fill memory enough
-            material[wanted] = load_material(arguments, layer, variants)
+            material[wanted] = load_material(arguments, layer, system.augmentation)
         start = time.process_time()
-        parts = (system.augmentation, system.head_augmentation)
-        train, tests = sides(material[wanted], arguments.data_root, fold, arguments.stage, *parts)
+        train, tests = sides(material[wanted], arguments.data_root, fold, arguments.stage, system.augmentation)
         if system.pooled:
             result = run_pooled(system, train, tests, seed, arguments.C)
         else:

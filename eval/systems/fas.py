@@ -189,8 +189,7 @@ def build_trained(options: dict, context: BuildContext) -> FASSystem:
     check_options(options, ("recipe", "model", "training", "encoders", "seed", "own_statistics"))
     recipe = _recipe(options.get("recipe", "fas"))
     stacked = {"acoustic_layer": context.stacked_layers} if recipe.acoustic == "stack" else {}
-    variants = {"augmentation": list(recipe.augmentation), "head_augmentation": list(recipe.head_augmentation)}
-    data = context.data_arguments(stacked | variants | options.get("encoders", {}))
+    data = context.data_arguments(stacked | {"augmentation": list(recipe.augmentation)} | options.get("encoders", {}))
     model = _arguments(ModelArguments, recipe.model | options.get("model", {}))
     settings = dict(keep="last", refit=True, save_every=10**6, seed=options["seed"]) | recipe.training
     settings |= options.get("training", {})

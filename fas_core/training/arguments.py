@@ -55,16 +55,13 @@ class DataArguments:
     augmentation: list[str] = option(
         [], "variants of each training clip, one is drawn per epoch: speed:0.9 noise:15 ..."
     )
-    head_augmentation: list[str] = option(
-        [], "further variants, which the acoustic discriminant alone is fitted on (--head_shrinkage)"
-    )
     validation_fraction: float = option(
         0.15, "share of speakers kept for validation when no corpus has such a split; 0: train without validation"
     )
 
     def __post_init__(self):
         _expect_between(self, ("validation_fraction",), 0, 1)
-        for variant in (*self.augmentation, *self.head_augmentation):
+        for variant in self.augmentation:
             parse_variant(variant)
         parse_layer(self.acoustic_layer)
         parse_layer(self.semantic_layer, "--semantic_layer")

@@ -21,7 +21,6 @@ class Clips:
         semantic_labels: (N,) emotion of the words, -100 where unknown.
         speakers: (N,) names, or None where unknown.
         variants: names of the augmentation variants; "" is the clip as it is.
-        head_variants: further ones, which the acoustic discriminant alone is fitted on.
         features: (index, variant) -> `ClipFeatures`.
     """
 
@@ -31,7 +30,6 @@ class Clips:
     features: Callable
     variants: list[str] = field(default_factory=lambda: [""])
     speakers: list[str | None] | None = None
-    head_variants: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,8 +66,7 @@ def concatenate(parts: list[Clips]) -> Clips:
 
     def features(i: int, variant: str):
         part = parts[owner[i]]
-        has = variant in part.variants or variant in part.head_variants
-        return part.features(i - start[owner[i]], variant if has else "")
+        return part.features(i - start[owner[i]], variant if variant in part.variants else "")
 
     return Clips(
         ids=[i for p in parts for i in p.ids],
@@ -78,5 +75,4 @@ def concatenate(parts: list[Clips]) -> Clips:
         features=features,
         variants=list(dict.fromkeys(v for p in parts for v in p.variants)),
         speakers=[s for p in parts for s in p.speakers or [None] * len(p)],
-        head_variants=list(dict.fromkeys(v for p in parts for v in p.head_variants)),
     )

@@ -72,7 +72,7 @@ class FeatureSource:
             self.held[key] = replace(clip, **halves)
         return self.held[key]
 
-    def clips(self, chosen: list[int], ids: list[str], labels, words, variants: list[str], speakers, head_variants=()) -> Clips:
+    def clips(self, chosen: list[int], ids: list[str], labels, words, variants: list[str], speakers) -> Clips:
         """The chosen rows as `Clips`."""
         digests = [self.digests[i] for i in chosen]
         return Clips(
@@ -82,7 +82,6 @@ class FeatureSource:
             features=lambda i, variant: self.get(digests[i], variant),
             variants=variants,
             speakers=[speakers[i] for i in chosen],
-            head_variants=list(head_variants),
         )
 
 
@@ -115,12 +114,10 @@ def load_clips(
             rows = dataset.select([i for i, s in enumerate(dataset["split"]) if s == split])
             augmented = tone and (split == "train" or augment_validation)
             variants = ["", *data.augmentation] if augmented else [""]
-            head_variants = data.head_augmentation if augmented else []
-            source = FeatureSource(rows, extractor, cache, [*variants, *head_variants], process, wait)
+            source = FeatureSource(rows, extractor, cache, variants, process, wait)
             labels = label_indices(rows["emotion"] if tone else [None] * len(rows))
             words = label_indices(rows["semantic_emotion"])
-            ids, speakers = list(rows["id"]), rows["speaker"]
-            clips.append(source.clips(source.usable, ids, labels, words, variants, speakers, head_variants))
+            clips.append(source.clips(source.usable, list(rows["id"]), labels, words, variants, rows["speaker"]))
             entry["failed"] += source.failed
             entry[split] = len(clips[-1])
         account.append(entry)

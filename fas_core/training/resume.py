@@ -85,5 +85,5 @@ def clips_digest(clips: Clips | None) -> str | None:
     """sha256 (hex) of the clips' names, labels and variants: the same clips in the same order."""
     if clips is None:
         return None
-    content = [clips.ids, clips.labels.tolist(), clips.semantic_labels.tolist(), clips.variants, clips.head_variants]
+    content = [clips.ids, clips.labels.tolist(), clips.semantic_labels.tolist(), clips.variants]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

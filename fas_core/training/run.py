@@ -44,8 +44,6 @@ def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, TrainingArgum
 def train(data: DataArguments, model_arguments: ModelArguments, arguments: TrainingArguments) -> dict:
     """Run a whole training; returns the summary that is also written to `training.json`."""
     start = time.time()
-    if data.head_augmentation and not model_arguments.head_shrinkage:
-        raise FASError("--head_augmentation is for the acoustic discriminant: give --head_shrinkage too, or leave it out")
     accelerator = _accelerator(arguments)
     set_seed(arguments.seed)
     accelerator.init_trackers("fas", config=_flat(asdict(arguments)))
@@ -107,7 +105,7 @@ def new_model(config, clips: Clips, seed: int) -> FASForEmotionClassification:
 def fit_acoustic_head(model: FASForEmotionClassification, clips: Clips) -> None:
     """The discriminant of the labelled clips, in all their variants, becomes the acoustic head; the summary is whitened by it."""
     config, labelled = model.config, np.flatnonzero(clips.labels >= 0)
-    variants = [*clips.variants, *clips.head_variants][: max(1, MAX_STATISTICS // max(1, len(labelled)))]
+    variants = clips.variants[: max(1, MAX_STATISTICS // max(1, len(labelled)))]
     rows = [(int(i), variant) for variant in variants for i in labelled]
     statistics = acoustic_statistics(model, clips, rows)
     labels = clips.labels[[i for i, _ in rows]]
