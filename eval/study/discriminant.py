@@ -2,14 +2,12 @@
 
 `python -m eval.study.discriminant --data-root DIR --output FILE`
 
-Linear classifiers of clip statistics (shallow layers stacked, training clips in variants): validation speakers of folds 1, 2
-and 3 and URDU, after training on the other RAVDESS speakers and TESS; TESS after RAVDESS's training speakers alone; those after TESS
-alone. First the classifiers, on the variants of the recommended recipe; then that recipe's classifier on other variants.
+Linear classifiers of clip statistics (shallow layers stacked, training clips in all variants): validation speakers of folds 1, 2
+and 3 and URDU, after training on the other RAVDESS speakers and TESS; TESS after RAVDESS's training speakers alone; those after TESS alone.
 """
 
 import argparse
 import sys
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from eval.study.recipes import AUGMENTATION, DISCRIMINANT
+from eval.study.recipes import AUGMENTATION
 from eval.study.run import Material, clip_vector, load_material, score, sides
 from fas_core.atomic import write_json
 from fas_core.discriminant import fit_discriminant
@@ -26,30 +24,18 @@ from fas_core.provenance import provenance
 from fas_core.training.clips import Clips
 
 FOLDS = (1, 2, 3)
-SETS = ("validation", "urdu", "ravdess to tess", "tess to ravdess")
 SETTINGS = [{"C": 0.003}] + [
     {"shrinkage": s, "deviation_weight": w}
     for s, w in ((0.3, 1.0), (0.6, 1.0), (0.8, 1.0), (0.6, 0.7), (0.6, 0.5), (0.6, 0.35), (0.8, 0.5), (0.6, 0.0))
 ]
-CHOSEN = {"shrinkage": DISCRIMINANT["head_shrinkage"], "deviation_weight": DISCRIMINANT["head_deviation_weight"]}
-SPEEDS, FASTER, ROOM = ("speed:0.9", "speed:1.1"), ("speed:0.8", "speed:1.25"), ("noise:15", "channel:5")
-VARIANTS = [
-    (),
-    SPEEDS,
-    ROOM,
-    SPEEDS + ROOM,
-    SPEEDS + FASTER + ROOM,
-    SPEEDS + FASTER + ROOM + ("pitch:3",),
-    SPEEDS + FASTER + ROOM + ("pitch:3", "pitch:-3", "noise:5", "channel:10"),
-]
-ROWS = [(AUGMENTATION, setting) for setting in SETTINGS] + [(v, CHOSEN) for v in VARIANTS if v != AUGMENTATION]
-EVERYTHING = VARIANTS[-1]
+SETS = ("validation", "urdu", "ravdess to tess", "tess to ravdess")
 
 
-def statistics(clips: Clips, variant: str) -> np.ndarray:
-    """(N, 2 D) means and deviations."""
-    rows = [clip_vector(clips.features(i, variant), "acoustic", "mean+deviation") for i in range(len(clips))]
-    return np.concatenate(rows).astype(np.float32)
+def statistics(clips: Clips, variants: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 2 D) means and deviations, and (N,) labels."""
+    rows = [(i, variant) for variant in variants for i in range(len(clips))]
+    x = np.concatenate([clip_vector(clips.features(*row), "acoustic", "mean+deviation") for row in rows])
+    return x.astype(np.float32), clips.labels[[i for i, _ in rows]]
 
 
 def classifier(setting: dict, x: np.ndarray, labels: np.ndarray):
@@ -61,55 +47,46 @@ def classifier(setting: dict, x: np.ndarray, labels: np.ndarray):
 
 
 def evaluate(train: Clips, tests: dict[str, Clips], bar: tqdm) -> dict[str, list[float]]:
-    """UA of every row, set by set."""
-    heard = {variant: statistics(train, variant) for variant in train.variants}
-    scored = {name: statistics(clips, "") for name, clips in tests.items()}
+    """UA of every setting, set by set."""
+    x, labels = statistics(train, train.variants)
+    scaler = StandardScaler(copy=False).fit(x)
+    x, sets = scaler.transform(x), {name: scaler.transform(statistics(c, [""])[0]) for name, c in tests.items()}
     found: dict[str, list[float]] = {name: [] for name in tests}
-    for augmentation, rows in groupby(ROWS, key=lambda row: row[0]):
-        x = np.concatenate([heard[variant] for variant in ("", *augmentation)])
-        scaler = StandardScaler(copy=False).fit(x)
-        x, labels = scaler.transform(x), np.tile(train.labels, 1 + len(augmentation))
-        for _, setting in rows:
-            answer = classifier(setting, x, labels)
-            for name, clips in tests.items():
-                found[name].append(score(clips, answer(scaler.transform(scored[name].copy())))["ua"])
-            bar.update()
+    for setting in SETTINGS:
+        answer = classifier(setting, x, labels)
+        for name, clips in tests.items():
+            found[name].append(score(clips, answer(sets[name]))["ua"])
+        bar.update()
     return found
 
 
 def choose(material: Material, data_root: Path) -> list[dict]:
-    """The table: a dict a row, UA by set."""
-    ravdess, _ = sides(material, data_root, 1, "transfer", EVERYTHING)
-    tess = material.clips("tess", dict.fromkeys(material.datasets["tess"]["id"], "all"), {"all"}, EVERYTHING)
+    """The table: a dict a setting, UA by set."""
+    ravdess, _ = sides(material, data_root, 1, "transfer", AUGMENTATION)
+    tess = material.clips("tess", dict.fromkeys(material.datasets["tess"]["id"], "all"), {"all"}, AUGMENTATION)
     scores: dict[str, list] = {name: [] for name in SETS}
-    with tqdm(total=len(ROWS) * (len(FOLDS) + 2), desc="discriminants") as bar:
+    with tqdm(total=len(SETTINGS) * (len(FOLDS) + 2), desc="discriminants") as bar:
         for fold in FOLDS:
-            train, tests = sides(material, data_root, fold, "choose", EVERYTHING)
+            train, tests = sides(material, data_root, fold, "choose", AUGMENTATION)
             for name, values in evaluate(train, tests, bar).items():
                 scores[name].append(values)
         scores["ravdess to tess"] += evaluate(ravdess, {"": tess}, bar).values()
         scores["tess to ravdess"] += evaluate(tess, {"": ravdess}, bar).values()
     means = {name: np.mean(values, 0) for name, values in scores.items()}
     return [
-        {"augmentation": augmentation} | setting | {name: round(float(values[i]), 1) for name, values in means.items()}
-        for i, (augmentation, setting) in enumerate(ROWS)
+        setting | {name: round(float(values[i]), 1) for name, values in means.items()} for i, setting in enumerate(SETTINGS)
     ]
 
 
 def table(rows: list[dict]) -> str:
     """Markdown."""
     lines = ["| classifier | " + " | ".join(SETS) + " |", "|---" * (len(SETS) + 1) + "|"]
-    lines += [f"| {_title(row)} | " + " | ".join(f"{row[name]:.1f}" for name in SETS) + " |" for row in rows]
+    for row in rows:
+        is_regression = "C" in row
+        name = "logistic regression" if is_regression else f"discriminant, shrinkage {row['shrinkage']}"
+        name += "" if is_regression or row["deviation_weight"] == 1 else f", deviations x {row['deviation_weight']}"
+        lines.append(f"| {name} | " + " | ".join(f"{row[n]:.1f}" for n in SETS) + " |")
     return "\n".join(lines)
-
-
-def _title(row: dict) -> str:
-    if row["augmentation"] != AUGMENTATION:
-        return "discriminant of the recipe; " + (", ".join(row["augmentation"]) or "no augmentation")
-    if "C" in row:
-        return "logistic regression"
-    weight = f", deviations x {row['deviation_weight']}" if row["deviation_weight"] != 1 else ""
-    return f"discriminant, shrinkage {row['shrinkage']}{weight}"
 
 
 def parse_arguments(argv=None) -> argparse.Namespace:
@@ -126,9 +103,8 @@ def parse_arguments(argv=None) -> argparse.Namespace:
 @reports_errors
 def main(argv=None) -> int:
     arguments = parse_arguments(argv)
-    rows = choose(load_material(arguments, arguments.stack, EVERYTHING), arguments.data_root)
-    settings = {"encoder": arguments.encoder, "layers": arguments.stack}
-    write_json(arguments.output, {"rows": rows, **settings, "provenance": provenance()})
+    rows = choose(load_material(arguments, arguments.stack, AUGMENTATION), arguments.data_root)
+    write_json(arguments.output, {"settings": rows, "encoder": arguments.encoder, "layers": arguments.stack, "provenance": provenance()})
     print(table(rows))
     return 0
 
