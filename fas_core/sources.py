@@ -72,6 +72,14 @@ def _audio_files_below(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def binary_file(source: Any, max_bytes: float = math.inf) -> Iterator[tuple[str, BinaryIO]]:
+    """(name, file at its start) of a source that is no array; a file object stays open, what cannot seek is copied.
+
+    Args:
+        max_bytes: of what cannot seek, hardly more is copied.
+
+    Raises:
+        AudioError: not a source, missing, not a regular file, unreadable.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         yield "<bytes>", BytesIO(source)
     elif isinstance(source, str | os.PathLike):
@@ -117,10 +125,12 @@ def _rewound(file: Any, spool: BinaryIO, max_bytes: float) -> BinaryIO:
 
 
 def is_array(source: Any) -> bool:
+    """An array or tensor, of any library."""
     return hasattr(source, "__array__")
 
 
 def checked_array(source: Any, sampling_rate: int | None) -> np.ndarray:
+    """(n,) or (n, channels). Raises `AudioError` without a rate, for another shape, or for what NumPy cannot read."""
     name = "<array>"
     if sampling_rate is None:
         raise AudioError(name, "has no sample rate", "pass sampling_rate=..., in Hz")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 TABLE3 = dict(learning_rate=2e-4, weight_decay=1e-4, warmup_ratio=0.05)
 BATCH = dict(global_batch_size=64, per_device_batch_size=64)
 AUGMENTATION = ("speed:0.9", "speed:1.1", "noise:15", "channel:5")
-PADDED_AUGMENTATION = ("speed:0.8", "speed:1.25")  # fewer, because clips padded to 30 s take twenty times as long
+PADDED_AUGMENTATION = ("speed:0.8", "speed:1.25")  # fewer, because clips padded to 30 s take many times as long
 
 RECOMMENDED_MODEL = dict(
     pathway_heads=True,

@@ -1,8 +1,7 @@
 """Matrix products of frozen encoders by oneDNN, where they run on a CPU in float32.
 
 torch gives float32 products to MKL, which leaves half of the vector width of AMD's processors unused; oneDNN, which torch
-carries as well, uses it: about twice as fast there, the same on Intel (`python -m benchmarks.features`). Results agree up
-to rounding.
+carries as well, uses it. Results agree up to rounding. docs/results.md (Speed) says what it gained.
 """
 
 import torch

@@ -34,7 +34,7 @@ from fas_core.encoders.products import use_onednn
 from fas_core.encoders.weights import exact_convolutions, public_name, tensors_sha256, weights_kind
 from fas_core.errors import CheckpointError, FASError
 
-CODE_VERSION = 1  # raise it whenever the features of the same weights change
+CODE_VERSION = 1  # raise it whenever the features of the same weights change by more than rounding
 PADDINGS = ("clip", "30s")
 OFFLINE_PREFIX = "offline:"
 BATCH_SECONDS = {"cpu": 30, "cuda": 600}  # of audio in one forward pass; more is not faster

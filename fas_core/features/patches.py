@@ -34,6 +34,6 @@ def patchify(frames: Tensor | np.ndarray, patch_size: int = 5) -> Tensor | np.nd
 def frame_deviation(frames: Tensor) -> Tensor:
     """Standard deviation over the frames of one clip, what patches lose of it included: (T, D) -> (D,).
 
-    In two passes: `torch.std` over the first dimension takes twenty times as long on a CPU.
+    In two passes, because `torch.std` over the first dimension is slow on a CPU.
     """
     return (frames - frames.mean(dim=0)).square().mean(dim=0).sqrt()
