@@ -1,7 +1,7 @@
 """Matrix products of frozen encoders by oneDNN, where they run on a CPU in float32.
 
-torch gives float32 products to MKL, which leaves half of the vector width of AMD's processors unused; oneDNN, which torch
-carries as well, uses it. Results agree up to rounding. docs/results.md (Speed) says what it gained.
+torch gives float32 products to MKL; oneDNN, which torch carries as well, was faster on the AMD processor at hand. Results agree
+up to rounding. docs/results.md (Speed) has extraction with both.
 """
 
 import torch
