@@ -19,6 +19,7 @@ from fas_core.checkpoint import find_device
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.features.cache import FeatureCache
 from fas_core.labels import EMOTIONS
+from fas_core.precision import loading_dtype
 
 NEW_TOKENS = 24  # of a free answer
 
@@ -62,6 +63,7 @@ class Scorer:
             CheckpointError: it is neither.
         """
         device = find_device(device)
+        dtype = loading_dtype(dtype, device)
         if (directory / "model.safetensors").is_file() or (directory / "model.safetensors.index.json").is_file():
             model = FASAudioForConditionalGeneration.from_pretrained(directory, dtype=dtype)
             processor = FASAudioProcessor.from_pretrained(directory)

@@ -174,7 +174,7 @@ def load_fas(directory: Path | None, device: str | None = None) -> tuple[Emotion
 
 
 async def start_backend(launch: Launch, say: Callable[[str], None]) -> Backend:
-    """vLLM where it can be had, else transformers.
+    """vLLM where it can be had and this processor runs it, else transformers.
 
     Raises:
         FASError: vLLM was asked for and is missing or does not start.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 import time
 import uuid
@@ -17,8 +18,10 @@ from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_core.checkpoint import find_device
 from fas_core.errors import FASError
+from fas_core.precision import describe, loading_dtype
 from serve.errors import invalid
 
+log = logging.getLogger("serve")
 SAMPLING = ("top_p", "top_k", "min_p")
 KNOWN = ("messages", "model", "max_tokens", "temperature", "seed", "stop", "stream", "stream_options", "user")
 KNOWN += (*SAMPLING, "repetition_penalty")
@@ -42,13 +45,15 @@ class TransformersBackend:
     @classmethod
     def load(cls, directory: Path, device: str | None = None, max_tokens: int = 1024) -> "TransformersBackend":
         """From a model directory; a GPU where there is one, unless told otherwise."""
-        model = FASAudioForConditionalGeneration.from_pretrained(directory)
+        device = find_device(device)
+        model = FASAudioForConditionalGeneration.from_pretrained(directory, dtype=loading_dtype("auto", device))
+        log.info("language model in %s", describe(model.language_model.dtype == torch.bfloat16, device))
         if (directory / LORA_FOLDER).is_dir():
             from peft import PeftModel
 
             llm = PeftModel.from_pretrained(model.language_model, str(directory / LORA_FOLDER))
             model.language_model = llm.merge_and_unload()
-        return cls(model.to(find_device(device)), FASAudioProcessor.from_pretrained(directory), max_tokens)
+        return cls(model.to(device), FASAudioProcessor.from_pretrained(directory), max_tokens)
 
     async def chat(self, request: dict) -> dict:
         stop = threading.Event()

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 
+from fas_alm.vllm.check import check
+
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL
 
 
@@ -24,6 +26,7 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    check()  # in seconds, before a model is loaded
     runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__", alter_sys=True)
 
 

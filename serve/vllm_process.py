@@ -17,8 +17,10 @@ from pathlib import Path
 import httpx
 import torch
 
+from fas_alm.vllm.check import explain
 from fas_core.audio import SAMPLE_RATE
 from fas_core.errors import FASError
+from fas_core.precision import describe, has_bf16
 from serve.settings import MIB, Settings
 
 START_TIMEOUT = 900.0  # seconds; compiling a large model takes minutes
@@ -96,7 +98,7 @@ class VLLMProcess:
         async with self.client() as client:
             while not await _is_healthy(client):
                 if self._process.returncode is not None:
-                    raise VLLMError(f"vLLM ended with status {self._process.returncode}:\n{self.last_lines()}")
+                    raise VLLMError(self._why_it_ended())
                 if time.monotonic() - start > START_TIMEOUT:
                     raise VLLMError(f"vLLM is not healthy after {START_TIMEOUT:.0f} s:\n{self.last_lines()}")
                 progress(time.monotonic() - start)
@@ -118,6 +120,12 @@ class VLLMProcess:
                 log.warning("vLLM is up again")
             except VLLMError as error:
                 log.error("%s", error)
+
+    def _why_it_ended(self) -> str:
+        status = self._process.returncode
+        if status == -signal.SIGILL:
+            return explain(status, "")
+        return f"vLLM ended with status {status}:\n{self.last_lines()}"
 
     def last_lines(self) -> str:
         """The end of what vLLM printed."""
@@ -173,8 +181,17 @@ def vllm_arguments(directory: Path, settings: Settings, socket: Path, eager: boo
     if eager:
         arguments.append("--enforce-eager")
     if not torch.cuda.is_available():
-        arguments += ["--dtype", "float32"]  # `auto` would round a float32 checkpoint to bfloat16
+        arguments += ["--dtype", _cpu_dtype(directory)]
     return arguments
+
+
+def _cpu_dtype(directory: Path) -> str:
+    """That of the checkpoint where the processor multiplies it fast; vLLM's `auto` would round float32 to bfloat16."""
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    stored = config.get("text_config", {}).get("dtype") or config.get("dtype")
+    dtype = "float32" if stored in (None, "float32") or not has_bf16("cpu") else stored
+    log.info("language model in %s", describe(dtype == "bfloat16", "cpu"))
+    return dtype
 
 
 def vllm_environment(settings: Settings, key: str, eager: bool) -> dict[str, str]:

@@ -196,6 +196,7 @@ def test_vllm_gets_the_gateways_limits_and_no_secret_on_its_command_line(tmp_pat
     assert float(environment["VLLM_MAX_AUDIO_CLIP_FILESIZE_MB"]) * 2**20 > 60 * 64_000
     assert int(environment["VLLM_MAX_AUDIO_DECODE_BYTES"]) > 60 * 64_000
     assert 60 < float(environment["VLLM_MAX_AUDIO_DECODE_DURATION_S"]) < 65
+    (tmp_path / "config.json").write_text("{}")
     arguments = vllm_arguments(tmp_path, settings, tmp_path / "socket", eager=True)
     assert json.loads(arguments[arguments.index("--limit-mm-per-prompt") + 1]) == {"audio": 3}
     assert arguments[arguments.index("--allowed-media-domains") + 1].endswith(".invalid")

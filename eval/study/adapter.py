@@ -29,6 +29,7 @@ from fas_alm.training import run as alm
 from fas_core.checkpoint import find_device
 from fas_core.errors import reports_errors
 from fas_core.pipeline import EmotionPipeline
+from fas_core.precision import loading_dtype
 from fas_core.provenance import git_state
 from fas_core.training import run as fas
 
@@ -93,7 +94,7 @@ def cascade(arguments: argparse.Namespace) -> dict:
     _, parts, training = alm.parse([str(arguments.config), *_corpora(arguments), *arguments.set])
     pipeline = EmotionPipeline.from_pretrained(*([arguments.fas] if arguments.fas else []), device="cpu")
     model, processor = FASAudioForConditionalGeneration.from_parts(
-        pipeline, parts.language_model, revision=parts.revision, dtype=arguments.dtype, seed=training.seed
+        pipeline, parts.language_model, revision=parts.revision, dtype=loading_dtype(arguments.dtype), seed=training.seed
     )
     scorer = Scorer(model.to(find_device(None)), processor, pipeline.extractor, arguments.cache)
     found = score(scorer, arguments, Wanted(cascade=True))
@@ -176,7 +177,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     work.add_argument("--fas", type=Path, help="one FAS for all seeds; default: one is trained for each")
     work.add_argument("--set", nargs=argparse.REMAINDER, default=[], help="last: further flags of train/alm_adapter.py")
     work.add_argument(
-        "--dtype", default="bfloat16", choices=("float32", "bfloat16"), help="of the LLM in scoring (%(default)s)"
+        "--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="of the LLM in scoring (%(default)s: as its files)"
     )
     work.add_argument("--cache", type=Path, default=Path("~/.cache/fas_alm/features"), help="feature cache")
     show = commands.add_parser("table", help="print the table of result files")

@@ -23,6 +23,7 @@ from eval.systems.weights import count_parameters, source_digest
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.checkpoint import find_device
 from fas_core.errors import CheckpointError
+from fas_core.precision import loading_dtype
 
 CODE_VERSION = 1
 # Models that also speak, and the class of their part that listens and writes.
@@ -126,7 +127,8 @@ class AudioLLM(System):
             config = transformers.AutoConfig.from_pretrained(self.source, revision=self.revision)
             kind = getattr(transformers, THINKERS.get(config.model_type, "AutoModelForMultimodalLM"))
             model, report = kind.from_pretrained(
-                self.source, revision=self.revision, dtype=self.dtype, use_safetensors=True, output_loading_info=True,
+                self.source, revision=self.revision, dtype=loading_dtype(self.dtype, find_device(self.device)),
+                use_safetensors=True, output_loading_info=True,
                 **({"device_map": self.device_map} if self.device_map else {}),
             )  # fmt: skip
         except (OSError, ValueError, KeyError, RuntimeError) as error:

@@ -19,6 +19,7 @@ from eval.systems.weights import count_parameters, source_digest
 from eval.transcripts import Transcriber, whisper_dir
 from fas_core.checkpoint import find_device
 from fas_core.errors import CheckpointError, FASError
+from fas_core.precision import loading_dtype
 
 CODE_VERSION = 1
 GROUP = 64  # clips that are transcribed before the language model is asked
@@ -123,7 +124,9 @@ class Cascade(System):
         from eval.systems.generation import letter_token_ids
         from fas_alm.language_models import load_language_model
 
-        model, tokenizer = load_language_model(self.language_model, self.revision, self.dtype)
+        model, tokenizer = load_language_model(
+            self.language_model, self.revision, loading_dtype(self.dtype, find_device(self.device))
+        )
         if not tokenizer.chat_template:
             raise CheckpointError(f"language model {self.language_model}: no chat template; expected an instruct model")
         if tokenizer.pad_token_id is None:

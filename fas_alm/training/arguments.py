@@ -4,12 +4,14 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 import transformers
 
 from fas_alm.configuration import AUDIO_TOKENS
 from fas_alm.conversations.questions import TASKS, check_names
 from fas_alm.prompts import LANGUAGES
 from fas_core.errors import FASError
+from fas_core.precision import has_bf16
 from fas_core.training.arguments import option
 
 STAGES = ("stage1", "stage2")
@@ -60,7 +62,8 @@ class ModelArguments:
     language_model: str = option("offline:smollm2", "hub id or directory of an instruct LLM, or offline:smollm2")
     revision: str | None = option(None, "of the LLM on the hub")
     dtype: str = option(
-        "auto", "of the LLM's frozen weights: auto (bfloat16 with --bf16, else as they are), float32, bfloat16"
+        "auto", "of the LLM's frozen weights: auto (bfloat16 with --bf16; else as they are, or float32 where bfloat16 is slow), "
+        "float32, bfloat16"
     )
     attention: str | None = option(
         None,
@@ -110,6 +113,9 @@ class TrainingArguments(transformers.TrainingArguments):
         True, "compute what all prompts of a batch begin with once a batch; off with gradient checkpointing and where weights "
         "are sharded"
     )  # fmt: skip
+    bf16: bool | None = option(
+        None, "compute in bfloat16; by default where the device has products for it, else in float32"
+    )
     eval_strategy: str = option("epoch", "when validation clips are scored: epoch or steps (--eval_steps)")
     save_strategy: str = option("epoch", "when the state for --resume is written: epoch, steps (--save_steps) or no")
     save_total_limit: int | None = option(1, "states for --resume that are kept")
@@ -135,5 +141,7 @@ class TrainingArguments(transformers.TrainingArguments):
             raise FASError("--stage1_epochs 0 and --stage2_epochs 0: nothing to train")
         if self.remove_unused_columns:
             raise FASError("--remove_unused_columns true: expected false, the batches are this project's own")
+        if self.bf16 is None:
+            self.bf16 = not self.fp16 and has_bf16("cpu" if self.use_cpu or not torch.cuda.is_available() else "cuda")
         super().__post_init__()
         self.num_train_epochs = self.stage1_epochs + self.stage2_epochs

@@ -32,6 +32,7 @@ from fas_alm.training.weights import is_sharded, load_trainable_state, load_weig
 from fas_core.atomic import write_json
 from fas_core.errors import MissingDependencyError, reports_errors
 from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.precision import describe, loading_dtype
 from fas_core.provenance import PACKAGES, package_versions, provenance
 from fas_core.training.flags import parse_flags
 
@@ -48,6 +49,8 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
     """Run a whole training; returns the record that is also written to `adapter/training.json`."""
     start, state = time.time(), PartialState()
     set_seed(arguments.seed)
+    if state.is_main_process:
+        print(f"training in {describe(arguments.bf16, arguments.device)}", flush=True)
     with whole_weights():
         pipeline = EmotionPipeline.from_pretrained(parts.fas or SHIPPED, device=arguments.device)
     model, processor = build_model(pipeline, parts, arguments)
@@ -88,7 +91,7 @@ def build_model(
 ) -> tuple[FASAudioForConditionalGeneration, FASAudioProcessor]:
     """The whole model before any training, on the CPU."""
     low = parts.dtype == "bfloat16" or (parts.dtype == "auto" and arguments.bf16)
-    dtype = torch.bfloat16 if low else "auto" if parts.dtype == "auto" else torch.float32
+    dtype = torch.bfloat16 if low else loading_dtype("auto" if parts.dtype == "auto" else torch.float32, arguments.device)
     with whole_weights():
         model, processor = FASAudioForConditionalGeneration.from_parts(
             pipeline,
