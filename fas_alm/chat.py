@@ -12,8 +12,9 @@ from fas_core.errors import AudioError, FASError
 AUDIO_PARTS = ("audio", "input_audio", "audio_url")
 TYPED = f"{AUDIO_TOKEN} typed as text: audio goes into a message as a part of type 'audio'"
 
-# Content parts become one text, an audio part the audio token, each on a line of its own; then the LLM's own template
-# goes on. vLLM joins parts in the same way. Qwen3 thinks unless told not to, and thinking is not trained here.
+# Content parts become one text, an audio part the audio token, each on a line of its own; a developer (OpenAI's newer
+# name) is the system, which open models know; then the LLM's own template goes on. vLLM joins parts in the same way.
+# Qwen3 thinks unless told not to, and thinking is not trained here.
 FLATTEN = (
     """{#- fas_alm: parts of messages to text -#}
 {%- set flat = namespace(messages=[]) -%}
@@ -34,7 +35,8 @@ FLATTEN = (
       {%- endif -%}
     {%- endfor -%}
   {%- endif -%}
-  {%- set flat.messages = flat.messages + [dict(message, content=line.parts | join('\\n'))] -%}
+  {%- set role = 'system' if message.role == 'developer' else message.role -%}
+  {%- set flat.messages = flat.messages + [dict(message, role=role, content=line.parts | join('\\n'))] -%}
 {%- endfor -%}
 {%- set messages = flat.messages -%}
 {%- if enable_thinking is not defined -%}{%- set enable_thinking = false -%}{%- endif -%}

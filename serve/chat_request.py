@@ -32,7 +32,18 @@ NUMBERS = {  # field -> (smallest, largest)
 }
 INTEGERS = ("top_k", "n", "top_logprobs", "max_tokens", "max_completion_tokens", "seed")
 PASSED = ("stop", "stream_options", "response_format", "structured_outputs", "logit_bias", "logprobs", "stream")
-IGNORED = ("user", "metadata", "store", "safety_identifier", "service_tier")  # OpenAI's clients may send them
+IGNORED = (  # OpenAI's clients may send them; no answer depends on them
+    "user", "metadata", "store", "safety_identifier", "service_tier", "prompt_cache_key", "prompt_cache_retention",
+    "parallel_tool_calls",
+)  # fmt: skip
+# OpenAI's defaults, which say nothing; of the fields that are in no other list no other value is taken.
+NEUTRAL = {
+    "n": (1,), "presence_penalty": (0,), "frequency_penalty": (0,), "repetition_penalty": (1,), "logprobs": (False,),
+    "top_logprobs": (0,), "logit_bias": ({},), "structured_outputs": ({},), "stop": ([],), "stream_options": ({},),
+    "tools": ([],), "tool_choice": ("none", "auto"), "functions": ([],),
+    "function_call": ("none", "auto"), "modalities": (["text"],),
+}  # fmt: skip
+SMALLEST = 0.01  # temperature and top_p: below it logits overflow, and only the most probable token would be drawn
 FORMATS = ("text", "json_object", "json_schema")
 SCHEMA_SIZES = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
 SCHEMA_LARGEST, SCHEMA_DEPTH, SCHEMA_OBJECTS = 1000, 32, 1000
@@ -60,18 +71,23 @@ async def read_chat(body: Any, reader: AudioReader, settings: Settings) -> dict:
 
 
 def _options(body: dict, settings: Settings) -> dict:
-    if unknown := sorted(set(body) - {*FIELDS, *IGNORED}):
-        name = unknown[0][:LONGEST_NAME]
-        problem = f"{name}: not a field that this server takes; expected some of {', '.join(FIELDS)}"
-        raise invalid(problem, name, "unsupported_field")
+    body = {field: value for field, value in body.items() if value is not None}  # null: the field's default
     check_model(body.get("model"), settings)
-    given = {k: v for k, v in body.items() if v is not None and k in FIELDS and k not in ("messages", "model")}
+    given = {k: v for k, v in body.items() if k in FIELDS and k not in ("messages", "model")}
     for field in NUMBERS.keys() & given.keys():
-        _check_number(field, given[field])
+        given[field] = _number(field, given[field])
     for field in ("stream", "logprobs"):
         if not isinstance(given.get(field, False), bool):
             raise invalid(f"{field}: expected true or false", field)
     _check_shapes(given)
+    neutral = {field for field, values in NEUTRAL.items() if body.get(field) in values}
+    if given.get("response_format", {}).get("type") == "text":
+        neutral.add("response_format")
+    if unknown := sorted(set(body) - {*FIELDS, *IGNORED} - neutral):
+        name = unknown[0][:LONGEST_NAME]
+        problem = f"{name}: not a field that this server takes; expected some of {', '.join(FIELDS)}"
+        raise invalid(problem, name, "unsupported_field")
+    given = {field: value for field, value in given.items() if field not in neutral}
     field = "max_completion_tokens" if "max_completion_tokens" in given else "max_tokens"
     wanted = given.pop(field, None)
     given.pop("max_tokens", None)
@@ -79,7 +95,9 @@ def _options(body: dict, settings: Settings) -> dict:
         raise invalid(f"{field}: {wanted}; expected at most {settings.max_tokens} (server option --max-tokens)", field)
     limit = {"max_tokens": wanted} if wanted else {}  # without one, the backend gives what the context leaves
     # An emotion should not be drawn by lot: greedy unless a temperature is asked for.
-    return {"temperature": 0.0} | given | limit | {"model": settings.model}
+    if min(given.get("temperature", 0.0), given.get("top_p", 1.0)) < SMALLEST:
+        given = given | {"temperature": 0.0} | ({"top_p": 1.0} if "top_p" in given else {})
+    return given | limit | {"model": settings.model}
 
 
 def check_model(name: Any, settings: Settings) -> None:
@@ -89,12 +107,13 @@ def check_model(name: Any, settings: Settings) -> None:
         raise APIError(404, text, param="model", code="model_not_found")
 
 
-def _check_number(field: str, value: Any) -> None:
+def _number(field: str, value: Any) -> int | float:
     low, high = NUMBERS[field]
     number = int if field in INTEGERS else int | float
     if isinstance(value, bool) or not isinstance(value, number) or not low <= value <= high:
         kind = "an integer" if field in INTEGERS else "a number"
         raise invalid(f"{field}: expected {kind} from {low} to {high}", field)
+    return value if field in INTEGERS else float(value)
 
 
 def _check_shapes(given: dict) -> None:
@@ -115,10 +134,21 @@ def _check_shapes(given: dict) -> None:
         raise invalid(text, "structured_outputs", "unsupported_field")
     if isinstance(given.get("structured_outputs", {}).get("json"), str):
         raise invalid("structured_outputs.json: expected the schema as an object, not as text", "structured_outputs")
-    if set(given.get("stream_options", {})) - {"include_usage"}:
+    _check_biases(given.get("logit_bias", {}))
+    options = given.get("stream_options", {})
+    if set(options) - {"include_usage"} or not isinstance(options.get("include_usage", False), bool):
         raise invalid("stream_options: expected {'include_usage': true}", "stream_options")
-    if "stream_options" in given and not given.get("stream"):
+    if options and not given.get("stream"):
         raise invalid("stream_options: expected only with stream: true", "stream_options")
+
+
+def _check_biases(biases: dict) -> None:
+    def is_number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+    tokens = all(token.isascii() and token.isdigit() for token in biases)
+    if not tokens or not all(is_number(bias) and -100 <= bias <= 100 for bias in biases.values()):
+        raise invalid("logit_bias: expected numbers of tokens, each with a number from -100 to 100", "logit_bias")
 
 
 def _check_schema(node: Any, field: str, depth: int = 0) -> int:
@@ -147,14 +177,16 @@ def _message(message: Any, where: str, places: list) -> dict:
     role, content = message.get("role"), message.get("content")
     if role not in ROLES:
         raise invalid(f"{where}.role: expected one of {', '.join(ROLES)}", f"{where}.role")
+    # OpenAI's newer name for it, which the chat templates of open models do not know.
+    sent = "system" if role == "developer" else role
     if isinstance(content, str):
         _check_placeholder(content, f"{where}.content")
-        return {"role": role, "content": content}
+        return {"role": sent, "content": content}
     if not isinstance(content, list) or not content:
         raise invalid(f"{where}.content: expected a string or a list of parts", f"{where}.content")
     parts = [_part(part, role, f"{where}.content[{i}]", places) for i, part in enumerate(content)]
     _check_placeholder("".join(part["text"] for part in parts if part), f"{where}.content")
-    return {"role": "system" if role == "developer" else role, "content": parts}
+    return {"role": sent, "content": parts}
 
 
 def _part(part: Any, role: str, where: str, places: list) -> dict | None:

@@ -25,7 +25,6 @@ log = logging.getLogger("serve")
 SAMPLING = ("top_p", "top_k", "min_p")
 KNOWN = ("messages", "model", "max_tokens", "temperature", "seed", "stop", "stream", "stream_options", "user")
 KNOWN += (*SAMPLING, "repetition_penalty")
-NEUTRAL = {"n": 1, "logprobs": False, "top_logprobs": 0, "presence_penalty": 0, "frequency_penalty": 0}
 
 
 class TransformersBackend:
@@ -120,7 +119,7 @@ class TransformersBackend:
         stops = request.get("stop") or []
         cut = _Cut([stops] if isinstance(stops, str) else stops)
         streamer = send and _Streamer(self.processor.tokenizer, cut, send)
-        if seed := request.get("seed"):
+        if (seed := request.get("seed")) is not None:
             torch.manual_seed(seed % 2**63)
         output = self.model.generate(
             **inputs, max_new_tokens=limit, streamer=streamer, **_sampling(request),
@@ -186,11 +185,9 @@ class _Streamer(TextStreamer):
 
 
 def _check_supported(request: dict) -> None:
-    for field, value in request.items():
-        if field not in KNOWN and value != NEUTRAL.get(field, None):
-            raise invalid(
-                f"{field}: the transformers backend cannot do this; it needs vLLM", field, "unsupported_field"
-            )
+    """What says nothing has been left out by `read_chat`."""
+    if field := next((field for field in request if field not in KNOWN), None):
+        raise invalid(f"{field}: the transformers backend cannot do this; it needs vLLM", field, "unsupported_field")
 
 
 def _sampling(request: dict) -> dict:

@@ -62,6 +62,14 @@ class TestTemplate:
             "<|im_start|>assistant\n"
         )
 
+    @pytest.mark.parametrize("content", ["Be brief.", [{"type": "text", "text": "Be brief."}]], ids=["text", "parts"])
+    def test_a_developer_is_the_system(self, processor, content):
+        texts = {
+            processor.apply_chat_template([{"role": role, "content": content}, user(clip(), "?")])
+            for role in ("developer", "system")
+        }
+        assert len(texts) == 1
+
     def test_the_tokenizers_own_template_does_the_same(self, processor):
         """vLLM asks the tokenizer."""
         messages = [user(clip(), "?")]

@@ -28,7 +28,7 @@ from serving import (
 )
 
 from fas_core.audio import AudioLimits, load_audio
-from serve import remote
+from serve import chat_request, remote
 from serve.settings import Settings
 
 CHAT, EMOTION = "/v1/chat/completions", "/v1/emotion"
@@ -182,6 +182,14 @@ REQUEST_ABUSE = {
     "deep schema": (question(wav(), structured_outputs={"json": nested(60)}), "structured_outputs", "invalid_value"),
     "format": (question(wav(), response_format={"type": "structural_tag"}), "response_format", "invalid_value"),
     "stream": (question(wav(), stream="yes"), "stream", "invalid_value"),
+    "tools": (question(wav(), tools=[{"type": "function"}]), "tools", "unsupported_field"),
+    "bias of a word": (question(wav(), logit_bias={"happy": 5}), "logit_bias", "invalid_value"),
+    "bias of text": (question(wav(), logit_bias={"5": "x"}), "logit_bias", "invalid_value"),
+    "usage": (question(wav(), stream=True, stream_options={"include_usage": 1}), "stream_options", "invalid_value"),
+    "role of another case": (message("x", "User"), "messages[0].role", "invalid_value"),
+    "role that is a list": (message("x", ["user"]), "messages[0].role", "invalid_value"),
+    "content null": (message(None), "messages[0].content", "invalid_value"),
+    "part of another case": (message([{"type": "Text", "text": "x"}]), "messages[0].content[0]", "invalid_value"),
 }
 
 
@@ -196,6 +204,54 @@ def test_bad_request_is_one_error_that_names_the_field(client, backend, kind):
     assert code is None or error["code"] == code
     assert len(error["message"]) < 700 and len(backend.requests) == before
     assert_answers(client)
+
+
+OPENAI_DEFAULTS = {  # what OpenAI's clients send for options that their user left alone
+    "n": 1, "presence_penalty": 0, "frequency_penalty": 0.0, "logprobs": False, "top_logprobs": None, "stop": None,
+    "logit_bias": {}, "response_format": {"type": "text"}, "tools": [], "tool_choice": "none", "stream_options": None,
+    "parallel_tool_calls": True, "service_tier": "auto", "store": False, "metadata": {}, "user": "someone",
+    "modalities": ["text"], "audio": None, "prediction": None, "functions": None, "stream": False, "seed": None,
+}  # fmt: skip
+NUMBERS = (0, 0.0, -0.0, 1, 5e-324, 1e-310, 1e-30, 0.5, 2, 3, -1, 1e308, 10**30, -(2**63), 2**63, True, "1", [1], {})
+
+
+def test_defaults_of_openai_say_nothing(client, backend):
+    assert client.post(CHAT, json=question(wav())).status_code == 200
+    plain = backend.requests[-1]
+    for options in ({k: v} for k, v in OPENAI_DEFAULTS.items() if k != "stream"):
+        assert client.post(CHAT, json=question(wav(), **options)).status_code == 200, options
+        assert backend.requests[-1] == plain, options
+    assert client.post(CHAT, json=question(wav(), **OPENAI_DEFAULTS)).status_code == 200
+
+
+@pytest.mark.parametrize("field", sorted(chat_request.NUMBERS))
+def test_numbers_are_taken_or_refused_by_name(client, backend, field):
+    for value in NUMBERS:
+        response = client.post(CHAT, json=question(text="x", **{field: value}))
+        assert response.status_code in (200, 400), (value, response.text)
+        if response.status_code == 400:
+            assert error_of(response)["param"] == field
+        else:
+            sent = backend.requests[-1]
+            assert sent["temperature"] == 0 or sent["temperature"] >= 0.01
+            assert sent.get("top_p", 1) >= 0.01 and isinstance(sent.get(field, 0.0), int | float)
+    for text in ("NaN", "Infinity", "-Infinity", "1e999", "-1e999"):
+        body = json.dumps(question(text="x", **{field: 7777})).replace("7777", text)
+        response = client.post(CHAT, content=body, headers={"Content-Type": "application/json"})
+        assert response.status_code == 400
+
+
+@pytest.mark.parametrize("seed", [0, 1, -1])
+def test_every_seed_is_passed_on(client, backend, seed):
+    assert client.post(CHAT, json=question(text="x", seed=seed)).status_code == 200
+    assert backend.requests[-1]["seed"] == seed
+
+
+@pytest.mark.parametrize("content", ["be brief", [TEXT], [TEXT, TEXT]], ids=["text", "part", "parts"])
+def test_developer_is_the_system_whatever_the_content(client, backend, content):
+    messages = [{"role": "developer", "content": content}, {"role": "user", "content": "x"}]
+    assert client.post(CHAT, json={"messages": messages}).status_code == 200
+    assert [m["role"] for m in backend.requests[-1]["messages"]] == ["system", "user"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from alm_tiny import clip, tiny_model
 from serving import events_of, part, question, running, wait_until, wav
+from test_serve_gateway import OPENAI_DEFAULTS
 
 from fas_alm.prompts import choice_prompt, option_probabilities, option_token_ids
 from fas_core.audio import load_audio
@@ -108,8 +109,8 @@ def test_stop_words_end_answer_and_stream(backend):
 
 def test_seed_decides_what_is_drawn(backend):
     request = ready(clip(1.0), temperature=1.5, max_tokens=8)
-    texts = [run(backend.chat(request | {"seed": s}))["choices"][0]["message"]["content"] for s in (1, 1, 2)]
-    assert texts[0] == texts[1] != texts[2]
+    texts = [run(backend.chat(request | {"seed": s}))["choices"][0]["message"]["content"] for s in (1, 1, 2, 0, 0)]
+    assert texts[0] == texts[1] != texts[2] and texts[3] == texts[4]
 
 
 def test_option_logprobs_are_those_of_the_model(parts, backend):
@@ -137,8 +138,13 @@ def test_what_needs_vllm_says_so(backend, options, param):
     assert caught.value.status == 400 and caught.value.param == param
 
 
-def test_neutral_values_are_no_request(backend):
-    run(backend.chat(ready(clip(0.5), n=1, logprobs=False, presence_penalty=0, max_tokens=1)))
+def test_defaults_of_openai_and_extreme_numbers_are_answered(client):
+    numbers = [{"temperature": 5e-324}, {"temperature": 0.01}, {"temperature": 2}, {"temperature": 1, "top_p": 0}]
+    numbers += [{"temperature": 1, "top_p": 5e-324}, {"temperature": 1, "min_p": 1, "repetition_penalty": 1}]
+    numbers += [{"temperature": 1, "top_k": 0, "repetition_penalty": 10}, {"seed": 0}, {"seed": -(2**63)}]
+    for options in (OPENAI_DEFAULTS, *numbers):
+        response = client.post(CHAT, json=question(text="x", max_tokens=2, **options))
+        assert response.status_code == 200, (options, response.text)
 
 
 @pytest.mark.parametrize("request_", [{"text": "x " * 3000}, {"text": "x", "max_tokens": 2040}])

@@ -11,7 +11,7 @@ from fas_core.data.splits import SPLITS
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "developer", "user", "assistant")
 
 
 @dataclass(frozen=True)
