@@ -6,7 +6,6 @@ from its start to the report: clips, answers, scores, intervals, all 45 pairs te
 """
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -21,6 +20,7 @@ import yaml
 
 from benchmarks.made_up_systems import NAMES
 from fas_core.atomic import write_json
+from fas_core.cells import CellWriter
 from fas_core.labels import EMOTIONS
 from fas_core.provenance import provenance
 
@@ -42,7 +42,7 @@ def write_corpus(root: Path, clips: int) -> None:
         soundfile.write(folder / name, 0.1 * rng.standard_normal(SAMPLES), RATE, subtype="PCM_16")
         rows.append((name, tone, words, f"s{i % SPEAKERS:02}", "en", "test", f"They cancelled party {i}, and nobody told me."))
     with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(rows)
+        CellWriter(file, rows[0]).writerows(rows[1:])
 
 
 def run(root: Path, output: Path) -> dict:

@@ -1,6 +1,5 @@
 """From answers to results.json, answers.csv and clips.jsonl (docs/architecture.md says what they hold)."""
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.cells import plain_cell
 from eval.runner import Asked
 from eval.statistics.comparison import compare, correct
 from eval.statistics.conflicts import detection, halves, tone_or_words
@@ -18,6 +16,7 @@ from eval.statistics.metrics import point_figures
 from eval.statistics.scores import score_answers
 from eval.systems.base import Answer, Clip
 from fas_core.atomic import atomic_path, write_text
+from fas_core.cells import CellWriter
 from fas_core.labels import EMOTIONS
 
 NONE = -1  # no emotion named: wrong, never dropped
@@ -246,8 +245,7 @@ def write_answers(runs: list[Asked], sets: list[ScoredSet], folder: Path) -> Non
     ]
     columns += [f"p_{emotion}" for emotion in EMOTIONS] + ["conflict", "mass", "text", "error"]
     with atomic_path(folder / "answers.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
+        writer = CellWriter(file, columns)
         for benchmark in sets:
             for run in runs:
                 writer.writerows(_answer_rows(benchmark, run))
@@ -256,12 +254,11 @@ def write_answers(runs: list[Asked], sets: list[ScoredSet], folder: Path) -> Non
 
 
 def _answer_rows(benchmark: ScoredSet, run: Asked):
-    """Strings marked so that no spreadsheet takes what a model wrote for a formula."""
     for row, a in zip(benchmark.rows, run.answers[benchmark.name], strict=True):
         about = [row[key] for key in ("id", "speaker", "language", "emotion", "semantic_emotion")]
         p = a.probabilities or [None] * len(EMOTIONS)
         head = [benchmark.name, run.planned.name, run.planned.seed, *about, a.label, a.how]
-        yield [plain_cell(value) for value in (*head, *p, a.conflict, a.mass, a.text, a.error)]
+        yield (*head, *p, a.conflict, a.mass, a.text, a.error)
 
 
 def _clip_entries(benchmark: ScoredSet, runs: list[Asked]):

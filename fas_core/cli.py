@@ -1,6 +1,5 @@
 """The command `fas`: predictions for files and folders."""
 
-import csv
 import json
 import os
 import sys
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from fas_core.answers import Answer
 from fas_core.audio import AudioLimits
+from fas_core.cells import CellWriter
 from fas_core.errors import FASError
 from fas_core.sources import find_audio_files
 from fas_core.windows import check_windows
@@ -127,9 +127,7 @@ def _print(answers: list[Answer], file, format: Format, tokens: bool, timed: boo
         json.dump([a.to_dict(tokens=tokens) for a in answers], file, indent=2, ensure_ascii=False)
         file.write("\n")
     elif format is Format.csv:
-        writer = csv.DictWriter(file, fieldnames=list(Answer("").to_row()))
-        writer.writeheader()
-        writer.writerows(a.to_row() for a in answers)
+        CellWriter(file, list(Answer("").to_row())).writerows(a.to_row() for a in answers)
     else:
         Console(file=file, width=None if file.isatty() else 120).print(_table(answers, timed))
 

@@ -1,6 +1,5 @@
 """The published set: `case.csv`, its audio, a data card and the panel's agreement, in a folder that `load_corpus("case", DIR)` reads."""
 
-import csv
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from eval.case.agreement import Verdict
 from eval.case.card import data_card
 from eval.case.rendering import Take
 from fas_core.atomic import atomic_directory, write_json, write_text
+from fas_core.cells import CellWriter
 from fas_core.errors import FASError
 
 TABLE = "case.csv"
@@ -130,9 +130,7 @@ def publish(
         for take in kept:
             shutil.copyfile(Path(folder) / take.file, new / take.file)
         with (new / TABLE).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+            CellWriter(file, COLUMNS).writerows(rows)
         if summary:
             write_json(new / "agreement.json", summary)
         seconds = sum(take.seconds for take in kept)

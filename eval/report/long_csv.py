@@ -1,13 +1,12 @@
 """scores.csv: every figure of results.json in a row of its own, for a spreadsheet or a plot of one's own."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from eval.cells import plain_cell
 from eval.report.formats import METRIC_NAMES, is_number
 from eval.report.reading import Run
 from fas_core.atomic import atomic_path
+from fas_core.cells import CellWriter
 
 COLUMNS = ("benchmark", "system", "seed", "metric", "value", "low", "high")
 PLAIN = ("clips", "answered", "ece", "retries", "seconds", "audio_seconds", "peak_memory_mb")
@@ -16,10 +15,9 @@ PLAIN = ("clips", "answered", "ece", "retries", "seconds", "audio_seconds", "pea
 def write_scores(run: Run) -> Path:
     path = run.folder / "scores.csv"
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer = CellWriter(file, COLUMNS, lineterminator="\n")
         for score in run.results["scores"]:
-            head = (plain_cell(score["benchmark"]), plain_cell(score["system"]), score.get("seed"))
+            head = (score["benchmark"], score["system"], score.get("seed"))
             writer.writerows((*head, *row) for row in _rows(score) if is_number(row[1]))
     return path
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from eval.cells import cell_text
+from fas_core.cells import cell_text
 from fas_core.errors import FASError
 
 
