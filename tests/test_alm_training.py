@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from alm_corpus import RATE, colored_noise, train_fas, write_corpus
-from alm_tiny import clip, save_tiny_fas, save_tiny_language_model, tiny_model, user
+from alm_corpus import RATE, colored_noise
+from alm_runs import Interrupted, flags, interrupt_at, trained, weights
+from alm_tiny import clip, tiny_model, user
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
@@ -48,37 +49,6 @@ class Windows:
 
     def windows(self, file):
         return self._windows.get(file, 1)
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory):
-    """A tiny corpus, a FAS and an LLM on disk, and a feature cache that is shared."""
-    root = tmp_path_factory.mktemp("alm")
-    write_corpus(root / "corpus", {"train": 8, "validation": 4}, emotions=("angry", "happy", "sad"), words=True)
-    save_tiny_language_model(root / "llm")
-    train_fas(save_tiny_fas(root), root / "corpus")
-    return root
-
-
-def flags(material, output, *more: str) -> list[str]:
-    return [
-        "--corpora", f"manifest={material / 'corpus'}", "--fas", str(material / "fas"), "--language_model",
-        str(material / "llm"), "--cache_dir", str(material / "cache"), "--output_dir", str(output), "--use_cpu", "true",
-        "--per_device_train_batch_size", "8", "--tasks", "choose", "--languages", "en", "--shuffled_options", "0",
-        "--learning_rate", "1e-2", "--projector_learning_rate", "1e-2", "--stage1_epochs", "1", "--stage2_epochs", "2",
-        "--disable_tqdm", "true", *more,
-    ]  # fmt: skip
-
-
-def trained(material, output, *more: str) -> dict:
-    """The record of a run that went well."""
-    assert run.main(flags(material, output, *more)) == 0
-    return json.loads((output / "adapter" / "training.json").read_text())
-
-
-def weights(output: Path) -> dict:
-    files = [output / "adapter" / name for name in ("projector.safetensors", "adapter_model.safetensors")]
-    return {k: v for file in files if file.exists() for k, v in load_file(file).items()}
 
 
 # ---- prompts and batches ---------------------------------------------------------------------------------------------
@@ -478,23 +448,6 @@ def test_the_best_epoch_is_kept(material, tmp_path, monkeypatch):
     assert len(kept) == 2  # of the first and of the second epoch
     saved = weights(tmp_path / "run")
     torch.testing.assert_close(saved["linear_1.weight"], kept[1]["multi_modal_projector.linear_1.weight"], rtol=0, atol=0)
-
-
-class Interrupted(BaseException):
-    pass
-
-
-def interrupt_at(monkeypatch, step: int) -> None:
-    """The power fails after that many steps."""
-    original, count = AdapterTrainer.training_step, [0]
-
-    def training_step(self, *args, **kwargs):
-        count[0] += 1
-        if count[0] > step:
-            raise Interrupted
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(AdapterTrainer, "training_step", training_step)
 
 
 @pytest.mark.parametrize(("step", "more"), [

@@ -88,7 +88,7 @@ class ModelArguments:
 class TrainingArguments(transformers.TrainingArguments):
     """Those of transformers, with this project's defaults, and one schedule a stage."""
 
-    _OWN: ClassVar[tuple[str, ...]] = ("stage1_epochs", "stage2_epochs", "projector_learning_rate", "fas_learning_rate")
+    _OWN: ClassVar[tuple[str, ...]] = ("stage1_epochs", "stage2_epochs", "projector_learning_rate", "fas_learning_rate", "max_minutes")
 
     output_dir: str = option("runs/alm", "the adapter goes to its folder adapter, what a resumed run needs beside it")
     stage1_epochs: float = option(1.0, "epochs of the projector alone; 0: none")
@@ -124,6 +124,10 @@ class TrainingArguments(transformers.TrainingArguments):
     report_to: str | None = option("none", "trackers: none, tensorboard, wandb, ...")
     remove_unused_columns: bool = option(False, "has to stay off: the batches are this project's own")
     metric_for_best_model: str | None = option("accuracy", "validation metric whose best weights are kept")
+    max_minutes: float = option(
+        0.0, "limit of wall time from start to adapter, features and validation included; each stage gets its share by epochs, "
+        "and its schedule ends with it; a resumed run goes on counting; 0: none"
+    )  # fmt: skip
     resume: bool = option(False, "continue in output_dir; equal to no interruption")
 
     def __post_init__(self):

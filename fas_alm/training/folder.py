@@ -8,6 +8,7 @@ from pathlib import Path
 from accelerate import PartialState
 
 from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
+from fas_alm.training.limit import SPENT
 from fas_alm.training.trainer import BEST
 from fas_core.atomic import write_json
 from fas_core.errors import CheckpointError
@@ -65,4 +66,5 @@ def remove_checkpoints(output: Path) -> None:
             (output / stage / name).unlink(missing_ok=True)
         if (output / stage).is_dir() and not any((output / stage).iterdir()):
             (output / stage).rmdir()
-    (output / RUN).unlink(missing_ok=True)
+    for name in (RUN, SPENT):
+        (output / name).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from fas_alm.training.answers import AnswerModel
 from fas_alm.training.arguments import TrainingArguments
 from fas_alm.training.collator import Collator
+from fas_alm.training.limit import Pace
 from fas_alm.training.metrics import trainer_metrics
 from fas_alm.training.plan import BatchPlan, ExampleSet
 from fas_alm.training.weights import save_weights, trainable_state
@@ -30,6 +31,7 @@ class AdapterTrainer(Trainer):
         data, plan: the training set, and which of it makes a batch.
         validation: examples without an answer, with the right option as label; or None.
         collator: of both.
+        pace: what ends the stage in time.
     """
 
     def __init__(
@@ -40,18 +42,25 @@ class AdapterTrainer(Trainer):
         plan: BatchPlan,
         validation: Dataset | None,
         collator: Collator,
+        pace: Pace,
     ):
         if validation is None:
             args.eval_strategy = IntervalStrategy.NO
         super().__init__(
             model, args, data_collator=collator, train_dataset=data, eval_dataset=validation,
-            compute_metrics=trainer_metrics, callbacks=[_Epoch(plan)],
+            compute_metrics=trainer_metrics, callbacks=[_Epoch(plan), pace],
         )  # fmt: skip
-        self.plan = plan
+        self.plan, self.pace = plan, pace
         # The loss is a sum over answers, divided by how many there are in all micro-batches of all processes.
         self.model_accepts_loss_kwargs, self._loss_shifts_labels = True, False
         collator.share_prefix &= self._can_share_prefix()
         self.latest_scores: tuple | None = None
+
+    def account(self) -> dict:
+        """What the stage did: steps of those that were planned, what ended it, and the history of its losses."""
+        state = self.state
+        ended = "max_minutes" if self.pace.ended else "epochs"
+        return dict(steps=state.global_step, planned_steps=state.max_steps, ended_by=ended, history=state.log_history)
 
     def _can_share_prefix(self) -> bool:
         """ZeRO-3 and FSDP gather a layer's weights once a forward pass; checkpointing keeps no keys and values."""
@@ -72,6 +81,12 @@ class AdapterTrainer(Trainer):
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
             self.optimizer = kind(_groups(named, self._learning_rates(), self.args.weight_decay), **options)
         return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer=None):
+        """That of transformers; it ends with the stage where a limit of time ends the stage early."""
+        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        self.pace.follow(scheduler, num_training_steps)
+        return scheduler
 
     def _learning_rates(self) -> dict[str, float]:
         return {
@@ -97,7 +112,8 @@ class AdapterTrainer(Trainer):
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         """Scores validation; the weights of the best score are kept in `best.safetensors`, whatever is saved to resume."""
-        metrics = super().evaluate(*args, **kwargs)
+        with self.pace.validation():
+            metrics = super().evaluate(*args, **kwargs)
         value, best = metrics[f"eval_{self.args.metric_for_best_model}"], self.state.best_metric
         if self.is_in_train and (best is None or value > best):
             self.keep_weights(*self.latest_scores)

@@ -1,0 +1,145 @@
+"""One stage of a training: what is trained in it, its trainer, and what it leaves behind."""
+
+import copy
+import json
+import logging
+import time
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
+from transformers import PreTrainedModel
+from transformers.trainer_utils import get_last_checkpoint
+
+from fas_alm.modeling import FASAudioForConditionalGeneration
+from fas_alm.processing import FASAudioProcessor
+from fas_alm.prompts import option_token_ids
+from fas_alm.training.answers import AnswerModel
+from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
+from fas_alm.training.collator import Collator
+from fas_alm.training.data import Material
+from fas_alm.training.folder import DONE
+from fas_alm.training.limit import Pace, TimeLimit
+from fas_alm.training.plan import BatchPlan, Draw
+from fas_alm.training.teacher import make_teacher
+from fas_alm.training.trainer import BEST, AdapterTrainer
+from fas_alm.training.weights import load_trainable_state, load_weights
+from fas_core.atomic import write_json
+from fas_core.errors import MissingDependencyError
+
+log = logging.getLogger(__name__)
+
+
+def prepare_stage(model: FASAudioForConditionalGeneration, stage: str, parts: ModelArguments, seed: int) -> None:
+    """Freeze and unfreeze; stage 2 gets its LoRA."""
+    second = stage == "stage2"
+    model.freeze_parts(fas=not (second and parts.train_fas))
+    if second and isinstance(model.language_model, PreTrainedModel):
+        model.language_model = _with_lora(model.language_model, parts, seed)
+
+
+def _with_lora(llm: PreTrainedModel, parts: ModelArguments, seed: int):
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise MissingDependencyError("stage 2 trains LoRA, which needs a package: pip install peft") from None
+    torch.manual_seed(seed)
+    return get_peft_model(llm, LoraConfig(
+        r=parts.lora_rank, lora_alpha=parts.lora_alpha, lora_dropout=parts.lora_dropout, target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    ))  # fmt: skip
+
+
+def run_stage(
+    stage: str,
+    model: FASAudioForConditionalGeneration,
+    processor: FASAudioProcessor,
+    material: Material,
+    data: DataArguments,
+    parts: ModelArguments,
+    arguments: TrainingArguments,
+    limit: TimeLimit,
+) -> tuple[dict, torch.Tensor | None, torch.Tensor | None]:
+    """Train one stage, or read what it left behind when it was finished before.
+
+    Returns:
+        Its record, and the scores (N, 7) and labels (N,) of the best weights, which lie in `best.safetensors`.
+    """
+    args = _of_stage(arguments, stage)
+    folder = Path(args.output_dir)
+    if not (arguments.resume and (folder / DONE).is_file()):
+        ids = option_token_ids(processor.tokenizer)
+        teacher = make_teacher(model, data, parts, arguments)
+        answers = AnswerModel(model, ids, parts.train_fas, arguments.option_smoothing, teacher)
+        AcceleratorState._reset_state()  # DeepSpeed allows one trainer a process, and the second stage has its own
+        pace = make_pace(limit, arguments, args, stage, len(material.validation))
+        trainer = make_trainer(answers, processor, material, data, args, stage, pace)
+        record = _shares(answers, model)
+        start = time.time()
+        trainer.train(resume_from_checkpoint=_checkpoint(folder, arguments.resume))
+        if not (folder / BEST).is_file():
+            trainer.keep_weights()
+        record |= dict(seconds=round(time.time() - start, 1)) | trainer.account()
+        if args.should_save:
+            write_json(folder / DONE, record)
+            limit.keep()
+        answers.release()
+        trainer.accelerator.wait_for_everyone()
+    _, scores, labels = load_weights(folder / BEST)
+    return json.loads((folder / DONE).read_text(encoding="utf-8")), scores, labels
+
+
+def make_trainer(
+    answers: AnswerModel,
+    processor: FASAudioProcessor,
+    material: Material,
+    data: DataArguments,
+    args: TrainingArguments,
+    stage: str,
+    pace: Pace,
+) -> AdapterTrainer:
+    """The trainer of a stage, ready to start."""
+    shuffled = data.shuffled_options if stage == "stage2" else 0.0
+    plan = BatchPlan(
+        material.train, Draw(data.tasks, data.languages, shuffled), args.per_device_train_batch_size, args.seed
+    )
+    tokenizer = processor.tokenizer
+    collator = Collator(material.audio, processor.audio_token_id, tokenizer.pad_token_id, args.share_prefix)
+    return AdapterTrainer(answers, args, material.train, plan, material.validation or None, collator, pace)
+
+
+def _of_stage(arguments: TrainingArguments, stage: str) -> TrainingArguments:
+    args = copy.copy(arguments)
+    args.output_dir = str(Path(arguments.output_dir) / stage)
+    args.num_train_epochs = getattr(arguments, f"{stage}_epochs")
+    return args
+
+
+def make_pace(limit: TimeLimit, whole: TrainingArguments, args: TrainingArguments, stage: str, validation: int) -> Pace:
+    """The stage's share of the time that is left, by its epochs and those of the stages after it."""
+    later = sum(getattr(whole, f"{name}_epochs") for name in STAGES[STAGES.index(stage) + 1 :])
+    batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    return Pace(limit, limit.deadline(args.num_train_epochs, later), stage, validation / batch)
+
+
+def _shares(answers: AnswerModel, model: FASAudioForConditionalGeneration) -> dict:
+    """How much is trained."""
+    trained = sum(p.numel() for p in answers.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in model.parameters())
+    if PartialState().is_main_process:
+        print(f"trainable: {trained:,} of {total:,} parameters ({100 * trained / total:.2f} %)", flush=True)
+    return dict(trainable=trained, parameters=total)
+
+
+def _checkpoint(folder: Path, resume: bool) -> str | None:
+    last = get_last_checkpoint(str(folder)) if resume and folder.is_dir() else None
+    if resume and last is None:
+        log.warning("%s: no interrupted stage to resume; it starts from the beginning", folder)
+    return last
+
+
+def restore(model: FASAudioForConditionalGeneration, path: Path) -> None:
+    """The best weights of a stage."""
+    state, _, _ = load_weights(path)
+    load_trainable_state(model, state, str(path))
