@@ -10,7 +10,7 @@ import typer
 
 from fas_core.audio import AudioLimits
 from fas_core.errors import FASError
-from serve.settings import Settings
+from serve.settings import ConnectionLimits, Settings
 
 LIMITS = "Limits"
 DEFAULTS, AUDIO = Settings(), Settings().audio
@@ -70,6 +70,9 @@ def main(
     max_body_bytes: Annotated[
         int, typer.Option(help="of one request", rich_help_panel=LIMITS)
     ] = DEFAULTS.max_body_bytes,
+    max_connections: Annotated[
+        int, typer.Option(help="at once; the longest idle one makes room for a new one", rich_help_panel=LIMITS)
+    ] = DEFAULTS.connections.connections,
     concurrency: Annotated[
         int, typer.Option(help="requests worked on at once", rich_help_panel=LIMITS)
     ] = DEFAULTS.concurrency,
@@ -110,7 +113,7 @@ def main(
             audio=AudioLimits(max_bytes=max_bytes, max_seconds=max_seconds, max_decoded_bytes=max_decoded_bytes),
             max_audios=max_audios, max_clips=max_clips, max_text=max_text, max_tokens=max_tokens,
             max_body_bytes=max_body_bytes, concurrency=concurrency, queue=queue, request_timeout=request_timeout,
-            media_hosts=tuple(allowed_media_hosts or ()),
+            media_hosts=tuple(allowed_media_hosts or ()), connections=ConnectionLimits(max_connections),
         )  # fmt: skip
         configure_logging(log_level.value)
         launch = Launch(

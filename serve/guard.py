@@ -4,6 +4,7 @@ import hmac
 import ipaddress
 import logging
 import time
+import traceback
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -15,6 +16,7 @@ from serve.metrics import Metrics
 from serve.settings import Settings
 
 OPEN_ROUTES = ("/health",)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 log = logging.getLogger("serve")
 
 
@@ -45,15 +47,15 @@ class Guard:
             else:
                 await self.app(scope, self._limited(receive), counted_send)
         except Exception as error:
-            log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            log.error("%s %s failed\n%s", *_told(scope), without_content(error))
             if status == 499:
                 failure = APIError(500, "the server failed at this request", code="internal_error")
                 await JSONResponse(failure.to_dict(), 500)(scope, receive, counted_send)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
+            method, route = _told(scope)
             self.metrics.requests.labels(route, status).inc()
             self.metrics.seconds.labels(route).observe(time.monotonic() - start)
-            log.info("%s %s %s %.3f s", scope["method"], route, status, time.monotonic() - start)
+            log.info("%s %s %s %.3f s", method, route, status, time.monotonic() - start)
 
     def _refusal(self, path: str, headers: Headers) -> APIError | None:
         if path not in OPEN_ROUTES:
@@ -64,6 +66,9 @@ class Guard:
             if self._key is not None and not self._knows_key(headers):
                 text = "wrong or missing API key; expected the header 'Authorization: Bearer KEY'"
                 return APIError(401, text, code="invalid_api_key")
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            text = "Content-Encoding: expected none; what is compressed could be of any size"
+            return APIError(415, text, code="unsupported_content_encoding")
         length = headers.get("content-length", "0")
         if length.isascii() and length.isdigit() and int(length) > self.settings.max_body_bytes:
             return self._too_big()
@@ -90,6 +95,18 @@ class Guard:
     def _too_big(self) -> APIError:
         text = f"the request is larger than {self.settings.max_body_bytes} bytes (server option --max-body-bytes)"
         return APIError(413, text, code="body_too_big")
+
+
+def _told(scope: Scope) -> tuple[str, str]:
+    """Method and route as the log has them: known words, never what a client made up."""
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    return method, getattr(scope.get("route"), "path", "other")
+
+
+def without_content(error: BaseException) -> str:
+    """Where an error came from. Its message may quote what a client sent: a name, a transcript."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"{frames}{type(error).__module__}.{type(error).__qualname__}"
 
 
 def _host_name(headers: Headers) -> str:

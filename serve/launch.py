@@ -19,6 +19,7 @@ from fas_core.pipeline import SHIPPED, EmotionPipeline
 from serve.app import create_app
 from serve.backend import Backend
 from serve.batching import Batcher
+from serve.connection import connection_options, raise_file_limit
 from serve.emotion import EmotionService
 from serve.guard import is_loopback
 from serve.listening import Listener, find_transcriber
@@ -26,7 +27,6 @@ from serve.settings import Settings
 from serve.transcripts import Transcriber
 from serve.vllm_process import VLLMError, VLLMProcess
 
-KEEP_ALIVE = 75  # seconds; longer than clients keep a connection, or some would ask just as it is closed
 GRACE = 30  # seconds for requests at work when the server is told to stop
 MESSAGE_EVERY = 10.0  # seconds
 KEY_VARIABLE = "FAS_API_KEY"
@@ -101,6 +101,7 @@ async def serve(launch: Launch, say: Callable[[str], None] = print) -> None:
         asyncio.CancelledError: told to stop before it was ready.
     """
     launch = check(launch)
+    raise_file_limit()
     with _signals() as signals:
         backend = None if launch.fas_only else await start_backend(launch, say)
         try:
@@ -115,8 +116,8 @@ async def serve(launch: Launch, say: Callable[[str], None] = print) -> None:
 async def _run(app, launch: Launch, backend: Backend | None, say: Callable[[str], None]) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
-            app, host=launch.host, port=launch.port, log_config=None, access_log=False, server_header=False,
-            timeout_graceful_shutdown=GRACE, timeout_keep_alive=KEEP_ALIVE,
+            app, host=launch.host, port=launch.port, timeout_graceful_shutdown=GRACE,
+            **connection_options(launch.settings.connections),
         )
     )  # fmt: skip
     announcement = asyncio.create_task(_announce(server, launch, backend, say))
@@ -233,8 +234,9 @@ async def _announce(server: uvicorn.Server, launch: Launch, backend: Backend | N
 
 
 def configure_logging(level: str) -> None:
-    """One line an event on standard error; uvicorn's own lines only from warnings on."""
+    """One line an event on standard error; of uvicorn only errors: it warns of every request that is none."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("serve").setLevel(level.upper())
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -12,6 +12,33 @@ def default_audio_limits() -> AudioLimits:
 
 
 @dataclass(frozen=True)
+class ConnectionLimits:
+    """What connections may cost, before anybody has shown a key.
+
+    Attributes:
+        connections: at once; a new one takes the place of the one that has been idle longest.
+        share: of the connections that one address may have.
+        head_bytes, headers: of one request, its first line included.
+        head_seconds: from the first byte to the end of the head, and from the connection to the first byte.
+        write_seconds: that an answer may wait for a client that does not read it.
+        linger_seconds: that a refused body is still read, and dropped, so that the client sees the answer.
+        free_pieces, piece_bytes: that many pieces a body may have of any size; the mean of all must be larger then.
+        pipelined_bytes: that may follow a request before its answer; they are dropped.
+    """
+
+    connections: int = 1024
+    share: float = 0.75
+    head_bytes: int = 32 * 1024
+    headers: int = 100
+    head_seconds: float = 15.0
+    write_seconds: float = 60.0
+    linger_seconds: float = 5.0
+    free_pieces: int = 1000
+    piece_bytes: int = 256
+    pipelined_bytes: int = 64 * 1024
+
+
+@dataclass(frozen=True)
 class Settings:
     """Limits and names of one gateway.
 
@@ -28,6 +55,7 @@ class Settings:
         queue: requests that may wait; one more is answered by 429.
         body_timeout, request_timeout: seconds to receive a request, and to answer it.
         media_hosts: hosts (`name` or `name:port`) from which `audio_url` may be fetched; none by default.
+        connections: see `ConnectionLimits`.
     """
 
     model: str = "fas"
@@ -43,3 +71,4 @@ class Settings:
     body_timeout: float = 60.0
     request_timeout: float = 300.0
     media_hosts: tuple[str, ...] = ()
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)

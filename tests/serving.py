@@ -24,11 +24,12 @@ from fas_core.labels import EMOTIONS
 from serve.app import create_app
 from serve.audio_parts import samples_of
 from serve.batching import Batcher
+from serve.connection import connection_options
 from serve.emotion import EmotionService
 from serve.errors import invalid
 from serve.language import LanguageModel
 from serve.listening import Heard
-from serve.settings import Settings
+from serve.settings import ConnectionLimits, Settings
 
 
 def wav(seconds: float = 0.5, rate: int = 16_000, channels: int = 1, seed: int = 0) -> bytes:
@@ -148,11 +149,10 @@ def fake_app(settings: Settings | None = None, backend: FakeBackend | None = Non
 
 
 @contextlib.contextmanager
-def running(app, key: str | None = None):
+def running(app, key: str | None = None, limits: ConnectionLimits | None = None):
     """A client of the app, served on a port of its own; its `base_url` tells where."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=5, timeout_keep_alive=75)
-    )
+    options = connection_options(limits or ConnectionLimits())
+    server = uvicorn.Server(uvicorn.Config(app, port=0, timeout_graceful_shutdown=5, **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
