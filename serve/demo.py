@@ -113,7 +113,7 @@ def example(corpus: Path) -> dict:
     raise FASError(f"{corpus}: no test clip whose tone and words disagree; run python -m fas_core.demo first")
 
 
-def run(demo: Path, clips: int, epochs: tuple[int, int]) -> None:
+def run(demo: Path, clips: int, epochs: tuple[int, int], minutes: float) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     clock, output = Clock(console), demo / "alm"
     clip = example(demo / "corpus")
@@ -122,7 +122,7 @@ def run(demo: Path, clips: int, epochs: tuple[int, int]) -> None:
             console, "train/alm_adapter.py", "train/configs/alm_cpu.yaml", "--fas", str(demo / "checkpoint"),
             "--corpora", f"manifest={demo / 'corpus'}", "--cache_dir", str(demo / "features"),
             "--max_train_clips", str(clips), "--stage1_epochs", str(epochs[0]), "--stage2_epochs", str(epochs[1]),
-            "--output_dir", str(output),
+            "--max_minutes", str(minutes), "--output_dir", str(output),
         )  # fmt: skip
     with clock("export a model directory"):
         command(console, "-m", "fas_alm.export", str(output / "adapter"), str(output / "model"))
@@ -136,11 +136,12 @@ def main(
     demo: Annotated[Path, typer.Option(help="folder that python -m fas_core.demo wrote")] = Path("demo_out"),
     clips: Annotated[int, typer.Option(help="training clips")] = 600,
     stage1_epochs: Annotated[int, typer.Option(help="epochs of the projector alone")] = 2,
-    stage2_epochs: Annotated[int, typer.Option(help="epochs of projector and LoRA")] = 2,
+    stage2_epochs: Annotated[int, typer.Option(help="epochs of projector and LoRA")] = 1,
+    adapter_minutes: Annotated[float, typer.Option(help="at most for the adapter; 0: no limit")] = 5.0,
 ) -> None:
     """Train the adapter on the demo's classifier and corpus, serve it, ask it."""
     try:
-        run(demo.resolve(), clips, (stage1_epochs, stage2_epochs))
+        run(demo.resolve(), clips, (stage1_epochs, stage2_epochs), adapter_minutes)
     except FASError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
