@@ -19,7 +19,6 @@ from eval.scorer import Scorer
 from eval.transcripts import transcripts
 from fas_alm.conversations import Question
 from fas_alm.conversations.reading import read_answer
-from fas_alm.hub import find_directory
 from fas_alm.prompts import transcript_prompt
 from fas_alm.training.audio import FrozenTokens
 from fas_alm.training.data import fas_accuracy
@@ -27,6 +26,7 @@ from fas_alm.training.metrics import option_metrics
 from fas_core.atomic import write_json
 from fas_core.data import has_folds, load_corpus
 from fas_core.errors import FASError, reports_errors
+from fas_core.hub import find_directory
 from fas_core.labels import EMOTIONS
 from fas_core.provenance import provenance
 from fas_core.training.arguments import parse_pairs

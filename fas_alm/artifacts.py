@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 
 from fas_alm.card import model_card
 from fas_alm.configuration import FASAudioConfig
-from fas_alm.hub import find_directory
 from fas_alm.language_models import load_language_model
 from fas_alm.modeling import FASAudioForConditionalGeneration, grow_vocabulary
 from fas_alm.processing import FASAudioProcessor
@@ -22,6 +21,7 @@ from fas_core.atomic import atomic_directory, write_json, write_text
 from fas_core.checkpoint import find_device, load_model
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import CheckpointError, MissingDependencyError
+from fas_core.hub import find_directory
 from fas_core.pipeline import EmotionPipeline
 
 PROJECTOR = "projector.safetensors"

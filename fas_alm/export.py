@@ -12,7 +12,6 @@ from transformers import AutoFeatureExtractor, AutoTokenizer, WhisperForConditio
 from fas_alm.artifacts import FAS_FOLDER, LORA_FOLDER, RECORD, WHISPER_FOLDER, load_adapter, read_record, save_lora
 from fas_alm.card import model_card
 from fas_alm.configuration import FASAudioConfig
-from fas_alm.hub import find_directory
 from fas_alm.language_models import public_name
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
@@ -20,6 +19,7 @@ from fas_core.atomic import atomic_directory, write_json, write_text
 from fas_core.encoders.offline import offline_whisper_dir
 from fas_core.encoders.whisper import OFFLINE_PREFIX
 from fas_core.errors import CheckpointError, FASError, reports_errors
+from fas_core.hub import find_directory
 
 
 def export_model(

@@ -20,6 +20,8 @@ COUNTS = (
     "k_semantic",
     "patch_size",
 )
+LARGEST = 1 << 20  # of any width or number; a model of more would not fit a machine
+TEMPERATURES = (1e-3, 1e3)
 
 
 class FASConfig(PreTrainedConfig):
@@ -99,7 +101,8 @@ class FASConfig(PreTrainedConfig):
         self.k_acoustic, self.k_semantic, self.patch_size = k_acoustic, k_semantic, patch_size
         self.dropout, self.summary_dropout = dropout, summary_dropout
         self.fusion, self.selection, self.learnable_queries = fusion, selection, learnable_queries
-        self.summary, self.summary_streams, self.token_norm = summary, list(summary_streams), token_norm
+        self.summary, self.token_norm = summary, token_norm
+        self.summary_streams = list(summary_streams) if isinstance(summary_streams, tuple) else summary_streams
         self.head_shrinkage, self.head_deviation_weight = head_shrinkage, head_deviation_weight
         self.whitening, self.ensemble = whitening, ensemble
         self.standardise, self.pathway_heads = standardise, pathway_heads
@@ -110,18 +113,28 @@ class FASConfig(PreTrainedConfig):
         kwargs.setdefault("label2id", {name: i for i, name in enumerate(EMOTIONS)})
         self._check()
         super().__init__(**kwargs)
+        self._expect("id2label", self.id2label == dict(enumerate(EMOTIONS)), f"{', '.join(EMOTIONS)}, in this order")
 
     def _check(self) -> None:
         for name, valid in (("fusion", FUSIONS), ("selection", SELECTIONS), ("summary", SUMMARIES)):
-            self._expect(name, getattr(self, name) in valid, f"one of {', '.join(valid)}")
+            value = getattr(self, name)
+            self._expect(name, isinstance(value, str) and value in valid, f"one of {', '.join(valid)}")
         for name in COUNTS:
             value = getattr(self, name)
-            self._expect(name, type(value) is int and value > 0, "a whole number of at least 1")
+            self._expect(name, type(value) is int and 0 < value <= LARGEST, f"a whole number from 1 to {LARGEST}")
+        for name in ("learnable_queries", "token_norm", "standardise", "pathway_heads"):
+            self._expect(name, isinstance(getattr(self, name), bool), "true or false")
         for name in ("dropout", "summary_dropout"):
-            self._expect(name, 0 <= getattr(self, name) < 1, "a probability, at least 0 and below 1")
+            self._expect(name, _is_number(value := getattr(self, name)) and 0 <= value < 1, "a probability, at least 0 and below 1")
         for name in ("head_shrinkage", "head_deviation_weight", "ensemble"):
-            self._expect(name, 0 <= getattr(self, name) <= 1, "a share, from 0 to 1")
-        self._expect("whitening", type(self.whitening) is int and self.whitening >= 0, "a whole number, 0 or more")
+            self._expect(name, _is_number(value := getattr(self, name)) and 0 <= value <= 1, "a share, from 0 to 1")
+        for name in ("temperature", "acoustic_temperature", "semantic_temperature"):
+            is_right = _is_number(value := getattr(self, name)) and TEMPERATURES[0] <= value <= TEMPERATURES[1]
+            self._expect(name, is_right, f"a number from {TEMPERATURES[0]} to {TEMPERATURES[1]}")
+        is_count = type(self.whitening) is int and 0 <= self.whitening <= LARGEST
+        self._expect("whitening", is_count, f"a whole number from 0 to {LARGEST}")
+        self._expect("streams", isinstance(self.streams, dict | None), "an object, as `StreamConfig.to_dict` gives it")
+        self._expect("streams_identity", isinstance(self.streams_identity, str | None), "a digest (text)")
         for name, needs in (
             ("head_shrinkage", "standardise"),
             ("head_shrinkage", "pathway_heads"),
@@ -129,7 +142,7 @@ class FASConfig(PreTrainedConfig):
             ("ensemble", "pathway_heads"),
         ):
             self._expect(name, getattr(self, needs) or not getattr(self, name), f"0 where {needs} is off")
-        known = set(self.summary_streams) <= set(STREAMS) and len(self.summary_streams) > 0
+        known = isinstance(self.summary_streams, list) and self.summary_streams and all(s in STREAMS for s in self.summary_streams)
         self._expect("summary_streams", known, f"some of {', '.join(STREAMS)}")
         if self.fusion == "query" and self.learnable_queries:
             fits = self.hidden_size % self.num_attention_heads == 0
@@ -143,3 +156,7 @@ class FASConfig(PreTrainedConfig):
     def paper(cls, **overrides) -> "FASConfig":
         """The configuration of the paper's Table 3: 3,452,935 parameters without the pathway heads (Table 4)."""
         return cls(**({"pathway_heads": False} | overrides))
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

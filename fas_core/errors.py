@@ -49,6 +49,11 @@ class MissingDependencyError(FASError, ImportError):
     """An optional package that the request needs; the message says what to install."""
 
 
+def first_line(error: Exception) -> str:
+    """Of its message; its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def reports_errors(main: Callable[..., int | None]) -> Callable[..., int]:
     """A command's `main`: input that cannot be used is one line on stderr and exit code 2; without a code of its own it is 0."""
 

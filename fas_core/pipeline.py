@@ -1,6 +1,5 @@
 """From audio files to answers: `EmotionPipeline.from_pretrained(DIR)("a.wav")`."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,11 +9,13 @@ import torch
 from fas_core.answers import Answer, answer, kept_token_times
 from fas_core.audio import Audio, AudioLimits, load_audio, stream_audio
 from fas_core.calibration import apply_temperature
-from fas_core.checkpoint import find_device, load_model
+from fas_core.checkpoint import find_device, learned_from, load_model, local_streams, read_record
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import AudioError, IdentityMismatchError
+from fas_core.hub import find_directory
 from fas_core.inference import HEADS, Logits, predict_logits
+from fas_core.model_files import reads_checkpoint
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.windows import check_windows, cut
 
@@ -51,31 +52,35 @@ class EmotionPipeline:
     ) -> "EmotionPipeline":
         """Load a checkpoint directory (or hub id) and the encoders that it names; by default the shipped one.
 
+        An encoder that the checkpoint names by its hub id has to be in the hub's cache (`hf download ID`): what a file
+        names is not fetched.
+
         Raises:
             CheckpointError: when there is no FAS checkpoint, or weights of it are missing.
             FASError: a device that is not there.
             IdentityMismatchError: when the encoders' weights differ from those of the training.
         """
         device = find_device(device)
-        model = load_model(checkpoint, revision)
-        extractor = FeatureExtractor.from_config(model.config.streams, device=device)
-        pipeline = cls(model.to(device), extractor, name=Path(checkpoint).name)
-        record = Path(checkpoint) / "training.json"
-        if record.is_file():
-            pipeline.training = json.loads(record.read_text())
+        name, checkpoint = Path(checkpoint).name, find_directory(checkpoint, revision)
+        model = load_model(checkpoint)
+        config = checkpoint / "config.json"
+        with reads_checkpoint(config, "encoders as `train/fas.py` writes them"):
+            extractor = FeatureExtractor.from_config(local_streams(model.config.streams, config), device=device)
+        pipeline = cls(model.to(device), extractor, name=name)
+        pipeline.training = read_record(checkpoint)
         return pipeline
 
     def describe(self) -> dict:
         """What this is, JSON-ready: name, encoders, training corpora, fold, temperature, commit."""
-        data = self.training.get("data", {})
+        corpora, fold = learned_from(self.training)
         return dict(
             name=self.name,
-            training_corpora=[c["corpus"] for c in data.get("corpora", []) if c["learns"] != "words"],
-            fold=self.training.get("arguments", {}).get("data", {}).get("fold"),
+            training_corpora=list(corpora),
+            fold=fold,
             encoders=self.extractor.identity(),
             parameters=self.model.num_parameters(),
             temperature=self.model.config.temperature,
-            trained_at_commit=self.training.get("provenance", {}).get("commit"),
+            trained_at_commit=(self.training.get("provenance") or {}).get("commit"),
         )
 
     def __call__(

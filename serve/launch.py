@@ -13,8 +13,8 @@ from pathlib import Path
 import uvicorn
 from transformers.utils import logging as transformers_logging
 
-from fas_alm.hub import find_directory
 from fas_core.errors import CheckpointError, FASError
+from fas_core.hub import find_directory
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from serve.app import create_app
 from serve.backend import Backend

@@ -11,8 +11,8 @@ from peft import LoraConfig, get_peft_model
 
 from fas_alm import FASAudioForConditionalGeneration, load_adapter, load_emotion_pipeline, save_adapter
 from fas_alm.export import export_model, main
-from fas_alm.hub import find_directory
 from fas_core.errors import CheckpointError
+from fas_core.hub import find_directory
 from serve.launch import Launch, check
 from serve.settings import Settings
 

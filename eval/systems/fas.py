@@ -21,6 +21,7 @@ from eval.systems.options import check_options
 from eval.systems.training_set import training_set
 from eval.workers import Workers, environment_of_one_process
 from fas_core.atomic import write_text
+from fas_core.checkpoint import learned_from, read_record
 from fas_core.configuration_fas import FASConfig
 from fas_core.conflict import conflict
 from fas_core.errors import CheckpointError, FASError
@@ -30,7 +31,6 @@ from fas_core.standardisation import feature_statistics
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments
 
 CODE_VERSION = 1
-RESULT = "training.json"
 
 
 class FASSystem(System):
@@ -169,12 +169,7 @@ def build(options: dict, context: BuildContext) -> FASSystem:
 
 def training_of(options: dict) -> tuple[tuple[str, ...], int | None]:
     """(training corpora, fold) of a checkpoint directory, before it is loaded; nothing known of a hub id."""
-    record = Path(options.get("checkpoint") or SHIPPED).expanduser() / RESULT
-    if not record.is_file():
-        return (), None
-    values = json.loads(record.read_text(encoding="utf-8"))
-    corpora = tuple(c["corpus"] for c in values.get("data", {}).get("corpora", []) if c["learns"] != "words")
-    return corpora, values.get("arguments", {}).get("data", {}).get("fold")
+    return learned_from(read_record(Path(options.get("checkpoint") or SHIPPED).expanduser()))
 
 
 def build_trained(options: dict, context: BuildContext) -> FASSystem:

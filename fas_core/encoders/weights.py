@@ -12,15 +12,20 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from fas_core.encoders.products import use_onednn
-from fas_core.errors import CheckpointError, FASError
+from fas_core.errors import CheckpointError, FASError, first_line
+from fas_core.hub import hub_name
+from fas_core.model_files import check_model_files
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-LOADING_ERRORS = (OSError, KeyError, ValueError, RuntimeError, ImportError, SafetensorError)
+LOADING_ERRORS = (OSError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, ImportError, ArithmeticError,
+                  AssertionError, MemoryError, SafetensorError)  # fmt: skip
 
 
 def public_name(model: str) -> str:
-    """The name that an identity may carry: a directory is known by its last part only."""
-    return Path(model).resolve().name if Path(model).is_dir() else model
+    """The name that an identity may carry: a directory is known by its last part only, one in the hub's cache by its id."""
+    if not Path(model).is_dir():
+        return model
+    return hub_name(Path(model)) or Path(model).resolve().name
 
 
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:
@@ -78,6 +83,7 @@ def load_frozen(
     if dtype not in DTYPES:
         raise FASError(f"encoder option 'dtype': {dtype!r}, expected one of {', '.join(DTYPES)}")
     try:
+        check_model_files(model, revision)
         _check_kind(model, revision, kinds)
         loaded, report = model_class.from_pretrained(
             model, revision=revision, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True, **options
@@ -88,11 +94,6 @@ def load_frozen(
     except LOADING_ERRORS as error:
         raise cannot_load(model, error, " or ".join(kinds) or model_class.__name__) from error
     return use_onednn(loaded.eval().requires_grad_(False))
-
-
-def first_line(error: Exception) -> str:
-    """Of its message; its type where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def cannot_load(model: str, error: Exception, what: str) -> CheckpointError:

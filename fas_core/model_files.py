@@ -1,0 +1,159 @@
+"""What the files of a model may ask for. They come from strangers, and transformers and PEFT do what they say: fetch kernels,
+follow `adapter_config.json` to another model, import what a quantisation needs. So they are read here first.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from fas_core.errors import CheckpointError, FASError, FeatureError, MissingDependencyError, first_line
+
+INDEX = "model.safetensors.index.json"
+READ = ("config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json",
+        "tokenizer_config.json", "special_tokens_map.json")  # fmt: skip
+IMPLEMENTATIONS = (None, "eager", "sdpa", "flex_attention")  # of transformers itself; others are fetched where they are not here
+DTYPES = (None, "auto", "float32", "float16", "bfloat16", "float64", "torch.float32", "torch.float16", "torch.bfloat16",
+          "torch.float64")  # fmt: skip
+QUANTISATIONS = ("bitsandbytes", "bitsandbytes_4bit", "bitsandbytes_8bit", "gptq", "awq", "compressed-tensors", "torchao", "hqq")
+KERNEL_QUANTISATIONS = ("fp8", "mxfp4")  # take their kernels from the hub where the package `kernels` is there
+MOST_LAYERS = 1000
+MOST_BYTES = 64 << 20  # of a JSON file
+_LAYERS = re.compile(r"(?:^|_)(?:n_?)?(?:layers?|blocks|depth)$")
+
+
+def check_model_files(source: str | Path, revision: str | None = None, *, quantised: bool = False) -> None:
+    """Read the JSON files of a directory, or of a hub id, before transformers does.
+
+    Args:
+        source: directory or hub id; what is not there is left to who loads it.
+        quantised: whether a `quantization_config` may be there.
+
+    Raises:
+        CheckpointError: a file that is no JSON object, or one that asks for code, another model, weights outside of the
+            directory, or what no model has; the message names the file and the field.
+    """
+    for name in READ:
+        path = _find(source, name, revision)
+        if path is not None:
+            _check_values(read_object(path), f"{source}/{name}", quantised)
+    if _find(source, "adapter_config.json", revision) is not None:
+        raise CheckpointError(
+            f"{source}: has an adapter_config.json, which would load another model in its place; expected a whole model "
+            "(merge_and_unload of PEFT makes one), or the directory without that file"
+        )
+    index = _find(source, INDEX, revision)
+    if index is not None:
+        _check_index(read_object(index), f"{source}/{INDEX}", Path(source))
+
+
+def read_object(path: Path) -> dict:
+    """The JSON object of a file.
+
+    Raises:
+        CheckpointError: it cannot be read, is too large, no JSON or no object.
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise CheckpointError(f"{path}: larger than {MOST_BYTES >> 20} MB; expected a JSON file of a model")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, FASError) else CheckpointError(f"{path}: no JSON: {first_line(error)}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: a JSON {type(content).__name__}; expected an object")
+    return content
+
+
+@contextmanager
+def reads_checkpoint(what: str | Path, expected: str = "") -> Iterator[None]:
+    """Whatever libraries raise on files that are not as they expect becomes one `CheckpointError`.
+
+    Args:
+        what: the file or directory, in front of the message. expected: behind it.
+    """
+    try:
+        yield
+    except (CheckpointError, FeatureError, MissingDependencyError):
+        raise
+    except FASError as error:  # of a field; it says what is expected
+        raise CheckpointError(f"{what}: {error}") from None
+    except Exception as error:  # transformers, PEFT and safetensors raise of all kinds on files of strangers
+        raise CheckpointError(f"{what}: {first_line(error)}{expected and f'; expected {expected}'}") from error
+
+
+def check_lora(path: Path) -> None:
+    """Read `adapter_config.json` before PEFT does.
+
+    Raises:
+        CheckpointError: it is no LoRA, or names modules that PEFT would import.
+    """
+    config = read_object(path)
+    if config.get("peft_type") != "LORA":
+        raise CheckpointError(f"{path}: peft_type {config.get('peft_type')!r}; expected 'LORA'")
+    for name in ("megatron_config", "auto_mapping"):
+        if config.get(name):
+            raise CheckpointError(f"{path}: {name} names modules to import; expected null")
+
+
+def _check_values(values, where: str, quantised: bool) -> None:
+    """Of an object and all objects in it."""
+    if isinstance(values, list):
+        for value in values:
+            _check_values(value, where, quantised)
+    elif isinstance(values, dict):
+        for name, value in values.items():
+            _check_value(name, value, where, quantised)
+            _check_values(value, where, quantised)
+
+
+def _check_value(name: str, value, where: str, quantised: bool) -> None:
+    if re.search(r"(attn|experts)_implementation(_internal)?$", name):
+        _expect(value in IMPLEMENTATIONS, f"{where}: {name} {value!r}", "no such field; what is not here would be fetched")
+    elif name in ("dtype", "torch_dtype"):
+        _expect(isinstance(value, dict) or value in DTYPES, f"{where}: {name} {value!r}", "float32, float16 or bfloat16")
+    elif _LAYERS.search(name) and isinstance(value, int):
+        _expect(-1 <= value <= MOST_LAYERS, f"{where}: {name} {value}", f"at most {MOST_LAYERS}")
+    elif name == "quantization_config" and value:
+        _expect(quantised, f"{where}: {name}", "weights in float32, float16 or bfloat16")
+        method = value.get("quant_method") if isinstance(value, dict) else value
+        here = (*QUANTISATIONS, *(() if find_spec("kernels") else KERNEL_QUANTISATIONS))
+        _expect(method in here, f"{where}: {name}.quant_method {method!r}", f"one of {', '.join(here)}")
+
+
+def _check_index(index: dict, where: str, directory: Path) -> None:
+    files = index.get("weight_map")
+    is_map = isinstance(files, dict) and all(isinstance(file, str) for file in files.values())
+    _expect(is_map and files, f"{where}: weight_map {type(files).__name__}", "an object: weight to file")
+    for file in sorted(set(files.values())):
+        is_plain = re.fullmatch(r"[\w.-]+\.safetensors", file) is not None
+        _expect(is_plain, f"{where}: weight_map names {file!r}", "names of safetensors files beside it")
+        if directory.is_dir():
+            _expect((directory / file).is_file(), f"{where}: weight_map names {file!r}", "a file that is there")
+            check_link(directory, directory / file)
+
+
+def check_link(directory: Path, path: Path) -> None:
+    """Raises CheckpointError where a link leads out of the directory; the hub's cache, which is made of links, is its own."""
+    home, target = directory.resolve(), path.resolve()
+    inside = target.is_relative_to(home) or target.parent == home.parent.parent / "blobs"
+    _expect(inside, f"{path}: is a link out of the directory", "a file in it (copy what it links to)")
+
+
+def _expect(is_right, found: str, expected: str) -> None:
+    if not is_right:
+        raise CheckpointError(f"{found}; expected {expected}")
+
+
+def _find(source: str | Path, name: str, revision: str | None) -> Path | None:
+    if Path(source).is_dir():
+        path = Path(source) / name
+        return path if path.is_file() or path.is_symlink() else None
+    from transformers.utils import cached_file
+
+    missing = {f"_raise_exceptions_for_{kind}": False for kind in ("missing_entries", "connection_errors", "gated_repo")}
+    path = cached_file(str(source), name, revision=revision, **missing)
+    return Path(path) if path else None
