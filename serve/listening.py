@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fas_core.answers import Answer
 from fas_core.audio import SAMPLE_RATE, Audio
+from fas_core.checkpoint import local_streams
 from fas_core.encoders.whisper import LAST, WhisperEncoder
 from fas_core.errors import CheckpointError
 from fas_core.pipeline import LONG_SECONDS, EmotionPipeline
@@ -90,6 +91,7 @@ def find_transcriber(pipeline: EmotionPipeline, directory: Path | None = None) -
     if not isinstance(semantic, WhisperEncoder) or semantic.layers != [LAST]:
         return None
     try:
-        return Transcriber(directory or pipeline.model.config.streams["semantic"]["model"], semantic.backbone)
+        named = local_streams(pipeline.model.config.streams, "config.json")["semantic"]["model"]
+        return Transcriber(directory or named, semantic.backbone)
     except CheckpointError:
         return None

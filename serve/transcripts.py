@@ -12,8 +12,11 @@ from torch import Tensor
 from transformers import AutoTokenizer, StoppingCriteria, WhisperForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from fas_core.encoders.whisper import LAST, OFFLINE_PREFIX, WhisperBackbone
+from fas_core.encoders.weights import LOADING_ERRORS
+from fas_core.encoders.whisper import LAST, WhisperBackbone
 from fas_core.errors import CheckpointError
+from fas_core.hub import OFFLINE_PREFIX
+from fas_core.model_files import check_model_files
 
 SILENT_MEL = -0.85  # what the log-mel of padding is behind speech: 8 decades under its maximum, scaled by 1/4, plus 1
 ROUNDS = 3  # copies of the same words in a row are no speech any more
@@ -38,11 +41,12 @@ class Transcriber:
 
             source = str(offline_whisper_dir(source.removeprefix(OFFLINE_PREFIX)))
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(source)
+            check_model_files(source)
+            self.tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             if len(self.tokenizer) <= len(self.tokenizer.all_special_tokens):  # made up where there are no files of one
                 raise OSError("no tokenizer")
             model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
-        except (OSError, ValueError, TypeError) as error:
+        except LOADING_ERRORS as error:
             raise CheckpointError(f"{directory}: no Whisper with decoder and tokenizer, so no transcripts") from error
         self.model, self.backbone = model.eval().to(backbone.device), backbone
         self.model.generation_config.max_length = None  # the limit is given in new tokens:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList, TextStreamer
 
-from fas_alm.artifacts import LORA_FOLDER
+from fas_alm.artifacts import LORA_FOLDER, load_model_directory, with_lora
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_core.checkpoint import find_device
@@ -45,14 +45,11 @@ class TransformersBackend:
     def load(cls, directory: Path, device: str | None = None, max_tokens: int = 1024) -> "TransformersBackend":
         """From a model directory; a GPU where there is one, unless told otherwise."""
         device = find_device(device)
-        model = FASAudioForConditionalGeneration.from_pretrained(directory, dtype=loading_dtype("auto", device))
+        model, processor = load_model_directory(directory, loading_dtype("auto", device))
         log.info("language model in %s", describe(model.language_model.dtype == torch.bfloat16, device))
         if (directory / LORA_FOLDER).is_dir():
-            from peft import PeftModel
-
-            llm = PeftModel.from_pretrained(model.language_model, str(directory / LORA_FOLDER))
-            model.language_model = llm.merge_and_unload()
-        return cls(model.to(device), FASAudioProcessor.from_pretrained(directory), max_tokens)
+            model.language_model = with_lora(model.language_model, directory / LORA_FOLDER).merge_and_unload()
+        return cls(model.to(device), processor, max_tokens)
 
     async def chat(self, request: dict) -> dict:
         stop = threading.Event()

@@ -21,9 +21,9 @@ from transformers import (
 )
 
 from fas_alm import FASAudioForConditionalGeneration, load_adapter, load_emotion_pipeline, save_adapter
-from fas_alm.artifacts import LORA
 from fas_alm.export import export_model, main
 from fas_core.errors import CheckpointError, FASError, IdentityMismatchError
+from fas_core.model_files import LORA
 from fas_core.pipeline import EmotionPipeline
 
 RECORD = {

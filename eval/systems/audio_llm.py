@@ -22,7 +22,9 @@ from eval.systems.options import check_options
 from eval.systems.weights import count_parameters, source_digest
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.checkpoint import find_device
-from fas_core.errors import CheckpointError
+from fas_core.encoders.weights import LOADING_ERRORS
+from fas_core.errors import CheckpointError, first_line
+from fas_core.model_files import check_model_files
 from fas_core.precision import loading_dtype
 
 CODE_VERSION = 1
@@ -112,8 +114,9 @@ class AudioLLM(System):
         from transformers import AutoProcessor
 
         try:
-            processor = AutoProcessor.from_pretrained(self.source, revision=self.revision)
-        except (OSError, ValueError, KeyError) as error:
+            check_model_files(self.source, self.revision, quantised=True)
+            processor = AutoProcessor.from_pretrained(self.source, revision=self.revision, trust_remote_code=False)
+        except LOADING_ERRORS as error:
             raise self._unusable(error) from None
         if not getattr(processor, "chat_template", None) or not hasattr(processor, "tokenizer"):
             raise self._unusable("its processor has no chat template or no tokenizer")
@@ -124,14 +127,15 @@ class AudioLLM(System):
         import transformers
 
         try:
-            config = transformers.AutoConfig.from_pretrained(self.source, revision=self.revision)
+            check_model_files(self.source, self.revision, quantised=True)
+            config = transformers.AutoConfig.from_pretrained(self.source, revision=self.revision, trust_remote_code=False)
             kind = getattr(transformers, THINKERS.get(config.model_type, "AutoModelForMultimodalLM"))
             model, report = kind.from_pretrained(
                 self.source, revision=self.revision, dtype=loading_dtype(self.dtype, find_device(self.device)),
-                use_safetensors=True, output_loading_info=True,
+                use_safetensors=True, trust_remote_code=False, output_loading_info=True,
                 **({"device_map": self.device_map} if self.device_map else {}),
             )  # fmt: skip
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except LOADING_ERRORS as error:
             raise self._unusable(error) from None
         missing = sorted(report["missing_keys"])
         if missing:  # transformers would go on with random values
@@ -139,7 +143,7 @@ class AudioLLM(System):
         return model.eval() if self.device_map else model.eval().to(find_device(self.device))
 
     def _unusable(self, problem) -> CheckpointError:
-        first = (str(problem) or type(problem).__name__).splitlines()[0]
+        first = first_line(problem) if isinstance(problem, Exception) else problem
         hint = "" if find_spec("torchvision") else "; a model that also sees (the Omni family) needs the package torchvision"
         return CheckpointError(
             f"audio language model {self.source}: {first}; expected a hub id or directory of a model that hears{hint}"

@@ -1,7 +1,6 @@
 """Our ALM as a system: through transformers, adapter or whole model, and through vLLM, whole model."""
 
 import gc
-import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,9 @@ from eval.systems.options import check_options
 from eval.systems.weights import count_parameters, directory_digest, source_digest
 from fas_alm.prompts import option_token_ids, question_content
 from fas_alm.vllm.check import problem
+from fas_core.checkpoint import read_record
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
+from fas_core.hub import named_source
 from fas_core.pipeline import SHIPPED
 
 CODE_VERSION = 1
@@ -41,7 +42,7 @@ class OurALM(System):
                  training: tuple[tuple[str, ...], int | None] = ((), None)):  # fmt: skip
         self.directory, self.prompt, self.name, self.title = directory, prompt, name, title
         self.judge, self.max_tokens, self.base, self.settings = judge, max_tokens, base, settings or {}
-        self.record = _record(directory)
+        self.record = read_record(directory)
         self.training_corpora, self.fold = training
         self.weights_sha256 = directory_digest(directory)
 
@@ -69,9 +70,9 @@ class OurALM(System):
     @property
     def temperature(self) -> float:
         """Of the options, fitted on the validation side of training."""
-        from fas_alm.configuration import FASAudioConfig
+        from fas_alm.artifacts import read_audio_config
 
-        return FASAudioConfig.from_pretrained(self.directory).option_temperature
+        return read_audio_config(self.directory).option_temperature
 
     def messages(self, audio: dict) -> list[dict]:
         return self.prompt.messages(question_content(self.prompt.fill(), audio))
@@ -229,11 +230,11 @@ def training_of(options: dict) -> tuple[tuple[str, ...], int | None]:
     record of that is kept. `training_corpora` of the options, where given, is taken instead.
     """
     directory = Path(options["directory"]).expanduser()
-    record = _record(directory)
+    record = read_record(directory)
     if options.get("training_corpora"):
         return tuple(options["training_corpora"]), record.get("arguments", {}).get("data", {}).get("fold")
     shipped = record.get("fas", {}).get("checkpoint") == SHIPPED.name
-    heard = _record(SHIPPED if shipped else directory / "fas")
+    heard = read_record(SHIPPED if shipped else directory / "fas")
     corpora = [c for each in (record, heard) for c in each.get("data", {}).get("corpora", []) if c.get("learns") != "words"]
     return tuple(dict.fromkeys(c["corpus"] for c in corpora)), record.get("arguments", {}).get("data", {}).get("fold")
 
@@ -260,16 +261,15 @@ def _base_digest(directory: Path, language_model: str | None) -> str | None:
     """Of the LLM that an adapter is for; None for a whole model."""
     if _is_whole(directory):
         return None
-    from fas_alm.configuration import FASAudioConfig
+    from fas_alm.artifacts import read_audio_config
     from fas_alm.language_models import language_model_dir
 
-    config = FASAudioConfig.from_pretrained(directory)
+    config = read_audio_config(directory)
     name = language_model or config.base_language_model
     if not name:
         raise FASError(f"{directory}: does not say which language model it is for; give language_model")
-    return source_digest(language_model_dir(name), None if language_model else config.base_revision)
-
-
-def _record(directory: Path) -> dict:
-    path = directory / "training.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    revision = None
+    if not language_model:
+        hint = "or name it yourself: language_model"
+        name, revision = named_source(name, config.base_revision, f"{directory}/config.json: base_language_model", hint)
+    return source_digest(language_model_dir(name), revision)

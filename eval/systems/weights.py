@@ -5,7 +5,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from fas_core.errors import CheckpointError
+from fas_core.errors import CheckpointError, first_line
+from fas_core.hub import hub_name
 
 READ = (".safetensors", ".json", ".jinja", ".txt", ".model")  # what transformers reads of a directory
 RECORDS = ("training.json", "trainer_state.json")  # which decide nothing
@@ -18,15 +19,16 @@ def source_digest(source: str | Path, revision: str | None = None) -> str:
     Raises:
         CheckpointError: there is no such model.
     """
+    if name := hub_name(Path(source)):
+        return hashlib.sha256(f"{name}@{Path(source).name}".encode()).hexdigest()
     if Path(source).is_dir():
         return directory_digest(Path(source))
     from transformers import AutoConfig
 
     try:
-        commit = getattr(AutoConfig.from_pretrained(str(source), revision=revision), "_commit_hash", None)
-    except (OSError, ValueError) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{source}: no such model ({first}); expected a directory or a hub id") from None
+        commit = getattr(AutoConfig.from_pretrained(str(source), revision=revision, trust_remote_code=False), "_commit_hash", None)
+    except Exception as error:  # of the hub, of its HTTP library, or of a configuration that is none
+        raise CheckpointError(f"{source}: no such model ({first_line(error)}); expected a directory or a hub id") from None
     return hashlib.sha256(f"{source}@{commit or revision}".encode()).hexdigest()
 
 

@@ -59,7 +59,7 @@ class ClapEncoder(Encoder):
     def __init__(self, model: str, *, revision: str | None = None, dtype: str = "float32", device=None):
         loaded = load_frozen(AudioTower, model, revision, kinds=("clap", "clap_audio_model"), dtype=dtype)
         try:
-            self.extractor = AutoFeatureExtractor.from_pretrained(model, revision=revision)
+            self.extractor = AutoFeatureExtractor.from_pretrained(model, revision=revision, trust_remote_code=False)
         except LOADING_ERRORS as error:
             raise cannot_load(model, error, "CLAP") from error
         self.model = loaded.audio_model.to(find_device(device))

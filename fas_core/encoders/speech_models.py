@@ -65,7 +65,7 @@ class SpeechBackbone:
     def __init__(self, kind: str, model: str, revision: str | None = None, dtype: str = "float32", device=None):
         module = load_frozen(AutoModel, model, revision, kinds=(MODEL_TYPES[kind],), dtype=dtype, unused=UNUSED)
         try:
-            self.extractor = AutoFeatureExtractor.from_pretrained(model, revision=revision)
+            self.extractor = AutoFeatureExtractor.from_pretrained(model, revision=revision, trust_remote_code=False)
         except LOADING_ERRORS as error:
             raise cannot_load(model, error, MODEL_TYPES[kind]) from error
         if getattr(module, "adapter", None) is not None:  # it would merge frames behind the last layer

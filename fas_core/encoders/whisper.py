@@ -19,7 +19,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AttentionInterface, AutoConfig, WhisperFeatureExtractor, WhisperModel
 
@@ -31,12 +30,13 @@ from fas_core.encoders.base import (
 )
 from fas_core.encoders.layers import LAST, LayeredEncoder
 from fas_core.encoders.products import use_onednn
-from fas_core.encoders.weights import exact_convolutions, public_name, tensors_sha256, weights_kind
-from fas_core.errors import CheckpointError, FASError
+from fas_core.encoders.weights import LOADING_ERRORS, exact_convolutions, public_name, tensors_sha256, weights_kind
+from fas_core.errors import CheckpointError, FASError, first_line
+from fas_core.hub import OFFLINE_PREFIX
+from fas_core.model_files import check_model_files
 
 CODE_VERSION = 1  # raise it whenever the features of the same weights change by more than rounding
 PADDINGS = ("clip", "30s")
-OFFLINE_PREFIX = "offline:"
 BATCH_SECONDS = {"cpu": 30, "cuda": 600}  # of audio in one forward pass; more is not faster
 PACKED_ATTENTION = "fas_packed"  # the attention implementation that a backbone's encoder must have
 MIN_ROWS = 32  # products of fewer rows take other kernels, with other rounding
@@ -254,7 +254,8 @@ def _load_encoder(model: str, revision: str | None) -> nn.Module:
 
         source, revision = str(offline_whisper_dir(model.removeprefix(OFFLINE_PREFIX))), None
     try:
-        kind = AutoConfig.from_pretrained(source, revision=revision).model_type
+        check_model_files(source, revision)
+        kind = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False).model_type
         if kind != "whisper":
             raise OSError(f"it is a {kind!r} model")
         whisper, report = WhisperModel.from_pretrained(
@@ -268,9 +269,9 @@ def _load_encoder(model: str, revision: str | None) -> nn.Module:
         missing = sorted(key for key in report["missing_keys"] if key.startswith("encoder."))
         if missing:  # transformers would go on with random values
             raise OSError(f"its weights lack {missing[0]} and {len(missing) - 1} more")
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+    except LOADING_ERRORS as error:
         raise CheckpointError(
-            f"encoder model {model!r}: cannot be loaded: {str(error).splitlines()[0]}; expected a hub id or "
+            f"encoder model {model!r}: cannot be loaded: {first_line(error)}; expected a hub id or "
             "a directory with config.json and safetensors weights of a Whisper (option 'model')"
         ) from error
     return use_onednn(whisper.encoder.eval().requires_grad_(False))
