@@ -1,20 +1,19 @@
-"""Chat messages with audio: the template that the processor carries, and the audio that messages hold."""
+"""Chat messages with audio: what they must be, and the template that the processor carries."""
 
-import base64
-import binascii
-from collections.abc import Sequence
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from collections.abc import Mapping, Sequence
 
+from jinja2 import TemplateError
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from fas_alm.audio_parts import AUDIO_PARTS, message_parts
 from fas_alm.windows import AUDIO_TOKEN
-from fas_core.errors import AudioError, FASError
+from fas_core.errors import FASError
 
-AUDIO_PARTS = ("audio", "input_audio", "audio_url")
+ROLES = ("system", "developer", "user", "assistant", "tool")  # a developer's message is a system message
 TYPED = f"{AUDIO_TOKEN} typed as text: audio goes into a message as a part of type 'audio'"
 
-# Content parts become one text, an audio part the audio token, each on a line of its own; a developer (OpenAI's newer
-# name) is the system, which open models know; then the LLM's own template goes on. vLLM joins parts in the same way.
-# Qwen3 thinks unless told not to, and thinking is not trained here.
+# Content parts become one text, an audio part the audio token, each on a line of its own; then the LLM's own template
+# goes on. vLLM joins parts in the same way. Qwen3 thinks unless told not to, and thinking is not trained here.
 FLATTEN = (
     """{#- fas_alm: parts of messages to text -#}
 {%- set flat = namespace(messages=[]) -%}
@@ -43,6 +42,9 @@ FLATTEN = (
 """
 ).replace("TYPED", TYPED)
 MARK = "{#- fas_alm: the template of the LLM -#}\n"
+END = "{#- fas_alm: the end of the template of the LLM -#}"
+# Some templates open a thought in every answer, and have no switch: the thought is closed, empty, as Qwen3's switch does.
+CLOSE = END + "{%%- if add_generation_prompt and not enable_thinking -%%}{{- '%s</think>\\n\\n' -}}{%%- endif -%%}"
 CHATML = (
     "{%- for message in messages -%}{{- '<|im_start|>' ~ message.role ~ '\\n' ~ message.content ~ '<|im_end|>\\n' -}}"
     "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
@@ -59,68 +61,57 @@ def audio_chat_template(template: str | dict | None) -> str:
         template = template.get("default")
     if not template:
         raise FASError("tokenizer.chat_template: missing; expected an instruct model, whose template says how it chats")
-    return FLATTEN + MARK + template.rpartition(MARK)[2]
+    own = own_template(template)
+    thought = _open_thought(own)
+    return FLATTEN + MARK + own + ("" if thought is None else CLOSE % ("\\n" * (2 - thought.count("\n"))))
 
 
-def check_messages(messages: Sequence[dict]) -> None:
+def own_template(template: str) -> str:
+    """The LLM's part of what `audio_chat_template` gives."""
+    return template.rpartition(MARK)[2].partition(END)[0]
+
+
+def can_think(template: str) -> bool:
+    """Whether `enable_thinking` means anything to the LLM's template."""
+    return "enable_thinking" in own_template(template) or END in template
+
+
+def check_messages(messages: Sequence[Mapping]) -> None:
     """Raises `FASError` for messages that are not role and content, and for an audio token typed as text."""
-    if not messages:
-        raise FASError("messages: there are none; expected at least one")
+    if isinstance(messages, str | Mapping) or not messages:
+        raise FASError("messages: there are none; expected at least one, in a list")
     for number, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("content"), str | list | tuple):
+        if not isinstance(message, Mapping) or not _has_content(message):
             raise FASError(f"message {number}: expected a dict with role and content (text, or a list of parts)")
-        for part in _parts(message):
-            kind = part.get("type") if isinstance(part, dict) else None
-            if kind not in ("text", *AUDIO_PARTS):
-                raise FASError(f"message {number}: a content part of type {kind!r}; expected text or audio")
-            if kind == "text" and not isinstance(part.get("text"), str):
-                raise FASError(f"message {number}: a text part without text")
-            if kind == "text" and AUDIO_TOKEN in part["text"]:
-                raise FASError(f"message {number}: {TYPED}")
+        if message.get("role") not in ROLES:
+            raise FASError(f"message {number}: role {message.get('role')!r}; expected one of {', '.join(ROLES)}")
+        for part in message_parts(message):
+            _check_part(part, number)
 
 
-def message_audios(messages: Sequence[dict]) -> list:
-    """What the audio parts of a conversation hold, in order, each a source that `load_audio` reads.
-
-    A part is {"type": "audio"} with "audio" (array, bytes, path, `Audio`), "path" or "url", or OpenAI's "input_audio"
-    (base64) or "audio_url". A part without any of them yields None.
-
-    Raises:
-        FASError: base64 that is none; a URL of the network, which is not fetched here.
-    """
-    parts = [part for message in messages for part in _parts(message) if part.get("type") in AUDIO_PARTS]
-    return [_source(part) for part in parts]
+def _has_content(message: Mapping) -> bool:
+    is_call = bool(message.get("tool_calls")) and message.get("content") is None
+    return is_call or isinstance(message.get("content"), str | list | tuple)
 
 
-def _parts(message: dict) -> Sequence[dict]:
-    content = message["content"]
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+def _check_part(part, number: int) -> None:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind not in ("text", *AUDIO_PARTS):
+        raise FASError(f"message {number}: a content part of type {kind!r}; expected text or audio")
+    if kind == "text" and not isinstance(part.get("text"), str):
+        raise FASError(f"message {number}: a text part without text")
+    if kind == "text" and AUDIO_TOKEN in part["text"]:
+        raise FASError(f"message {number}: {TYPED}")
 
 
-def _source(part: dict):
-    if part["type"] == "input_audio":
-        return _decoded(part.get("input_audio", {}).get("data", ""))
-    if part["type"] == "audio_url":
-        return _from_url(part.get("audio_url", {}).get("url", ""))
-    for key in ("audio", "path"):
-        if part.get(key) is not None:
-            return part[key]
-    return _from_url(part["url"]) if part.get("url") else None
-
-
-def _from_url(url: str):
-    split = urlsplit(url)
-    if split.scheme == "data":
-        return _decoded(split.path.partition(",")[2])
-    if split.scheme in ("", "file"):
-        return Path(unquote(split.path))
-    raise AudioError(
-        f"audio url of scheme {split.scheme!r}", "is not fetched here", "expected a path, a file: or a data: URL"
-    )
-
-
-def _decoded(text: str) -> bytes:
+def _open_thought(template: str) -> str | None:
+    """What follows `<think>` where the template ends a prompt with it, though told not to think; else None."""
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise AudioError("<base64>", "damaged", "expected the base64 of an audio file") from None
+        texts, _ = render_jinja_template(
+            [[{"role": "user", "content": "?"}]], chat_template=template, add_generation_prompt=True,
+            enable_thinking=False, bos_token="", eos_token="",
+        )  # fmt: skip
+    except (TemplateError, TypeError):  # it is told to whoever uses it
+        return None
+    _, found, after = texts[0].rpartition("<think>")
+    return after if found and not after.strip() else None

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 from transformers import AddedToken, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
-from fas_alm.chat import audio_chat_template, check_messages, message_audios
+from fas_alm.audio_parts import is_pair, message_audios, open_source
+from fas_alm.chat import audio_chat_template, check_messages
 from fas_alm.configuration import FASAudioConfig
+from fas_alm.text_options import (
+    check_lengths,
+    check_mask,
+    check_used,
+    check_whole,
+    expand_mask,
+    merge_options,
+    place_mask,
+    split_variables,
+    without_text,
+)
 from fas_alm.windows import AUDIO_TOKEN, count_windows, cut_windows
 from fas_core.audio import Audio, AudioLimits, load_audio
 from fas_core.encoders.base import check_waveforms
 from fas_core.encoders.whisper import LogMel
 from fas_core.errors import AudioError, FASError
 from fas_core.frontend import FrontEnd, FrontEndConfig
+
+AS_MASK = {"tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True}
 
 
 class FASAudioProcessor(ProcessorMixin):
@@ -108,7 +123,7 @@ class FASAudioProcessor(ProcessorMixin):
         text: str | Sequence[str] | None = None,
         audio=None,
         sampling_rate: int | None = None,
-        return_tensors: str = "pt",
+        return_tensors: str | None = "pt",
         padding: bool | str = True,
         limits: AudioLimits = AudioLimits(),
         **kwargs,
@@ -117,25 +132,27 @@ class FASAudioProcessor(ProcessorMixin):
 
         Args:
             text: one or several, with `<|audio|>` where an audio goes (`apply_chat_template` writes it there).
-            audio: one, or a flat list in the order of the placeholders: path, bytes, file, array, or `Audio`.
-            sampling_rate: Hz, of arrays.
+            audio: one, or a flat list in the order of the placeholders, of any form that `open_source` takes.
+            sampling_rate: Hz, of arrays that do not say their own.
+            return_tensors: "pt"; "np"; None gives lists of ids.
             limits: of size and duration of each audio.
-            kwargs: for the tokenizer.
+            kwargs: for the tokenizer (`TEXT_OPTIONS`), or in groups as `text_kwargs`, `audio_kwargs`, `common_kwargs`.
 
         Returns:
             `input_ids`, `attention_mask` (B, L), padded on the left; with audio also `audio_mels`,
             `audio_window_lengths`: a list over audios, see `prepare_audio`.
 
         Raises:
-            FASError: placeholders and audios that differ in number.
+            FASError: placeholders and audios that differ in number, options that are not known, a `max_length` that does
+                nothing, truncation that would cut audio tokens.
             AudioError: audio that cannot be used.
         """
+        options = {"return_tensors": return_tensors, "padding": padding} | merge_options(kwargs)
+        limits, sampling_rate = options.pop("limits", limits), options.pop("sampling_rate", sampling_rate)
+        check_lengths(self.tokenizer, options)
         texts = [text] if isinstance(text, str) else list(text or [])
         clips = self.load_audios(audio, sampling_rate, limits)
-        data = {}
-        if texts:
-            rendered = self._expand(texts, [len(clip.samples) for clip in clips])
-            data = dict(self.tokenizer(rendered, return_tensors=return_tensors, padding=padding, **_defaults(kwargs)))
+        data = self._tokenized(self._expand(texts, [len(clip.samples) for clip in clips]), options) if texts else {}
         if clips:
             prepared = [self.prepare_audio(clip.samples) for clip in clips]
             data["audio_mels"], data["audio_window_lengths"] = (list(part) for part in zip(*prepared, strict=True))
@@ -143,13 +160,21 @@ class FASAudioProcessor(ProcessorMixin):
 
     def load_audios(self, audio, sampling_rate: int | None = None, limits: AudioLimits = AudioLimits()) -> list[Audio]:
         """One audio or a list of them, decoded. Raises `AudioError`."""
-        sources = [] if audio is None else list(audio) if isinstance(audio, list | tuple) else [audio]
+        is_list = isinstance(audio, list | tuple) and not is_pair(audio)
+        sources = [] if audio is None else list(audio) if is_list else [audio]
+        opened = [open_source(source, sampling_rate) for source in sources]
         return [
-            source if isinstance(source, Audio) else load_audio(
-                source, sampling_rate=sampling_rate if hasattr(source, "shape") else None, limits=limits
-            )
-            for source in sources
+            source if isinstance(source, Audio) else load_audio(source, sampling_rate=rate, limits=limits)
+            for source, rate in opened
         ]  # fmt: skip
+
+    def _tokenized(self, rendered: list[str], options: dict) -> dict:
+        try:
+            data = dict(self.tokenizer(rendered, **_defaults(options)))
+        except ValueError as error:
+            raise FASError(f"tokenizer: {str(error).splitlines()[0]}") from error
+        check_whole(data["input_ids"], rendered, self.audio_token_id)
+        return data
 
     def _expand(self, texts: list[str], num_samples: list[int]) -> list[str]:
         """Each placeholder repeated as often as its audio has tokens."""
@@ -171,48 +196,80 @@ class FASAudioProcessor(ProcessorMixin):
         self,
         conversation: Sequence[dict] | Sequence[Sequence[dict]],
         chat_template: str | None = None,
-        tokenize: bool = False,
-        add_generation_prompt: bool = False,
-        return_dict: bool = True,
-        sampling_rate: int | None = None,
         tools: list | None = None,
+        documents: list[dict] | None = None,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool | str = False,
+        return_assistant_tokens_mask: bool = False,
+        tokenize: bool = False,
+        return_tensors: str | None = "pt",
+        return_dict: bool = True,
+        load_audio_from_video: bool = False,
+        processor_kwargs: dict | None = None,
         **kwargs,
     ) -> str | list[str] | BatchFeature | Tensor:
-        """A conversation, or several, as the LLM's template writes it.
+        """A conversation, or several, as the LLM's template writes it. Arguments are transformers' own.
 
         Args:
-            conversation: messages whose content is text or a list of parts: {"type": "text", "text"}, {"type": "audio",
-                "audio" | "path" | "url"}, or OpenAI's "input_audio" and "audio_url".
-            tokenize: also read the audio and tokenize, as `__call__` does.
+            conversation: messages with role and content, which is text or a list of parts: {"type": "text", "text"},
+                {"type": "audio", "audio" | "path" | "url"}, or OpenAI's "input_audio" and "audio_url"; an array has
+                "sampling_rate" beside it. A developer's message is a system message.
+            tools, documents: where the LLM's template has a place for them.
             add_generation_prompt: end with the header of the assistant's answer.
+            continue_final_message: end inside the last message.
+            return_assistant_tokens_mask: also `assistant_masks` (B, L), 1 for the assistant's tokens; the template has to
+                mark them ({% generation %}).
+            tokenize: also read the audio and tokenize, as `__call__` does.
             return_dict: False gives `input_ids` only.
-            sampling_rate: Hz, of audio given as arrays.
-            kwargs: variables of the template (`enable_thinking=False` is the default here), or with `tokenize` also
-                `limits`.
+            load_audio_from_video: has to be False, there are no videos.
+            processor_kwargs: of `__call__`.
+            kwargs: of `__call__` too (`sampling_rate`, `max_length`, ...), or variables of the template
+                (`enable_thinking=False` is the default here).
 
         Raises:
-            FASError: `<|audio|>` typed as text, parts of another type, an audio part without audio.
+            FASError: `<|audio|>` typed as text, parts of another type, an audio part without audio, and every option that
+                is not known or would do nothing.
         """
-        is_batch = bool(conversation) and not isinstance(conversation[0], dict)
+        if load_audio_from_video:
+            raise FASError("load_audio_from_video: this model reads text and audio; give audio parts")
+        is_batch = isinstance(conversation, list | tuple) and bool(conversation) and isinstance(conversation[0], list | tuple)
         conversations = list(conversation) if is_batch else [conversation]
         for messages in conversations:
             check_messages(messages)
-        options = {key: kwargs.pop(key) for key in ("limits", "return_tensors", "padding") if key in kwargs}
         template = self.chat_template if chat_template is None else audio_chat_template(chat_template)
-        texts = [
-            self.tokenizer.apply_chat_template(
-                messages, chat_template=template, tools=tools, tokenize=False,
-                add_generation_prompt=add_generation_prompt, **kwargs,
-            )
-            for messages in conversations
-        ]  # fmt: skip
+        check_used(template, tools=tools, documents=documents)
+        variables, options = split_variables(kwargs, template)
+        options = {"return_tensors": return_tensors} | merge_options(options, processor_kwargs)
+        render = partial(
+            self.tokenizer.apply_chat_template, chat_template=template, tools=tools, documents=documents,
+            add_generation_prompt=add_generation_prompt, continue_final_message=continue_final_message, **variables,
+        )  # fmt: skip
+        if return_assistant_tokens_mask:
+            check_mask(template, tokenize and return_dict, continue_final_message, options)
+        try:
+            texts = [render(messages, tokenize=False) for messages in conversations]
+        except (TemplateError, TypeError, ValueError) as error:
+            raise FASError(f"chat template: {without_text(error)}") from error
         if not tokenize:
             return texts if is_batch else texts[0]
         audios = [source for messages in conversations for source in message_audios(messages)]
-        if any(source is None for source in audios):
-            raise FASError("an audio part without audio: expected one of 'audio', 'path', 'url'")
-        inputs = self(text=texts, audio=audios, sampling_rate=sampling_rate, **options)
+        inputs = self(text=texts, audio=audios, **options)
+        if return_assistant_tokens_mask:
+            self._mask_assistant(inputs, [render(m, **AS_MASK) for m in conversations], options["return_tensors"])
         return inputs if return_dict else inputs["input_ids"]
+
+    def _mask_assistant(self, inputs: BatchFeature, encodings: Sequence, return_tensors: str | None) -> None:
+        """Adds `assistant_masks`, from those of the texts with one placeholder for each audio."""
+        counts = iter([len(w) * self.tokens_per_window for w in inputs.get("audio_window_lengths", [])])
+        rows = [
+            place_mask(
+                expand_mask(e["input_ids"], e["assistant_masks"], self.audio_token_id, counts), is_text,
+                self.tokenizer.truncation_side,
+            )
+            for e, is_text in zip(encodings, inputs["attention_mask"], strict=True)
+        ]  # fmt: skip
+        convert = {"pt": torch.tensor, "np": np.array, None: list}[return_tensors]
+        inputs["assistant_masks"] = convert(rows)
 
     def batch_decode(self, *args, **kwargs) -> list[str]:
         return self.tokenizer.batch_decode(*args, **kwargs)

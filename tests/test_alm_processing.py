@@ -1,18 +1,23 @@
 """From messages to a batch: windows, placeholders, the chat template, padding."""
 
 import base64
+import inspect
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from alm_tiny import clip, tiny_model, tiny_tokenizer, user
+from alm_tiny import clip, shared_fas, tiny_language_model, tiny_model, tiny_tokenizer, user
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoProcessor
+from transformers import AutoProcessor, ProcessorMixin
 
+from fas_alm.chat import CHATML
+from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
+from fas_alm.prompts import option_token_ids
 from fas_alm.windows import AUDIO_TOKEN, count_windows, cut_windows
 from fas_core.errors import AudioError, FASError
 
@@ -105,14 +110,213 @@ class TestTemplate:
 
     @pytest.mark.parametrize(
         "messages",
-        [[], [{"role": "user"}], [{"role": "user", "content": [{"type": "image"}]}], [user() | {"content": 3}]],
+        [
+            [], "hello", user("?"), [{"role": "user"}], [{"role": "user", "content": [{"type": "image"}]}],
+            [user() | {"content": 3}], [user("?") | {"role": "human"}], [{"content": "no role"}], [user("?"), "hello"],
+        ],
     )
     def test_messages_of_another_form_are_refused(self, processor, messages):
         with pytest.raises(FASError, match="message"):
             processor.apply_chat_template(messages)
 
+    def test_a_call_of_a_tool_has_no_content(self, processor):
+        call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+        assert "assistant\n<|im_end|>" in processor.apply_chat_template([user("?"), call, {"role": "tool", "content": "1"}])
+
+
+GENERATION = (
+    "{%- for message in messages -%}{{- '<|im_start|>' ~ message.role ~ '\\n' -}}{%- if message.role == 'assistant' -%}"
+    "{%- generation -%}{{- message.content ~ '<|im_end|>' -}}{%- endgeneration -%}{{- '\\n' -}}"
+    "{%- else -%}{{- message.content ~ '<|im_end|>\\n' -}}{%- endif -%}{%- endfor -%}"
+)
+ALWAYS_THINKS = CHATML.replace("assistant\\n'", "assistant\\n<think>\\n'")
+
+
+class TestThinkingOnly:
+    """A template that opens a thought in every answer, without a switch (Qwen3-Thinking-2507, DeepSeek-R1)."""
+
+    @pytest.mark.parametrize("tail", ["<think>\\n", "<think>"])
+    def test_the_thought_is_closed_unless_it_is_asked_for(self, tail):
+        tokenizer = tiny_tokenizer()
+        tokenizer.chat_template = CHATML.replace("assistant\\n'", f"assistant\\n{tail}'")
+        processor = FASAudioProcessor(tokenizer)
+        quiet, thinking, whole = (
+            processor.apply_chat_template([user("?")], **options)
+            for options in (
+                {"add_generation_prompt": True}, {"add_generation_prompt": True, "enable_thinking": True}, {},
+            )
+        )  # fmt: skip
+        assert quiet.endswith("assistant\n<think>\n\n</think>\n\n") and "think" not in whole
+        assert thinking.endswith("assistant\n" + tail.replace("\\n", "\n"))
+        assert tokenizer.apply_chat_template([user("?")], tokenize=False, add_generation_prompt=True) == quiet
+        assert FASAudioProcessor(tokenizer, chat_template=processor.chat_template).chat_template == processor.chat_template
+
+    def test_a_lettered_answer_follows_the_closed_thought(self):
+        parts = tiny_language_model(), tiny_tokenizer()
+        parts[1].chat_template = ALWAYS_THINKS
+        model, processor = FASAudioForConditionalGeneration.from_parts(shared_fas(), parts)
+        batch = tokenized(processor, [user(clip(), "Which?")])
+        assert processor.decode(batch["input_ids"][0]).endswith("</think>\n\n")
+        letters = option_token_ids(processor.tokenizer)
+        assert torch.isfinite(model(**batch).logits[0, -1, letters]).all()
+
+
+CHAT = inspect.signature(ProcessorMixin.apply_chat_template).parameters
+
+
+class TestOptions:
+    """Every option of transformers' processors works or is refused; none is ignored."""
+
+    def test_the_arguments_are_those_of_transformers(self, processor):
+        own = inspect.signature(processor.apply_chat_template).parameters
+        assert set(CHAT) - {"self"} <= set(own)
+
+    @pytest.mark.parametrize("option", ["max_lenght", "images", "reasoning_effort", "stride", "text_pair"])
+    @pytest.mark.parametrize("way", ["chat", "processor_kwargs", "call"])
+    def test_what_is_not_known_is_refused(self, processor, option, way):
+        with pytest.raises(FASError, match=option):
+            if way == "call":
+                processor(text="hello", **{option: 3})
+            else:
+                given = {option: 3} if way == "chat" else {"processor_kwargs": {option: 3}}
+                processor.apply_chat_template([user("hello")], tokenize=True, **given)
+
+    @pytest.mark.parametrize("option", ["tools", "documents", "load_audio_from_video", "enable_thinking"])
+    def test_what_the_template_would_leave_out_is_refused(self, processor, option):
+        with pytest.raises(FASError, match=option):
+            processor.apply_chat_template([user("hello")], **{option: [{"title": "a", "text": "b"}]})
+
+    def test_tools_documents_and_variables_reach_a_template_that_has_them(self, processor):
+        template = "{{ tools[0].name }} {{ documents[0].text }} {{ mood }} {{ messages[0].content }}"
+        text = processor.apply_chat_template(
+            [user("hello")], template, tools=[{"name": "search"}], documents=[{"text": "Berlin"}], mood="calm"
+        )
+        assert text == "search Berlin calm hello"
+
+    @pytest.mark.parametrize("return_tensors", ["pt", "np", None])
+    def test_tensors(self, processor, return_tensors):
+        batch = tokenized(processor, [user(clip(), "?")], [user("none")], return_tensors=return_tensors)
+        kind = {"pt": torch.Tensor, "np": np.ndarray, None: list}[return_tensors]
+        assert isinstance(batch["input_ids"], kind) and len(batch["audio_mels"]) == 1
+        with pytest.raises(FASError, match="return_tensors"):
+            tokenized(processor, [user("none")], return_tensors="tf")
+
+    def test_padding(self, processor):
+        rows = [user("a")], [user("a longer one")]
+        assert len({len(r) for r in tokenized(processor, *rows, padding=False, return_tensors=None)["input_ids"]}) == 2
+        assert tokenized(processor, *rows, padding="max_length", max_length=64)["input_ids"].shape == (2, 64)
+        assert tokenized(processor, *rows, pad_to_multiple_of=16)["input_ids"].shape[1] % 16 == 0
+        assert tokenized(processor, *rows, padding_side="right")["attention_mask"][:, 0].all()
+        with pytest.raises(FASError, match="tokenizer: .*padding"):
+            tokenized(processor, *rows, padding=False)
+
+    @pytest.mark.parametrize("way", [{"max_length": 20}, {"truncation": True}, {"padding": "max_length"}])
+    def test_a_length_that_would_do_nothing_is_refused(self, processor, way):
+        with pytest.raises(FASError, match="max_length"):
+            tokenized(processor, [user("hello")], **way)
+
+    @pytest.mark.parametrize("side", ["left", "right"])
+    def test_text_is_cut_and_audio_never(self, side):
+        processor = tiny_model()[1]
+        processor.tokenizer.truncation_side = side
+        options = {"truncation": True, "max_length": 12}
+        assert tokenized(processor, [user("word " * 50)], **options)["input_ids"].shape == (1, 12)
+        parts = ("word " * 50, clip(31)) if side == "right" else (clip(31), "word " * 50)
+        with pytest.raises(FASError, match="text 1: truncation.* leaves 0 of its 4 audio tokens"):
+            tokenized(processor, [user("short")], [user(*parts)], **options)
+
+    def test_groups_of_options_and_contradictions(self, processor):
+        groups = {"audio_kwargs": {"sampling_rate": 8_000}, "text_kwargs": {"padding": "max_length", "max_length": 40}}
+        batch = processor.apply_chat_template([user(clip(), "?")], tokenize=True, processor_kwargs=groups)
+        assert batch["input_ids"].shape == (1, 40) and int(batch["audio_window_lengths"][0]) > 150
+        with pytest.raises(FASError, match="'sampling_rate' is given twice"):
+            processor.apply_chat_template(
+                [user(clip())], tokenize=True, sampling_rate=16_000, processor_kwargs={"sampling_rate": 8_000}
+            )
+
+    @pytest.mark.parametrize("cut", [{}, {"truncation": True, "max_length": 30}])
+    @pytest.mark.parametrize("return_tensors", ["pt", "np"])
+    @pytest.mark.parametrize("side", ["left", "right"])
+    def test_the_mask_of_the_assistant_is_its_words(self, processor, return_tensors, side, cut):
+        answer = {"role": "assistant", "content": "sad"}
+        batch = processor.apply_chat_template(
+            [[user(clip(31), "?"), answer, user("Why?"), answer], [user("short"), answer]], GENERATION, tokenize=True,
+            return_assistant_tokens_mask=True, sampling_rate=16_000, return_tensors=return_tensors, padding_side=side, **cut,
+        )  # fmt: skip
+        ids, masks = batch["input_ids"], batch["assistant_masks"]
+        assert type(ids) is type(masks) and ids.shape == masks.shape
+        spoken = [processor.decode(row[mask.astype(bool) if return_tensors == "np" else mask.bool()])
+                  for row, mask in zip(ids, masks, strict=True)]  # fmt: skip
+        assert spoken == ["sad<|im_end|>" * (1 if cut else 2), "sad<|im_end|>"]
+
+    def test_a_template_that_marks_nothing_gives_no_mask_of_zeros(self, processor):
+        with pytest.raises(FASError, match="generation"):
+            tokenized(processor, [user("?")], return_assistant_tokens_mask=True)
+
+    def test_the_last_message_is_continued(self, processor):
+        messages = [user("How?"), {"role": "assistant", "content": "She sounds"}]
+        assert processor.apply_chat_template(messages, continue_final_message=True).endswith("assistant\nShe sounds")
+        with pytest.raises(FASError, match="not compatible"):
+            processor.apply_chat_template(messages, continue_final_message=True, add_generation_prompt=True)
+
+    def test_an_error_does_not_repeat_the_conversation(self, processor):
+        messages = [user("How?"), {"role": "assistant", "content": "a secret"}]
+        with pytest.raises(FASError) as caught:
+            processor.apply_chat_template(messages, "{{ 'nothing' }}content", continue_final_message=True)
+        assert "secret" not in str(caught.value)
+
+    def test_input_ids_alone_and_batches_of_conversations(self, processor):
+        one = processor.apply_chat_template([user("a")], tokenize=True, return_dict=False)
+        many = processor.apply_chat_template(([user("a")], [user("a")]), tokenize=True, return_dict=False)
+        assert one.shape[0] == 1 and torch.equal(many[:1], one) and len(many) == 2
+
+
+@pytest.mark.parametrize("content", ["Be brief.", [{"type": "text", "text": "Be brief."}]])
+def test_a_developer_is_the_system(processor, content):
+    system, developer = ([{"role": role, "content": content}, user("?")] for role in ("system", "developer"))
+    expected = processor.apply_chat_template(system)
+    assert processor.apply_chat_template(developer) == expected
+    assert processor.tokenizer.apply_chat_template(developer, tokenize=False) == expected, "vLLM asks the tokenizer"
+
+
+class Decoder:
+    """As torchcodec's AudioDecoder, which datasets gives."""
+
+    def get_all_samples(self):
+        return SimpleNamespace(data=torch.from_numpy(np.stack([clip(0.8, 1)] * 2)), sample_rate=44_100)
+
 
 class TestAudio:
+    @pytest.mark.parametrize(
+        "form", ["rate beside it", "tensor", "pair", "turned pair", "mapping", "bytes", "path", "decoder", "int16"]
+    )
+    @pytest.mark.parametrize("way", ["part", "call"])
+    def test_an_array_says_its_own_rate(self, processor, form, way, tmp_path):
+        samples = clip(0.8, 1)
+        (tmp_path / "a.wav").write_bytes(wav(samples, 44_100))
+        value = {
+            "rate beside it": samples, "tensor": torch.from_numpy(samples), "pair": (samples, 44_100),
+            "turned pair": (44_100, samples), "mapping": {"array": samples, "sampling_rate": 44_100, "path": None},
+            "bytes": {"bytes": wav(samples, 44_100), "path": None}, "path": {"bytes": None, "path": str(tmp_path / "a.wav")},
+            "decoder": Decoder(), "int16": ((samples * 32767).astype(np.int16), 44_100),
+        }[form]  # fmt: skip
+        beside = {"sampling_rate": 44_100} if form in ("rate beside it", "tensor") else {}
+        if way == "call":
+            batch = processor(text=AUDIO_TOKEN, audio=value, **beside)
+        else:
+            batch = tokenized(processor, [{"role": "user", "content": [{"type": "audio", "audio": value} | beside]}])
+        expected = processor(text=AUDIO_TOKEN, audio=samples, sampling_rate=44_100)
+        torch.testing.assert_close(batch["audio_mels"][0], expected["audio_mels"][0], rtol=0, atol=0.02)
+
+    @pytest.mark.parametrize(
+        "part",
+        [{"audio": {}}, {"audio": {"text": "a"}}, {"audio": 3}, {"audio": "a.wav", "path": "b.wav"},
+         {"path": "a.wav", "sampling_rate": 8_000}, {"type": "input_audio", "input_audio": 3}, {"type": "audio_url"}],
+    )  # fmt: skip
+    def test_a_part_that_is_no_audio_is_one_error(self, processor, part):
+        with pytest.raises(FASError):
+            tokenized(processor, [{"role": "user", "content": [{"type": "audio"} | part]}])
+
     @pytest.mark.parametrize("kind", ["array", "path", "file url", "data url", "bytes", "input_audio", "audio_url"])
     def test_every_way_to_give_an_audio_is_the_same(self, processor, kind, tmp_path):
         samples = clip(0.8)
