@@ -65,22 +65,20 @@ def good_files(seconds: float, folder: Path | None, number: int = 8) -> list[byt
 
 
 def bad_files() -> list[bytes]:
-    """One of each kind: empty, silent, cut off, not audio, too long."""
+    """One of each kind: empty, not numbers, cut off, not audio, of no rate."""
     whole = _wav(np.random.default_rng(1).standard_normal(16_000) * 0.1).getvalue()
-    clicks = np.zeros(8000 * 600, np.int16)
-    clicks[::8000] = 9999
     return [
         b"",
-        _wav(np.zeros(16_000)).getvalue(),
+        _wav(np.full(16_000, np.nan), subtype="FLOAT").getvalue(),
         whole[:1000],
         b"MZ" + bytes(5000),
-        _wav(clicks, 8000, "FLAC").getvalue(),
+        whole[:24] + bytes(4) + whole[28:],
     ]
 
 
-def _wav(samples: np.ndarray, rate: int = 16_000, form: str = "WAV") -> io.BytesIO:
+def _wav(samples: np.ndarray, subtype: str | None = None) -> io.BytesIO:
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format=form)
+    soundfile.write(buffer, samples, 16_000, format="WAV", subtype=subtype)
     return buffer
 
 

@@ -28,7 +28,8 @@ def main(
     directory: Annotated[
         Path | None,
         typer.Argument(
-            metavar="DIR", help="model directory of python -m fas_alm.export, or hub id; with --fas-only a FAS checkpoint"
+            metavar="DIR",
+            help="model directory of python -m fas_alm.export, or hub id; with --fas-only a FAS checkpoint",
         ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="of a hub id: branch, tag or commit")] = None,

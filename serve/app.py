@@ -1,8 +1,9 @@
 """The gateway: routes, and what every answer has in common."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,14 +14,16 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from serve.audio_parts import AudioReader
 from serve.backend import Backend
+from serve.batching import Turn
+from serve.budget import Budget, Budgets, Share
 from serve.chat_request import check_model, read_chat
-from serve.emotion import EmotionService
+from serve.emotion import Asked, EmotionService
 from serve.errors import APIError
 from serve.gate import Gate
 from serve.guard import Guard
 from serve.metrics import Metrics
 from serve.requests import FORM, JSON, read_clips, read_json
-from serve.schemas import EmotionOptions, EmotionRequest, EmotionResponse, ErrorResponse
+from serve.schemas import ClipEmotion, EmotionOptions, EmotionRequest, EmotionResponse, ErrorResponse
 from serve.settings import Settings
 
 ERRORS = {
@@ -43,6 +46,7 @@ def create_app(settings: Settings, emotion: EmotionService, backend: Backend | N
         closing: further objects with `async close()`, closed with the app.
     """
     reader, metrics = AudioReader(settings), Metrics()
+    budgets = Budgets(settings.memory_budget, settings.disk_budget, settings.clips_budget)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -55,12 +59,12 @@ def create_app(settings: Settings, emotion: EmotionService, backend: Backend | N
         title="FAS-ALM", description="Emotion in speech: tone, words, and whether they agree.", lifespan=lifespan
     )
     app.state.gate = gate = Gate(settings.concurrency, settings.queue)
-    app.state.metrics = metrics
+    app.state.metrics, app.state.budgets = metrics, budgets
     metrics.watch(gate)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     _add_error_handlers(app, metrics)
-    _add_chat(app, settings, reader, backend, gate, metrics)
-    _add_emotion(app, settings, reader, emotion, gate, metrics)
+    _add_chat(app, settings, reader, backend, gate, metrics, budgets)
+    _add_emotion(app, settings, reader, emotion, gate, metrics, budgets)
     _add_small_routes(app, settings, backend, metrics)
     _describe_requests(app)
     return app
@@ -84,7 +88,15 @@ def _add_small_routes(app: FastAPI, settings: Settings, backend: Backend | None,
         return Response(metrics.text() + theirs, media_type="text/plain; version=0.0.4")
 
 
-def _add_chat(app, settings: Settings, reader: AudioReader, backend: Backend | None, gate: Gate, metrics: Metrics):
+def _add_chat(
+    app,
+    settings: Settings,
+    reader: AudioReader,
+    backend: Backend | None,
+    gate: Gate,
+    metrics: Metrics,
+    budgets: Budgets,
+):
     @app.post("/v1/chat/completions", responses=ERRORS, summary="OpenAI's chat, with input_audio and audio_url parts")
     async def chat(request: Request) -> Response:
         if backend is None:
@@ -92,8 +104,10 @@ def _add_chat(app, settings: Settings, reader: AudioReader, backend: Backend | N
             raise APIError(404, text, code="not_available")
         async with AsyncExitStack() as place:
             await place.enter_async_context(gate.admission())
-            body = await read_json(request, settings.body_timeout)
-            ready = await while_connected(request, _prepared(body, reader, settings, gate, place), settings)
+            share = place.enter_context(Share())
+            body = await read_json(request, settings, share, budgets.memory)
+            work = _prepared(body, reader, settings, gate, place, share, budgets.memory)
+            ready = await while_connected(request, work, settings)
             if not ready.get("stream"):
                 answer = await while_connected(request, backend.chat(ready), settings)
                 _count_tokens(metrics, answer.get("usage"))
@@ -103,13 +117,13 @@ def _add_chat(app, settings: Settings, reader: AudioReader, backend: Backend | N
             return EventStream(first, events, place.pop_all())
 
 
-async def _prepared(body: Any, reader: AudioReader, settings: Settings, gate: Gate, place: AsyncExitStack) -> dict:
+async def _prepared(body, reader, settings, gate: Gate, place: AsyncExitStack, share: Share, memory: Budget) -> dict:
     await place.enter_async_context(gate.slot())
-    return await read_chat(body, reader, settings)
+    return await read_chat(body, reader, settings, lambda size: share.take(memory, size))
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events of a backend; gives the request's place back when the last is out or the client is gone."""
+    """Server-sent events; gives the request's place back when the last is out or the client is gone."""
 
     def __init__(self, first: bytes, events: AsyncGenerator[bytes, None], place: AsyncExitStack):
         super().__init__(self._all(first, events), media_type="text/event-stream")
@@ -133,7 +147,15 @@ class EventStream(StreamingResponse):
             yield b"data: " + JSONResponse(error.to_dict()).body + b"\n\ndata: [DONE]\n\n"
 
 
-def _add_emotion(app, settings: Settings, reader: AudioReader, emotion: EmotionService, gate: Gate, metrics: Metrics):
+def _add_emotion(
+    app,
+    settings: Settings,
+    reader: AudioReader,
+    emotion: EmotionService,
+    gate: Gate,
+    metrics: Metrics,
+    budgets: Budgets,
+):
     @app.post(
         "/v1/emotion",
         response_model=EmotionResponse,
@@ -143,23 +165,36 @@ def _add_emotion(app, settings: Settings, reader: AudioReader, emotion: EmotionS
         summary="Label, probabilities, what the tone and the words say, and their conflict",
     )
     async def answer(request: Request) -> Any:
-        async with gate.admission():
-            clips, options = await read_clips(request, reader, settings)
+        async with AsyncExitStack() as place:
+            await place.enter_async_context(gate.admission())
+            share = place.enter_context(Share())
+            clips, options = await read_clips(request, reader, settings, share, budgets)
             check_model(options.model, settings)
             emotion.check(options)
-            answers = await while_connected(request, in_slot(gate, emotion.answer(clips, options)), settings)
+            asked = Asked(options, Turn(request.client.host if request.client else ""), share)
+            if options.stream:
+                events = _events(emotion.stream(clips, asked, reader, budgets), metrics)
+                first = await while_connected(request, anext(events, b""), settings)
+                return EventStream(first, events, place.pop_all())
+            work = emotion.answer(clips, asked, reader, budgets)
+            answers = await while_connected(request, work, settings, asked.turn)
         for each in answers:
-            metrics.clips.labels("error" if each.error else "answered").inc()
-            metrics.audio.inc((each.audio or {}).get("duration", 0))
+            _count(metrics, each)
         return EmotionResponse(model=settings.model, data=answers)
 
 
-async def in_slot(gate: Gate, work: Coroutine) -> Any:
-    try:
-        async with gate.slot():
-            return await work
-    finally:
-        work.close()  # where it never began
+async def _events(answers: AsyncGenerator[ClipEmotion, None], metrics: Metrics) -> AsyncGenerator[bytes, None]:
+    async with aclosing(answers):
+        async for each in answers:
+            if each.start is None:
+                _count(metrics, each)
+            yield b"data: " + each.model_dump_json(exclude_none=True).encode() + b"\n\n"
+    yield b"data: [DONE]\n\n"
+
+
+def _count(metrics: Metrics, answer: ClipEmotion) -> None:
+    metrics.clips.labels("error" if answer.error else "answered").inc()
+    metrics.audio.inc((answer.audio or {}).get("duration", 0))
 
 
 def _emotion_body() -> dict:
@@ -189,22 +224,25 @@ def _count_tokens(metrics: Metrics, usage: dict | None) -> None:
         metrics.tokens.labels(kind.removesuffix("_tokens")).inc((usage or {}).get(kind) or 0)
 
 
-async def while_connected(request: Request, work: Awaitable, settings: Settings) -> Any:
+async def while_connected(request: Request, work: Awaitable, settings: Settings, turn: Turn | None = None) -> Any:
     """The result of the work, which is cancelled when the client hangs up or the time is over.
+
+    Args:
+        turn: of work in pieces, which has its time for each piece.
 
     Raises:
         ClientDisconnect: nobody waits for an answer any more.
         APIError: 504.
     """
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+    start = time.monotonic()
     try:
-        done, _ = await asyncio.wait(
-            {task, gone}, timeout=settings.request_timeout, return_when=asyncio.FIRST_COMPLETED
-        )
-        if task in done:
-            return task.result()
-        if gone in done:
-            raise ClientDisconnect
+        while (left := (turn.moved if turn else start) + settings.request_timeout - time.monotonic()) > 0:
+            done, _ = await asyncio.wait((task, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if task in done:
+                return task.result()
+            if gone in done:
+                raise ClientDisconnect
         text = f"no answer within {settings.request_timeout:g} s (server option --request-timeout)"
         raise APIError(504, text, code="timeout")
     finally:

@@ -1,18 +1,22 @@
-"""The audio of a request: base64, data: URL or listed address becomes 16 kHz mono, or one error that names the part."""
+"""The audio of a request: base64, data: URL, listed address or upload becomes 16 kHz mono, or one error that names the part."""
 
 import asyncio
 import base64
 import binascii
 import io
 import os
+import threading
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
-from fas_core.audio import SAMPLE_RATE, Audio, load_audio
+from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits, load_audio, stream_audio
 from fas_core.errors import AudioError
-from serve.errors import invalid
+from fas_core.windows import cut
+from serve.errors import APIError, invalid
 from serve.remote import fetch
 from serve.settings import Settings
 
@@ -21,6 +25,9 @@ EXPECTED = (
     'expected {"type": "input_audio", "input_audio": {"data": base64, "format": "wav"}} or '
     '{"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64,..."}}'
 )
+BLOCK = 30.0  # seconds that are decoded at a time
+
+Window = tuple[float, float, Audio]  # start and end in seconds, and what is between
 
 
 class AudioReader:
@@ -31,70 +38,102 @@ class AudioReader:
         self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="audio")
 
     async def read(self, part: object, where: str) -> Audio:
-        """The audio of one part of a message.
+        """The audio of one part of a message, which holds a sound.
 
         Raises:
-            APIError: 400 naming the part: of another shape, not base64, an address that is not allowed, or anything
-                that `decode` refuses.
+            APIError: 400 naming the part: what `load` refuses, whatever `load_audio` refuses, and digital silence.
+        """
+        return await self._run(self._decode, await self.load(part, where), where)
+
+    async def load(self, part: object, where: str) -> bytes:
+        """The file that a part holds.
+
+        Raises:
+            APIError: 400 naming the part: of another shape, not base64, an address that is not allowed, too big.
         """
         kind = part.get("type") if isinstance(part, dict) else None
         value = part.get(kind) if kind in KINDS else None
         if not isinstance(value, dict):
             raise invalid(f"{where}: not an audio part; {EXPECTED}", where)
         if kind == "audio_url":
-            return await self.read_url(value.get("url"), where)
+            return await self.load_url(value.get("url"), where)
         if not isinstance(value.get("format", "wav"), str):
             raise invalid(f"{where}: input_audio.format is not a string; {EXPECTED}", where)
-        return await self._run(self._decode_base64, value.get("data"), where)
+        return await self._run(self._from_base64, value.get("data"), where)
 
-    async def read_url(self, url: object, where: str) -> Audio:
-        """The audio of a data: URL, or of an address on a listed host."""
+    async def load_url(self, url: object, where: str) -> bytes:
+        """The file in a data: URL, or at an address on a listed host."""
         if not isinstance(url, str):
             raise invalid(f"{where}: audio_url.url is not a string; {EXPECTED}", where)
         if url[:5].lower() == "data:":
             head, comma, data = url[5:].partition(",")
             if not comma or not head.endswith(";base64"):
                 raise invalid(f"{where}: not a data URL with base64; {EXPECTED}", where)
-            return await self._run(self._decode_base64, data, where)
-        data = await fetch(url, where, self.settings.media_hosts, self.settings.audio.max_bytes)
-        return await self.decode(data, where)
+            return await self._run(self._from_base64, data, where)
+        return await fetch(url, where, self.settings.media_hosts, self.settings.audio.max_bytes)
 
-    async def decode(self, data: bytes, where: str) -> Audio:
-        """Decoded audio that holds a sound.
+    async def windows(
+        self, file: bytes | BinaryIO, where: str, limits: AudioLimits, window: float, hop: float
+    ) -> AsyncGenerator[Window, None]:
+        """Windows of a file, as they are decoded; it is never held whole, and decoding ends with the iteration.
 
         Raises:
-            APIError: 400: whatever `load_audio` refuses, and digital silence, in which there is no emotion to hear.
+            APIError: 400 naming the part: whatever `stream_audio` refuses, also midway.
         """
-        return await self._run(self._decode, data, where)
+        decoding = _Decoding(cut(stream_audio(file, block_seconds=BLOCK, limits=limits), window, hop))
+        try:
+            while (item := await self._run(decoding.next)) is not None:
+                yield item
+        except AudioError as error:
+            raise _refused(error, where) from None
+        finally:
+            self._threads.submit(decoding.close)
 
     async def _run(self, work, *arguments):
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    def _decode_base64(self, data: object, where: str) -> Audio:
+    def _from_base64(self, data: object, where: str) -> bytes:
         if not isinstance(data, str):
             raise invalid(f"{where}: input_audio.data is not a string; {EXPECTED}", where)
         largest = self.settings.audio.max_bytes
         if len(data) * 3 // 4 > largest + 3:
             raise invalid(f"{where}: too big: more than {largest} bytes of audio", where, "audio_too_big")
         try:
-            decoded = base64.b64decode(data, validate=True)
+            return base64.b64decode(data, validate=True)
         except (binascii.Error, ValueError):
             raise invalid(f"{where}: the audio is not base64; {EXPECTED}", where, "invalid_base64") from None
-        return self._decode(decoded, where)
 
     def _decode(self, data: bytes, where: str) -> Audio:
         try:
             audio = load_audio(data, limits=self.settings.audio)
         except AudioError as error:
-            hint = error.hint.partition(";")[0]  # what follows tells the options of the server, not of a request
-            text = f"{where}: {error.problem}" + (f" ({hint})" if hint else "")
-            raise invalid(text, where, "invalid_audio") from None
+            raise _refused(error, where) from None
         if audio.is_silent:
             raise invalid(f"{where}: digital silence; expected audio with a voice", where, "silent_audio")
         return audio
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _Decoding:
+    """A generator that one thread may close while another waits for its next item."""
+
+    def __init__(self, windows: Iterator[Window]):
+        self._windows, self._lock = windows, threading.Lock()
+
+    def next(self) -> Window | None:
+        with self._lock:
+            return next(self._windows, None)
+
+    def close(self) -> None:
+        with self._lock:
+            self._windows.close()
+
+
+def _refused(error: AudioError, where: str) -> APIError:
+    hint = error.hint.partition(";")[0]  # what follows tells the options of the server, not of a request
+    return invalid(f"{where}: {error.problem}" + (f" ({hint})" if hint else ""), where, "invalid_audio")
 
 
 def wav_part(samples: np.ndarray) -> dict:

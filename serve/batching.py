@@ -1,12 +1,17 @@
-"""Work side by side: calls for one made into calls for many, and tasks that end together."""
+"""Work side by side: calls for one made into calls for many, in turns, and tasks that end together."""
 
 import asyncio
+import itertools
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 BATCH = 16
+SMALLEST = 30.0  # weight that a batch may always have: seconds of audio
+TURN = 0.5  # seconds that a batch of more should take
 
 
 async def gather(work: Iterable[Coroutine]) -> list:
@@ -19,32 +24,61 @@ async def gather(work: Iterable[Coroutine]) -> list:
             task.cancel()
 
 
+@dataclass(eq=False)
+class Turn:
+    """The place of one request among those who wait.
+
+    Attributes:
+        address: whose request it is; requests of one address share its turns.
+        served: when it last had one, as a number that counts up.
+        moved: time of its last result, of `time.monotonic`.
+    """
+
+    address: str = ""
+    served: int = 0
+    moved: float = field(default_factory=time.monotonic)
+
+
 class Batcher:
     """Makes one call for many out of many calls for one: what arrives while its thread works is answered next.
+
+    Who was not served for longest comes first, addresses before requests: one that asks for hours does not hold up
+    another that asks for seconds, by more than the batch that is at work.
 
     Args:
         answer: items to results, in the same order; called in one thread, never twice at once.
         batch: items at most.
+        weigh: how much work an item is; a batch holds `SMALLEST`, or what was done in `TURN` seconds lately.
     """
 
-    def __init__(self, answer: Callable[[list], list], batch: int = BATCH):
-        self._answer, self._batch = answer, batch
-        self._waiting: deque[tuple[Any, asyncio.Future]] = deque()
+    def __init__(
+        self, answer: Callable[[list], list], batch: int = BATCH, weigh: Callable[[Any], float] = lambda item: 1.0
+    ):
+        self._answer, self._batch, self._weigh = answer, batch, weigh
+        self._waiting: dict[Turn, deque[tuple[Any, asyncio.Future]]] = {}
+        self._served: dict[str, int] = {}
+        self._count, self._pace = itertools.count(1), 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._worker: asyncio.Task | None = None
 
-    async def __call__(self, item: Any) -> Any:
+    async def __call__(self, item: Any, turn: Turn | None = None) -> Any:
         """The result for one item; what raises for it alone is raised here."""
         future = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        turn = turn or Turn()
+        self._waiting.setdefault(turn, deque()).append((item, future))
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
-        return await future
+        try:
+            return await future
+        finally:
+            turn.moved = time.monotonic()
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while taken := self._take():
-            outcomes = await loop.run_in_executor(self._thread, self._outcomes, [item for item, _ in taken])
+            start, items = time.monotonic(), [item for item, _ in taken]
+            outcomes = await loop.run_in_executor(self._thread, self._outcomes, items)
+            self._pace = sum(map(self._weigh, items)) / max(1e-3, time.monotonic() - start)
             for (_, future), outcome in zip(taken, outcomes, strict=True):
                 if future.done():  # who asked has gone
                     continue
@@ -52,14 +86,27 @@ class Batcher:
                     future.set_exception(outcome)
                 else:
                     future.set_result(outcome)
+        self._served.clear()
 
     def _take(self) -> list[tuple[Any, asyncio.Future]]:
-        taken = []
-        while self._waiting and len(taken) < self._batch:
-            item, future = self._waiting.popleft()
-            if not future.done():
-                taken.append((item, future))
+        taken, left = [], max(SMALLEST, self._pace * TURN)
+        while len(taken) < self._batch and (turn := self._next()):
+            item, _ = self._waiting[turn][0]
+            if taken and self._weigh(item) > left:
+                break
+            left -= self._weigh(item)
+            taken.append(self._waiting[turn].popleft())
+            turn.served = self._served[turn.address] = next(self._count)
         return taken
+
+    def _next(self) -> Turn | None:
+        """Whose turn it is; those who have gone are forgotten."""
+        for turn, items in list(self._waiting.items()):
+            while items and items[0][1].done():
+                items.popleft()
+            if not items:
+                del self._waiting[turn]
+        return min(self._waiting, key=lambda turn: (self._served.get(turn.address, 0), turn.served), default=None)
 
     def _outcomes(self, items: list) -> list:
         try:

@@ -5,13 +5,16 @@ prompt under the audio, or have the server fetch media.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+from fas_core.audio import Audio
 from serve.audio_parts import KINDS, AudioReader, wav_part
 from serve.batching import gather
 from serve.errors import APIError, invalid
 from serve.settings import Settings
 
+COPIES = 4  # of an audio on its way: samples, wav, base64, the request
 LONGEST_NAME = 64  # of a client's own field that an error repeats
 AUDIO_TOKEN = "<|audio|>"  # that of fas_alm, which a gateway without language model need not have
 ROLES = ("system", "developer", "user", "assistant")
@@ -51,8 +54,13 @@ STRUCTURED = ("choice", "json", "json_object", "regex")
 FIELDS = ("messages", "model", *NUMBERS, *PASSED)
 
 
-async def read_chat(body: Any, reader: AudioReader, settings: Settings) -> dict:
+async def read_chat(
+    body: Any, reader: AudioReader, settings: Settings, take: Callable[[int], None] = lambda size: None
+) -> dict:
     """The request for the backend: known fields only, every audio a 16 kHz mono wav.
+
+    Args:
+        take: told of the bytes of memory that each audio will need; raises where they are not there.
 
     Raises:
         APIError: 400 naming the field or part at fault; 404 for another model.
@@ -65,7 +73,13 @@ async def read_chat(body: Any, reader: AudioReader, settings: Settings) -> dict:
     if len(places) > settings.max_audios:
         problem = f"{len(places)} audios; this server takes {settings.max_audios} in a request (--max-audios)"
         raise invalid(f"{places[settings.max_audios][0]}: {problem}", places[settings.max_audios][0], "too_many_audios")
-    audios = await gather(reader.read(part, where) for where, part in places)
+
+    async def read(where: str, part: dict) -> Audio:
+        audio = await reader.read(part, where)
+        take(COPIES * audio.samples.nbytes)
+        return audio
+
+    audios = await gather(read(where, part) for where, part in places)
     parts = iter([wav_part(audio.samples) for audio in audios])
     return request | {"messages": [_filled(message, parts) for message in messages]}
 

@@ -1,4 +1,4 @@
-"""What stands before every route: key, host name, size of the body, and the count of what was answered."""
+"""What stands before every route: key, host name, and the count of what was answered."""
 
 import hmac
 import ipaddress
@@ -45,7 +45,7 @@ class Guard:
                 answer = JSONResponse(refusal.to_dict(), refusal.status, refusal.headers)
                 await answer(scope, receive, counted_send)
             else:
-                await self.app(scope, self._limited(receive), counted_send)
+                await self.app(scope, receive, counted_send)
         except Exception as error:
             log.error("%s %s failed\n%s", *_told(scope), without_content(error))
             if status == 499:
@@ -69,32 +69,11 @@ class Guard:
         if headers.get("content-encoding", "identity").lower() != "identity":
             text = "Content-Encoding: expected none; what is compressed could be of any size"
             return APIError(415, text, code="unsupported_content_encoding")
-        length = headers.get("content-length", "0")
-        if length.isascii() and length.isdigit() and int(length) > self.settings.max_body_bytes:
-            return self._too_big()
         return None
 
     def _knows_key(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key)
-
-    def _limited(self, receive: Receive) -> Receive:
-        """Counts what comes, whatever the header said."""
-        received = 0
-
-        async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.settings.max_body_bytes:
-                raise self._too_big()
-            return message
-
-        return limited
-
-    def _too_big(self) -> APIError:
-        text = f"the request is larger than {self.settings.max_body_bytes} bytes (server option --max-body-bytes)"
-        return APIError(413, text, code="body_too_big")
 
 
 def _told(scope: Scope) -> tuple[str, str]:

@@ -153,7 +153,7 @@ def _signals() -> Iterator[list[asyncio.Task]]:
 def build_app(launch: Launch, backend: Backend | None):
     """Gateway, FAS and the questions to the language model, for a backend that runs."""
     pipeline, transcriber = load_fas(launch.directory, launch.device)
-    listen = Batcher(Listener(pipeline, transcriber))
+    listen = Batcher(Listener(pipeline, transcriber), weigh=lambda question: question.audio.duration)
     language = None
     if backend is not None:
         from serve.language import LanguageModel

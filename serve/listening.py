@@ -8,7 +8,7 @@ from fas_core.audio import SAMPLE_RATE, Audio
 from fas_core.checkpoint import local_streams
 from fas_core.encoders.whisper import LAST, WhisperEncoder
 from fas_core.errors import CheckpointError
-from fas_core.pipeline import LONG_SECONDS, EmotionPipeline
+from fas_core.pipeline import EmotionPipeline
 from serve.transcripts import Transcriber
 
 
@@ -29,7 +29,7 @@ class Heard:
 
 
 class Listener:
-    """Answers lists of questions; to be called by one thread at a time.
+    """Answers lists of questions, none longer than `LONG_SECONDS`; to be called by one thread at a time.
 
     Args:
         pipeline: FAS with its encoders.
@@ -40,10 +40,10 @@ class Listener:
         self.pipeline, self.transcriber = pipeline, transcriber
 
     def __call__(self, questions: list[Question]) -> list[Heard]:
-        together = [i for i, q in enumerate(questions) if q.transcript and q.audio.duration <= LONG_SECONDS]
-        rest = [i for i in range(len(questions)) if i not in together]
+        wordy = [i for i, q in enumerate(questions) if q.transcript]
+        rest = [i for i, q in enumerate(questions) if not q.transcript]
         heard: dict[int, Heard] = {}
-        for indices, work in ((together, self._with_words), (rest, self._plain)):
+        for indices, work in ((wordy, self._with_words), (rest, self._plain)):
             if indices:
                 heard |= zip(indices, work([questions[i] for i in indices]), strict=True)
         return [heard[i] for i in range(len(questions))]
@@ -53,10 +53,7 @@ class Listener:
         for answer in answers:
             if answer.exception is not None:
                 raise answer.exception
-        return [
-            Heard(_named(answer, q.audio), self._words_alone(q.audio) if q.transcript else None)
-            for answer, q in zip(answers, questions, strict=True)
-        ]
+        return [Heard(_named(answer, q.audio)) for answer, q in zip(answers, questions, strict=True)]
 
     def _with_words(self, questions: list[Question]) -> list[Heard]:
         extractor = self.pipeline.extractor
@@ -65,14 +62,10 @@ class Listener:
         for batch in extractor.batches(prepared):
             features, frames = extractor.encode_with_frames([prepared[i] for i in batch])
             answers = self.pipeline.answer_features(features, [questions[i].audio for i in batch])
-            for row, (index, answer) in enumerate(zip(batch, answers, strict=True)):
-                heard[index] = Heard(answer, self.transcriber(frames.clip(row)))
+            texts = self.transcriber([frames.clip(row) for row in range(len(batch))])
+            for index, answer, text in zip(batch, answers, texts, strict=True):
+                heard[index] = Heard(answer, text)
         return heard
-
-    def _words_alone(self, audio: Audio) -> str:
-        """Of audio so long that FAS answers it window by window."""
-        prepared = self.pipeline.extractor.front_end(audio.samples)
-        return self.transcriber(self.pipeline.extractor.semantic.encode([prepared.samples]).clip(0))
 
 
 def _named(answer: Answer, audio: Audio) -> Answer:

@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 Probabilities = Annotated[
     dict[str, float],
@@ -44,6 +45,16 @@ class EmotionOptions(Strict):
     rationale: bool = Field(False, description="a sentence or two on why; needs a language model")
     tokens: bool = Field(False, description="with the times of the tokens that FAS listened to")
     language: Literal["en", "zh"] = Field("en", description="of the questions put to the language model")
+    timeline: bool = Field(False, description="also an answer for each window; for recordings of minutes and hours")
+    window: float = Field(4.0, ge=0.5, le=30, description="seconds of a window of the timeline")
+    hop: float = Field(2.0, ge=0.25, le=30, description="seconds from one window to the next, a quarter of it or more")
+    stream: bool = Field(False, description="server-sent events: each window as it is answered, then the summary")
+
+    @model_validator(mode="after")
+    def _windows_follow_each_other(self) -> "EmotionOptions":
+        if not self.window / 4 <= self.hop <= self.window:
+            raise PydanticCustomError("hop", "hop: expected a quarter of the window to all of it")
+        return self
 
 
 Clip = Annotated[
@@ -106,6 +117,11 @@ class ClipEmotion(BaseModel):
         None, description="stream -> start, end (seconds), score of the tokens that FAS kept"
     )
     error: ErrorDetail | None = None
+    start: float | None = Field(None, description="seconds; of an answer in a timeline")
+    end: float | None = None
+    timeline: list["ClipEmotion"] | None = Field(
+        None, description="an answer for each window, if asked for; the other fields are their summary"
+    )
 
 
 class EmotionResponse(BaseModel):

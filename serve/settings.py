@@ -11,6 +11,10 @@ def default_audio_limits() -> AudioLimits:
     return AudioLimits(max_bytes=25 * MIB, max_seconds=300.0, max_decoded_bytes=256 * MIB)
 
 
+def default_recording_limits() -> AudioLimits:
+    return AudioLimits(max_bytes=1024 * MIB, max_seconds=2 * 3600.0, max_decoded_bytes=4096 * MIB)
+
+
 @dataclass(frozen=True)
 class ConnectionLimits:
     """What connections may cost, before anybody has shown a key.
@@ -45,12 +49,16 @@ class Settings:
     Attributes:
         model: name under which `/v1/models` lists the model.
         api_key: what clients must send as bearer token; None only where the address is loopback.
-        audio: limits of one audio.
+        audio: limits of one audio that the language model hears.
+        recording: limits of one clip of `/v1/emotion`, which FAS answers piece by piece; its seconds are those of all
+            clips of a request.
         max_audios: audios of one chat request.
         max_clips: clips of one `/v1/emotion` request.
         max_text: characters of a chat request without its audio.
         max_tokens: tokens of one answer.
-        max_body_bytes: of one request.
+        max_body_bytes: of one request in JSON, which is held in memory.
+        max_upload_bytes: of one request with files, which go to disk.
+        memory_budget, disk_budget, clips_budget: of all requests together; what does not fit is answered by 429.
         concurrency: requests that are worked on at once.
         queue: requests that may wait; one more is answered by 429.
         body_timeout, request_timeout: seconds to receive a request, and to answer it.
@@ -61,11 +69,16 @@ class Settings:
     model: str = "fas"
     api_key: str | None = None
     audio: AudioLimits = field(default_factory=default_audio_limits)
+    recording: AudioLimits = field(default_factory=default_recording_limits)
     max_audios: int = 4
     max_clips: int = 32
     max_text: int = 100_000
     max_tokens: int = 1024
     max_body_bytes: int = 48 * MIB
+    max_upload_bytes: int = 1024 * MIB
+    memory_budget: int = 1024 * MIB
+    disk_budget: int = 8192 * MIB
+    clips_budget: int = 1024
     concurrency: int = 32
     queue: int = 128
     body_timeout: float = 60.0

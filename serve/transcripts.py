@@ -5,6 +5,7 @@ says the sentence over and over. So the frames of a silent window, encoded once,
 text that goes in circles is cut after its first round. A second encoder pass over the filled window makes fewer errors.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from fas_core.model_files import check_model_files
 SILENT_MEL = -0.85  # what the log-mel of padding is behind speech: 8 decades under its maximum, scaled by 1/4, plus 1
 ROUNDS = 3  # copies of the same words in a row are no speech any more
 PERIOD = 40  # tokens of what may be repeated
+AT_ONCE = 8  # windows that are decoded together
 
 
 class Transcriber:
@@ -48,6 +50,7 @@ class Transcriber:
             model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
         except LOADING_ERRORS as error:
             raise CheckpointError(f"{directory}: no Whisper with decoder and tokenizer, so no transcripts") from error
+        model.model.encoder = backbone.encoder  # one of the two is enough: of a Whisper large it is 2.5 GB
         self.model, self.backbone = model.eval().to(backbone.device), backbone
         self.model.generation_config.max_length = None  # the limit is given in new tokens:
         self.tokens = model.config.max_target_positions // 2  # of one window, as in Whisper's own code
@@ -55,20 +58,31 @@ class Transcriber:
         self._silence = backbone.forward([silence], [LAST])[LAST][0]  # (window, D)
 
     @torch.no_grad()
-    def __call__(self, frames: Tensor) -> str:
-        """The words in (T, D) frames of the last layer, window by window."""
-        texts = [self._window(window) for window in frames.split(self.backbone.window)]
-        return " ".join(text for text in texts if text)
+    def __call__(self, clips: Sequence[Tensor]) -> list[str]:
+        """The words in the (T, D) frames of the last layer of each clip, window by window, several windows at a time."""
+        windows = [(i, window) for i, frames in enumerate(clips) for window in frames.split(self.backbone.window)]
+        texts: list[list[str]] = [[] for _ in clips]
+        for start in range(0, len(windows), AT_ONCE):
+            batch = windows[start : start + AT_ONCE]
+            for (clip, _), text in zip(batch, self._decode([window for _, window in batch]), strict=True):
+                texts[clip].append(text)
+        return [" ".join(filter(None, parts)) for parts in texts]
 
-    def _window(self, frames: Tensor) -> str:
-        filled = torch.cat([frames.to(self._silence.device), self._silence[len(frames) :]])[None]
+    def _decode(self, windows: list[Tensor]) -> list[str]:
+        silence = self._silence
+        filled = torch.stack([torch.cat([each.to(silence.device), silence[len(each) :]]) for each in windows])
         prompt = {"task": "transcribe"} if getattr(self.model.generation_config, "is_multilingual", False) else {}
-        tokens = self.model.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=filled), do_sample=False, max_new_tokens=self.tokens,
-            stopping_criteria=[_GoesInCircles()], **prompt,
+        rows = self.model.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=filled), do_sample=False,
+            max_new_tokens=self.tokens, stopping_criteria=[_GoesInCircles()], **prompt,
         )  # fmt: skip
-        kept = without_circles(tokens[0].tolist())
-        return self.tokenizer.decode(kept, skip_special_tokens=True).strip()
+        filling = {self.model.generation_config.pad_token_id, self.model.generation_config.eos_token_id}
+        return [self._text(row, filling) for row in rows.tolist()]
+
+    def _text(self, tokens: list[int], filling: set[int]) -> str:
+        while tokens and tokens[-1] in filling:  # behind a row that ended before others
+            tokens = tokens[:-1]
+        return self.tokenizer.decode(without_circles(tokens), skip_special_tokens=True).strip()
 
 
 class _GoesInCircles(StoppingCriteria):

@@ -90,8 +90,9 @@ def test_fas_of_a_model_directory(tmp_path):
     save_tiny_fas(tmp_path)
     pipeline, transcriber = load_fas(tmp_path, "cpu")
     assert pipeline.name == tmp_path.name and transcriber is not None
-    frames = pipeline.extractor.semantic.encode([noise(1.0)]).clip(0)
-    assert isinstance(transcriber(frames), str)
+    frames = pipeline.extractor.semantic.encode([noise(1.0), noise(0.4, 1)])
+    texts = transcriber([frames.clip(0), frames.clip(1)])
+    assert texts == [transcriber([frames.clip(row)])[0] for row in range(2)]  # together as alone
 
 
 def test_light_server_from_start_to_stop(checkpoint):

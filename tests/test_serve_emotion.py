@@ -204,8 +204,8 @@ def pipeline(tmp_path_factory):
 class Letters:
     """A transcriber of frames: how many there were."""
 
-    def __call__(self, frames) -> str:
-        return f"{len(frames)} frames"
+    def __call__(self, clips) -> list[str]:
+        return [f"{len(frames)} frames" for frames in clips]
 
 
 def test_real_fas_answers_as_the_pipeline_does(pipeline):
@@ -241,10 +241,16 @@ def test_words_come_from_the_same_encoder_pass(pipeline, monkeypatch):
         assert h.answer.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
 
 
-def test_long_audio_has_words_too(pipeline):
-    clip = load_audio(noise(65.0), sampling_rate=16_000)
-    (heard,) = Listener(pipeline, Letters())([Question(clip, transcript=True)])
-    assert heard.answer.audio["windows"] == 3 and heard.transcript.endswith("frames")
+def test_long_audio_is_answered_as_the_pipeline_does_and_has_words(pipeline):
+    service = EmotionService(Batcher(Listener(pipeline, Letters())), transcribes=True)
+    audio = encoded(noise(65.0), 16_000, subtype="FLOAT")
+    with running(create_app(Settings(), service)) as client:
+        (got,) = answer(client, audio, words=True)["data"]
+    expected = pipeline(audio)
+    assert got["audio"]["windows"] == expected.audio["windows"] == 3
+    assert got["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
+    assert got["conflict"] == pytest.approx(expected.conflict, abs=1e-5)
+    assert got["words"]["transcript"].count("frames") == 3
 
 
 def test_whisper_without_tokenizer_means_no_transcripts(pipeline):

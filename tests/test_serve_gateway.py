@@ -42,7 +42,10 @@ def backend():
 
 @pytest.fixture(scope="module")
 def client(backend):
-    settings = Settings(model="tiny", audio=SMALL, max_audios=2, max_body_bytes=4 * 2**20, max_text=20_000, max_clips=4)
+    settings = Settings(
+        model="tiny", audio=SMALL, recording=SMALL, max_audios=2, max_body_bytes=4 * 2**20, max_upload_bytes=4 * 2**20,
+        max_text=20_000, max_clips=4,
+    )  # fmt: skip
     with running(fake_app(settings, backend)) as client:
         yield client
 

@@ -20,7 +20,9 @@ def test_64_clients_with_bad_files_lose_nothing():
     for route in ("emotion", "chat"):
         result = report(fake_app(backend=FakeBackend(delay=0.01)), route)
         assert result["lost"] == 0 and result["error_rate"] == 0, result
-        assert result["requests"] >= 64 and result["answered"] > 32 and result["bad_files_refused"] > 0  # each client asked
+        assert (
+            result["requests"] >= 64 and result["answered"] > 32 and result["bad_files_refused"] > 0
+        )  # each client asked
         assert result["latency_s"]["p50"] <= result["latency_s"]["p99"]
 
 
