@@ -1,16 +1,19 @@
 """Training of the adapter: what is computed, that it learns, resumes exactly, and comes back from its directory."""
 
+import functools
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from alm_corpus import RATE, colored_noise
+import transformers
+from alm_corpus import RATE, colored_noise, write_corpus
 from alm_runs import Interrupted, flags, interrupt_at, trained, weights
 from alm_tiny import clip, tiny_model, user
 from peft import LoraConfig, get_peft_model
@@ -27,7 +30,7 @@ from fas_alm.training.collator import Collator
 from fas_alm.training.data import warn_of_acoustic_head
 from fas_alm.training.examples import IGNORED, Example, ExampleEncoder
 from fas_alm.training.metrics import option_metrics
-from fas_alm.training.plan import BatchPlan, Draw, ExampleSet
+from fas_alm.training.plan import BatchPlan, Draw, ExampleSet, Unlearned
 from fas_alm.training.teacher import Teacher, make_teacher
 from fas_alm.training.trainer import AdapterTrainer
 from fas_alm.training.weights import load_trainable_state, trainable_state
@@ -157,6 +160,14 @@ def test_clips_are_asked_only_what_their_labels_answer(plan_of):
     assert not list(plan_of(rows(5), draw=Draw(("agree",), ("en",))))
 
 
+def test_every_process_has_as_many_batches_and_learns_each_clip_once(plan_of):
+    one, three = plan_of(rows(22)), plan_of(rows(22))
+    three.processes = 3
+    filled = list(three)
+    assert filled[:7] == list(one) and len(filled) == 9
+    assert all(isinstance(item, Unlearned) for batch in filled[7:] for item in batch)
+
+
 def test_conversations_go_by_length(plan_of):
     ready = [example(range(length), (1,)) for length in np.random.default_rng(0).integers(5, 500, 200)]
     batches = list(plan_of([], ready, batch=10))
@@ -241,7 +252,7 @@ def test_the_loss_is_on_answers_only(heard, answers):
         logits = model.language_model(inputs_embeds=embeddings, attention_mask=inputs["attention_mask"]).logits
         expected = torch.nn.functional.cross_entropy(logits[:, -2:].flatten(0, 1), batch["labels"].flatten(), reduction="sum")
         loss = answers(**batch)["loss"]
-    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(loss, expected / 2)  # the mean of the two tokens of each answer
     assert batch["labels"].shape == (2, 2)  # the letter, and the end of the turn
 
 
@@ -262,8 +273,8 @@ def test_smoothing_takes_from_the_right_letter_and_gives_to_all_seven(heard, ans
     logprobs = logits[:, -2].log_softmax(-1)
     target = torch.full((2, 7), 0.3 / 7) + torch.eye(2, 7) * 0.7
     end = logits[:, -1].log_softmax(-1)[torch.arange(2), batch["labels"][:, 1]]
-    torch.testing.assert_close(smooth, -(target * logprobs[:, ids]).sum() - end.sum())
-    torch.testing.assert_close(hard, -(torch.eye(2, 7) * logprobs[:, ids]).sum() - end.sum())
+    torch.testing.assert_close(2 * smooth, -(target * logprobs[:, ids]).sum() - end.sum())
+    torch.testing.assert_close(2 * hard, -(torch.eye(2, 7) * logprobs[:, ids]).sum() - end.sum())
     others = {k: v for k, v in batch.items() if k != "options"} | {"options": torch.tensor([IGNORED, IGNORED])}
     torch.testing.assert_close(answers(**others)["loss"], hard)
 
@@ -285,7 +296,7 @@ def test_a_teacher_gives_the_letters_what_fas_says_of_the_same_tokens(heard):
             ).logits  # fmt: skip
             letters = logits[:, -2].log_softmax(-1)[:, answers.option_ids]
             end = logits[:, -1].log_softmax(-1)[torch.arange(2), given["labels"][:, 1]]
-            torch.testing.assert_close(answers(**given)["loss"], -(target * letters).sum() - end.sum())
+            torch.testing.assert_close(2 * answers(**given)["loss"], -(target * letters).sum() - end.sum())
         assert not any("head" in name for name, _ in answers.named_parameters())  # the teacher does not learn
     finally:
         answers.release()
@@ -310,6 +321,42 @@ def test_a_teacher_needs_a_frozen_fas_and_labels_need_whole_clips():
     with pytest.raises(FASError, match="frozen FAS"):
         make_teacher(None, DataArguments(corpora=["a=b"]), ModelArguments(train_fas=True), asked_for)
     assert make_teacher(None, DataArguments(corpora=["a=b"], no_audio=True), ModelArguments(), asked_for) is None
+
+
+@pytest.mark.parametrize("taught", [False, True], ids=["labels", "teacher"])
+def test_every_answer_weighs_the_same_however_long_it_is(heard, taught):
+    model, processor, _, tokens, files, _, _ = heard
+    encoder = ExampleEncoder(processor, tokens)
+    texts = ["A", "It is sad, and the words that are said agree with it.", "B", "no answer"]
+    examples = []
+    for name, text in zip(["a", "b", "b", "a"], texts, strict=True):
+        content = Question("choose").content({"type": "audio", "path": files[name]})
+        messages = [{"role": "user", "content": content}, {"role": "assistant", "content": text}]
+        emotion = EMOTIONS["AB".index(text)] if text in "AB" else None
+        examples += encoder.examples(Conversation("c", messages, task="choose", emotion=emotion, order=list(EMOTIONS)))
+    examples[-1] = replace(examples[-1], learned=False)  # what fills up another process's share
+    teacher = Teacher(model.fas) if taught else None
+    answers = AnswerModel(model, option_token_ids(processor.tokenizer), smoothing=0.3, teacher=teacher).train()
+    try:
+        for module in answers.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.eval()
+        collator = Collator(tokens, processor.audio_token_id, processor.tokenizer.pad_token_id)
+        losses = [answers(**collator([example]))["loss"] for example in examples]
+        assert losses[-1] == 0 and losses[-1].requires_grad
+        if taught:  # only batches of lettered answers are taught
+            examples, losses = [examples[0], examples[2], examples[3]], [losses[0], losses[2], losses[3]]
+            examples[-1] = replace(examples[0], learned=False)
+        torch.testing.assert_close(answers(**collator(examples))["loss"], sum(losses))
+        if not taught:
+            batch = collator([examples[1]])
+            logits = answers.language_model(
+                inputs_embeds=answers.embed(batch["input_ids"], batch["audio_tokens"], batch["audio_mask"], {}),
+                attention_mask=batch["attention_mask"],
+            ).logits[0, -batch["labels"].shape[1] :]  # fmt: skip
+            torch.testing.assert_close(losses[1], torch.nn.functional.cross_entropy(logits, batch["labels"][0]))
+    finally:
+        answers.release()
 
 
 @pytest.mark.parametrize("inputs", ["tokens", "features"])
@@ -520,7 +567,7 @@ def test_options(material, tmp_path, more):
 
 
 def test_accumulated_micro_batches_give_the_step_of_one_batch(material, tmp_path):
-    """Answers of different length weigh by their tokens, however the batch is cut; checked on JSONL, whose batches are alike."""
+    """Answers of different length weigh the same, however the batch is cut; checked on JSONL, whose batches are alike."""
     lines = []
     for number in range(8):
         audio = {"type": "audio", "path": str(material / "corpus" / f"train-{number:03}.wav")}
@@ -631,7 +678,8 @@ LAYERS = '{"transformer_layer_cls_to_wrap": ["Qwen2DecoderLayer"], "version": 2,
 @pytest.mark.parametrize("more", [(), (*SHARDED, LAYERS)], ids=["ddp", "fsdp"])
 def test_two_processes_give_what_one_gives(material, tmp_path, more):
     """Two gloo processes take the micro-batches that one process accumulates."""
-    common = ("--lora_dropout", "0", "--per_device_train_batch_size", "4", "--seed", "3", "--optim", "sgd")
+    common = ("--lora_dropout", "0", "--per_device_train_batch_size", "5", "--seed", "3", "--optim", "sgd")
+    common += ("--tasks", "choose", "name", "json_words")  # answers of two tokens and of dozens; one batch is left over
     common += ("--learning_rate", "1e-1", "--projector_learning_rate", "1e-1", "--stage2_epochs", "1")
     one = trained(material, tmp_path / "one", *common, "--gradient_accumulation_steps", "2")
     launch([*TORCHRUN, "--nproc_per_node", "2", SCRIPT, *flags(material, tmp_path / "two", *common, *more)])
@@ -689,3 +737,143 @@ def test_zero2_saves_and_resumes(material, tmp_path):
 def test_a_fas_whose_tokens_are_not_its_whole_answer_is_warned_of(ensemble, caplog):
     warn_of_acoustic_head(ensemble)
     assert ("90%" in caplog.text and "adapter_fas.yaml" in caplog.text) == bool(ensemble)
+
+
+# ---- what some conversations and devices bring -------------------------------------------------------------------------
+
+
+def conversation(audio: str | None, question: str, answer: str) -> str:
+    """A line of JSONL."""
+    content = [{"type": "text", "text": question}] + ([{"type": "audio", "path": audio}] if audio else [])
+    return json.dumps({"messages": [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]})
+
+
+def only_conversations(material, output, *lines: str) -> list[str]:
+    """Flags without corpora."""
+    output.mkdir()
+    (output / "c.jsonl").write_text("\n".join(lines))
+    arguments = flags(material, output / "run", "--conversations", str(output / "c.jsonl"), "--validation_fraction", "0")
+    place = arguments.index("--corpora")
+    return arguments[:place] + arguments[place + 2 :]
+
+
+@pytest.mark.parametrize("heard_lines", [0, 1, 6])
+@pytest.mark.parametrize("more", [(), ("--train_fas", "true"), ("--stage1_epochs", "0"), ("--per_device_train_batch_size", "1")], ids=str)
+def test_conversations_without_audio_are_learned(material, tmp_path, capsys, heard_lines, more):
+    audio = str(material / "corpus" / "train-000.wav")
+    lines = [conversation(None, f"Is {i} a number?", "yes") for i in range(6)]
+    lines += [conversation(audio, "How does it sound?", "sad") for _ in range(heard_lines)]
+    assert run.main([*only_conversations(material, tmp_path / "c", *lines), *more]) == 0
+    told = capsys.readouterr().out
+    record = json.loads((tmp_path / "c" / "run" / "adapter" / "training.json").read_text())
+    wants_first = "--stage1_epochs" not in more
+    assert list(record["stages"]) == (["stage1"] if wants_first and heard_lines else []) + ["stage2"]
+    assert ("6 answers without audio" in told) == wants_first and ("it is left out" in told) == (wants_first and not heard_lines)
+    load_adapter(tmp_path / "c" / "run" / "adapter", material / "llm")
+
+
+def test_nothing_but_text_cannot_train_a_projector(material, tmp_path, capsys):
+    arguments = only_conversations(material, tmp_path / "c", conversation(None, "Is 1 a number?", "yes"))
+    assert run.main([*arguments, "--stage2_epochs", "0"]) == 2
+    assert "--stage2_epochs 0: conversations without audio are learned in stage 2 only" in capsys.readouterr().err
+
+
+def test_tasks_that_no_clip_answers_are_an_error_and_clips_that_answer_none_are_counted(material, tmp_path, caplog, capsys):
+    corpus = tmp_path / "corpus"
+    write_corpus(corpus, {"train": 2, "validation": 1}, emotions=("angry", "sad"))
+    assert run.main(flags(material, tmp_path / "run", "--corpora", f"manifest={corpus}", "--tasks", "agree")) == 2
+    assert "--tasks agree: no clip has the labels" in capsys.readouterr().err
+    both = ("--corpora", f"manifest={corpus}", f"manifest={material / 'corpus'}")
+    assert run.main(flags(material, tmp_path / "both", *both, "--tasks", "agree", "--stage1_epochs", "0", "--stage2_epochs", "1")) == 0
+    assert "4 of 28 clips have no label that answers --tasks agree" in caplog.text
+
+
+def test_one_process_on_a_machine_of_many_gpus_uses_one(material, tmp_path, monkeypatch, caplog):
+    """Else transformers would wrap the model in DataParallel, which cuts a batch's rows by those of the shared prefix: one."""
+
+    setup = transformers.TrainingArguments.__dict__["_setup_devices"].func
+
+    def devices(self):
+        device = setup(self)
+        self._n_gpu = 4
+        return device
+
+    cached = functools.cached_property(devices)
+    cached.__set_name__(transformers.TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(transformers.TrainingArguments, "_setup_devices", cached)
+    monkeypatch.setattr(torch.nn.DataParallel, "__init__", lambda *_: pytest.fail("DataParallel"))
+    seen, forward = [], AnswerModel.forward
+    monkeypatch.setattr(AnswerModel, "forward", lambda self, **batch: (self.training and seen.append(len(batch["input_ids"])), forward(self, **batch))[1])
+    trained(material, tmp_path / "run", "--stage2_epochs", "0", "--validation_fraction", "0")
+    assert "one process trains on one GPU, 3 more stay idle" in caplog.text and "--num_processes 4" in caplog.text
+    assert sum(seen) == 24  # every clip of the epoch
+
+
+@pytest.mark.parametrize("kind", ["loss", "gradient"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_step_that_is_not_finite_ends_training_before_it_is_taken(material, tmp_path, monkeypatch, capsys, kind, value):
+    """In the second of three steps of stage 2, after the first epoch's state was saved."""
+    original, count = AnswerModel.forward, [0]
+
+    def forward(self, **batch):
+        output = original(self, **batch)
+        count[0] += self.training
+        if count[0] == 8 and self.training:
+            if kind == "loss":
+                output["loss"] = output["loss"] * value
+            else:
+                output["loss"].register_hook(lambda gradient: gradient * value)
+        return output
+
+    monkeypatch.setattr(AnswerModel, "forward", forward)
+    assert run.main(flags(material, tmp_path / "run", "--max_grad_norm", "0", "--logging_steps", "50")) == 2
+    error = capsys.readouterr().err
+    assert "in step 5 of 6" in error and "--learning_rate" in error and "Traceback" not in error
+    assert not (tmp_path / "run" / "adapter").exists()
+    kept = load_file(tmp_path / "run" / "stage2" / "checkpoint-3" / "model.safetensors")
+    assert kept and all(torch.isfinite(values).all() for values in kept.values())
+
+
+class TestPatience:
+    SCORES = (0.2, 0.5, 0.5, 0.4, 0.9, 0.9)
+    FLAGS = ("--stage1_epochs", "0", "--stage2_epochs", "6", "--patience", "2")
+
+    @pytest.fixture(autouse=True)
+    def scores(self, monkeypatch):
+        """Validation of the epochs of a stage, whichever process of the run asks."""
+
+        def evaluate(self, *args, original=AdapterTrainer.evaluation_loop, **kwargs):
+            output = original(self, *args, **kwargs)
+            output.metrics["eval_accuracy"] = TestPatience.SCORES[round(self.state.epoch) - 1]
+            return output
+
+        monkeypatch.setattr(AdapterTrainer, "evaluation_loop", evaluate)
+
+    def test_a_stage_ends_when_validation_is_no_better_for_so_long(self, material, tmp_path, capsys):
+        record = trained(material, tmp_path / "run", *self.FLAGS)["stages"]["stage2"]
+        assert (record["steps"], record["planned_steps"], record["ended_by"]) == (4 * 3, 6 * 3, "patience")
+        assert "--patience 2 ends the stage after 12 of 18 steps" in capsys.readouterr().out
+        other = trained(material, tmp_path / "other", *self.FLAGS[:-1], "3")["stages"]["stage2"]
+        assert (other["steps"], other["ended_by"]) == (18, "epochs")
+
+    @pytest.mark.parametrize("moment", ["epoch 3", "end"])
+    def test_resumed_it_has_as_much_of_it(self, material, tmp_path, monkeypatch, moment):
+        trained(material, tmp_path / "whole", *self.FLAGS)
+        with monkeypatch.context() as patch:
+            if moment == "end":  # after the last validation, before the stage is marked as done
+                patch.setattr(AdapterTrainer, "account", lambda self: (_ for _ in ()).throw(Interrupted))
+            else:
+                interrupt_at(patch, 9)
+            with pytest.raises(Interrupted):
+                run.main(flags(material, tmp_path / "resumed", *self.FLAGS))
+        record = trained(material, tmp_path / "resumed", *self.FLAGS, "--resume", "true")["stages"]["stage2"]
+        assert (record["steps"], record["ended_by"]) == (12, "patience")
+        whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "resumed")
+        assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+    @pytest.mark.parametrize("more", [("--eval_strategy", "no"), ("--validation_fraction", "0")])
+    def test_without_validation_it_is_refused(self, material, tmp_path, capsys, more):
+        corpus = tmp_path / "corpus"
+        write_corpus(corpus, {"train": 2}, emotions=("angry", "sad"))
+        assert run.main(flags(material, tmp_path / "run", *self.FLAGS, "--corpora", f"manifest={corpus}", *more)) == 2
+        assert "--patience" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,8 +140,45 @@ class TestLearning:
         trainer = make_trainer(tmp_path, train=concatenate([tone, words]))
         assert np.isfinite(trainer.fit()[-1]["loss"])
 
+    @pytest.mark.parametrize("kind", ["loss", "gradient"])
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_a_step_that_is_not_finite_is_not_taken(self, tmp_path, monkeypatch, kind, value):
+        trainer = make_trainer(tmp_path, model=dict(dropout=0.0))
+        backward, steps = trainer.accelerator.backward, []
+
+        def spoiled(loss):
+            steps.append(weights(trainer))
+            if len(steps) == 9:  # the second micro-batch of the second step of the second epoch
+                loss.register_hook(lambda gradient: gradient * value)
+            backward(loss)
+
+        monkeypatch.setattr(trainer.accelerator, "backward", spoiled)
+        if kind == "loss":
+            original = trainer._backward
+            spoil = lambda *args: original(*args) * (value if len(steps) == 9 else 1)  # noqa: E731
+            monkeypatch.setattr(trainer, "_backward", spoil)
+        with pytest.raises(FASError, match="in epoch 2, step 2 of 3.*--learning_rate.*--max_grad_norm"):
+            trainer.fit()
+        assert largest_difference(weights(trainer), steps[-1]) == 0
+        assert json.loads((tmp_path / "resume.json").read_text())["state"] == "resume-00000001"
+
+    def test_gradients_are_clipped_to_the_norm_that_is_asked_for(self, tmp_path, monkeypatch):
+        norms = {}
+        for limit in (0.0, 0.05):
+            trainer = make_trainer(tmp_path / str(limit), model=dict(dropout=0.0), epochs=1, max_grad_norm=limit)
+            step, norms[limit] = trainer.optimizer.step, []
+
+            def measured(*args, trainer=trainer, step=step, limit=limit):
+                gradients = [p.grad for p in trainer.raw_model.parameters() if p.grad is not None]
+                norms[limit].append(float(torch.nn.utils.get_total_norm(gradients)))
+                step(*args)
+
+            monkeypatch.setattr(trainer.optimizer, "step", measured)
+            trainer.fit()
+        assert min(norms[0.0]) > 0.1 and norms[0.05] == pytest.approx([0.05] * 3, rel=1e-3)
+
     def test_lost_in_nan_is_an_error_of_ours(self, tmp_path):
-        with pytest.raises(FASError, match="loss is nan in epoch 1.*--learning_rate"):
+        with pytest.raises(FASError, match="loss is nan in epoch 1, step 1 of 1.*--learning_rate"):
             clips = synthetic_clips(8)
             clips.features(0, "").acoustic[:] = 0
             features = clips.features
@@ -220,6 +258,15 @@ class TestSameWeights:
         with pytest.raises(CheckpointError, match="--resume") as error:
             make_trainer(tmp_path, resume=True, **changed).fit()
         assert f"differ: {named};" in str(error.value)
+
+    def test_resume_with_other_audio_under_the_same_names_is_refused(self, tmp_path):
+        def clips(content: str) -> Clips:
+            return replace(synthetic_clips(21), digests=[content] * 21)
+
+        make_trainer(tmp_path, train=clips("a")).fit()
+        make_trainer(tmp_path, train=clips("a"), resume=True).fit()
+        with pytest.raises(CheckpointError, match="training clips"):
+            make_trainer(tmp_path, train=clips("b"), resume=True).fit()
 
     def test_resume_with_other_labels_is_refused(self, tmp_path):
         make_trainer(tmp_path).fit()

@@ -82,11 +82,10 @@ class AnswerModel(nn.Module):
             audio_tokens, audio_mask: (N, T, d) and (N, T) of a frozen FAS, N windows; or `features`, its inputs.
 
         Returns:
-            `loss`, the sum over all labels; `options` (B, 7), log-probabilities of the letters at the first position
+            `loss`, the sum over rows of the mean over the labels of each; `options` (B, 7), log-probabilities of the letters at the first position
             that is asked for.
         """
         taught = self.training and self.teacher is not None and orders is not None and audio_tokens is not None
-        taught = taught and len(audio_tokens) == len(input_ids)  # one window each
         if taught:
             audio_tokens, target = self.teacher(audio_tokens)
         embeddings = self.embed(input_ids, audio_tokens, audio_mask, features)
@@ -96,32 +95,35 @@ class AnswerModel(nn.Module):
             inputs_embeds=embeddings, attention_mask=attention_mask, position_ids=positions, past_key_values=past,
             use_cache=past is not None, logits_to_keep=labels.shape[1],
         ).logits.float()  # (B, K, V)  # fmt: skip
-        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+        losses = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none").sum(1)
         if taught:
-            loss = loss + self._taught(logits, labels, target.gather(1, orders))
+            losses = losses + self._taught(logits, labels, target.gather(1, orders))
         elif self.training and self.smoothing and options is not None:
-            loss = loss + self.smoothing * self._smoothed(logits, labels, options >= 0)
+            losses = losses + self.smoothing * self._smoothed(logits, labels, options >= 0)
+        loss = (losses / (labels != IGNORED).sum(1).clamp(min=1)).sum()
         first = logits[:, 0].detach().log_softmax(-1)
         return {"loss": loss, "options": first[:, self.option_ids]}
 
     def _taught(self, logits: Tensor, labels: Tensor, target: Tensor) -> Tensor:
-        """What a teacher changes: from the right letter to its probabilities of the letters, `target` (B, 7)."""
+        """(B,) what a teacher changes: from the right letter to its probabilities of the letters, `target` (B, 7)."""
         place = (labels != IGNORED).int().argmax(1)
         rows = torch.arange(len(labels), device=labels.device)
         logprobs = logits[rows, place].log_softmax(-1)
-        right = logprobs.gather(1, labels[rows, place][:, None])
-        return right.sum() - (target * logprobs[:, self.option_ids]).sum()
+        # of a row that is not learned, the label is no token
+        right = logprobs.gather(1, labels[rows, place].clamp(min=0)[:, None])[:, 0]
+        return (right - (target * logprobs[:, self.option_ids]).sum(1)) * (labels != IGNORED).any(1)
 
     def _smoothed(self, logits: Tensor, labels: Tensor, lettered: Tensor) -> Tensor:
-        """What smoothing (Szegedy et al. 2016) adds: from the right letter to the mean of all seven.
+        """(B,) what smoothing (Szegedy et al. 2016) adds: from the right letter to the mean of all seven.
 
         A frozen FAS is all but perfect on the clips that it was trained on. Without smoothing an LLM that reads it learns to
         be as sure on other speakers.
         """
-        place = (labels != IGNORED).int().argmax(1)[lettered]  # the letter is the first token of the answer
-        logprobs = logits[lettered, place].log_softmax(-1)
-        right = logprobs.gather(1, labels[lettered, place][:, None])
-        return right.sum() - logprobs[:, self.option_ids].mean(-1).sum()
+        place = (labels != IGNORED).int().argmax(1)  # the letter is the first token of the answer
+        rows = torch.arange(len(labels), device=labels.device)
+        logprobs = logits[rows, place].log_softmax(-1)
+        right = logprobs.gather(1, labels[rows, place].clamp(min=0)[:, None])[:, 0]
+        return (right - logprobs[:, self.option_ids].mean(-1)) * (lettered & (labels != IGNORED).any(1))
 
     def embed(self, input_ids: Tensor, tokens: Tensor | None, mask: Tensor | None, features: dict) -> Tensor:
         """(B, L, H) embeddings of text and audio; arguments as in `forward`."""

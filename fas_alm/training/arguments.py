@@ -1,5 +1,6 @@
 """What `train/alm_adapter.py` can be told, by flags or YAML, beside all that transformers' own trainer knows."""
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,6 +15,7 @@ from fas_core.errors import FASError
 from fas_core.precision import has_bf16
 from fas_core.training.arguments import option
 
+log = logging.getLogger(__name__)
 STAGES = ("stage1", "stage2")
 
 
@@ -88,7 +90,7 @@ class ModelArguments:
 class TrainingArguments(transformers.TrainingArguments):
     """Those of transformers, with this project's defaults, and one schedule a stage."""
 
-    _OWN: ClassVar[tuple[str, ...]] = ("stage1_epochs", "stage2_epochs", "projector_learning_rate", "fas_learning_rate", "max_minutes")
+    _OWN: ClassVar[tuple[str, ...]] = ("stage1_epochs", "stage2_epochs", "projector_learning_rate", "fas_learning_rate", "max_minutes", "patience")
 
     output_dir: str = option("runs/alm", "the adapter goes to its folder adapter, what a resumed run needs beside it")
     stage1_epochs: float = option(1.0, "epochs of the projector alone; 0: none")
@@ -124,6 +126,9 @@ class TrainingArguments(transformers.TrainingArguments):
     report_to: str | None = option("none", "trackers: none, tensorboard, wandb, ...")
     remove_unused_columns: bool = option(False, "has to stay off: the batches are this project's own")
     metric_for_best_model: str | None = option("accuracy", "validation metric whose best weights are kept")
+    patience: int = option(
+        0, "end a stage after this many validations without a better --metric_for_best_model; 0: never"
+    )
     max_minutes: float = option(
         0.0, "limit of wall time from start to adapter, features and validation included; each stage gets its share by epochs, "
         "and its schedule ends with it; a resumed run goes on counting; 0: none"
@@ -143,9 +148,23 @@ class TrainingArguments(transformers.TrainingArguments):
             raise FASError("--token_mixup: a mixture has no label; expected --distil_options true with it")
         if self.stage1_epochs + self.stage2_epochs == 0:
             raise FASError("--stage1_epochs 0 and --stage2_epochs 0: nothing to train")
+        if self.patience and self.eval_strategy == "no":
+            raise FASError("--patience with --eval_strategy no: without validation nothing ends early; expected epoch or steps")
         if self.remove_unused_columns:
             raise FASError("--remove_unused_columns true: expected false, the batches are this project's own")
         if self.bf16 is None:
             self.bf16 = not self.fp16 and has_bf16("cpu" if self.use_cpu or not torch.cuda.is_available() else "cuda")
         super().__post_init__()
+        self._use_one_device()
         self.num_train_epochs = self.stage1_epochs + self.stage2_epochs
+
+    def _use_one_device(self) -> None:
+        """DataParallel, into which transformers falls where one process sees several GPUs, would cut the shared prefix of a batch
+        and most of its rows with it.
+        """
+        if self.n_gpu > 1:
+            idle, self._n_gpu = self.n_gpu - 1, 1
+            log.warning(
+                f"one process trains on one GPU, {idle} more stay idle: start one process for each with `accelerate launch "
+                f"--num_processes {idle + 1} train/alm_adapter.py ...`"
+            )

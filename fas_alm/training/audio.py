@@ -47,6 +47,7 @@ class WindowFeatures(AudioInputs):
 
     Attributes:
         failed: {"file", "error"} of files that cannot be used.
+        digests: of the audio of each usable file, its content.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class WindowFeatures(AudioInputs):
         source = FeatureSource([{"audio": file} for file in short], extractor, cache, [""], process, wait)
         usable = [(short[i], source.digests[i]) for i in source.usable]
         self._of_file: dict[str, list[ClipFeatures]] = {file: [source.get(digest)] for file, digest in usable}
+        self.digests = dict(usable)
         self.failed: list[dict] = list(source.failed)
         if process[0] == 0:
             self._read_long(long, extractor, cache)
@@ -74,7 +76,8 @@ class WindowFeatures(AudioInputs):
     def _read_long(self, files: list[str], extractor: FeatureExtractor, cache: FeatureCache) -> None:
         for file in files:
             try:
-                self._of_file[file] = _window_features(file, extractor, cache)
+                keys, self._of_file[file] = _window_features(file, extractor, cache)
+                self.digests[file] = "".join(keys)
             except AudioError as error:
                 self.failed.append({"file": file, "error": str(error)})
 
@@ -138,8 +141,10 @@ def _may_be_long(file: str) -> bool:
             return False  # extraction says what is wrong with it
 
 
-def _window_features(file: str, extractor: FeatureExtractor, cache: FeatureCache) -> list[ClipFeatures]:
-    """From the cache, or extracted and put there; only the features of a file's windows are held."""
+def _window_features(
+    file: str, extractor: FeatureExtractor, cache: FeatureCache
+) -> tuple[list[str], list[ClipFeatures]]:
+    """(digest, features) of each window, from the cache, or extracted and put there; only those of a file's windows are held."""
     windows: list[np.ndarray] = cut_windows(load_audio(file).samples)
     keys = [audio_digest(window, sampling_rate=SAMPLE_RATE) for window in windows]
     missing = {key: window for key, window in zip(keys, windows, strict=True) if key not in cache}
@@ -148,6 +153,6 @@ def _window_features(file: str, extractor: FeatureExtractor, cache: FeatureCache
         cache.write_shard(dict(zip(missing, features, strict=True)))
         cache.refresh()
     try:
-        return [cache.get(key) for key in keys]
+        return keys, [cache.get(key) for key in keys]
     except FASError as error:
         raise AudioError(file, str(error)) from None

@@ -33,7 +33,8 @@ class Collator:
             `prefix_ids` (1, P) where there is a shared prefix; `input_ids` (B, L) of what comes after it, prompt and answer
             but for the answer's last token, padded on the left; `attention_mask` (B, P + L); `labels` (B, K), what the last
             K positions should predict, -100 for what is not learned; `options` (B,), index of the right option; `orders`
-            (B, 7), index in `EMOTIONS` of each option, where every answer is lettered; and the inputs of the audio.
+            (B, 7), index in `EMOTIONS` of each option, where every answer is the letter of one window of audio; and the
+            inputs of the audio.
         """
         prefix = self._shared([example.prompt for example in examples])
         rows = [example.prompt[len(prefix) :] + example.answer[:-1] for example in examples]
@@ -43,15 +44,18 @@ class Collator:
         batch = {
             "input_ids": torch.tensor([_left(row, longest, self.pad_token_id) for row in rows]),
             "attention_mask": torch.tensor([ones + _left([1] * len(row), longest, 0) for row in rows]),
-            "labels": torch.tensor([_left(example.answer, last, IGNORED) for example in examples]),
+            "labels": torch.tensor([_left(example.answer if example.learned else (), last, IGNORED) for example in examples]),
             "options": torch.tensor([example.label for example in examples]),
         }
-        if all(example.order for example in examples):
+        if all(example.order and self._is_one_window(example) for example in examples):
             batch["orders"] = torch.tensor([example.order for example in examples])
         if prefix:
             batch["prefix_ids"] = torch.tensor([prefix])
         files = [file for example in examples for file in example.files]
         return batch | (self.audio.batch(files) if files else {})
+
+    def _is_one_window(self, example: Example) -> bool:
+        return len(example.files) == 1 and self.audio.windows(example.files[0]) == 1
 
     def _shared(self, prompts: list[tuple[int, ...]]) -> tuple[int, ...]:
         if not self.share_prefix or len(prompts) < 2:

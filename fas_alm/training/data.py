@@ -39,6 +39,7 @@ class Material:
         validation: prompts to score, with the right option; empty without validation.
         audio: inputs of every file.
         account: JSON-ready, what was used and what failed.
+        digests: of the audio of each file, its content.
         fas_accuracy: of the FAS classifier on the validation clips, the mark to compare with; None without validation.
     """
 
@@ -46,14 +47,18 @@ class Material:
     validation: list[Example]
     audio: AudioInputs
     account: dict
+    digests: dict[str, str]
     fas_accuracy: float | None = None
 
     def digest(self) -> str:
         """sha256 (hex) of what is learned and scored, for a run that is resumed."""
-        clips = [[c["id"], c["emotion"], c["semantic_emotion"]] for c in self.train.clips]
-        ready = [[e.prompt, e.answer] for e in self.train.ready]
-        scored = [[e.prompt, e.label] for e in self.validation]
+        clips = [[self.digests[c["audio"]], c["id"], c["emotion"], c["semantic_emotion"]] for c in self.train.clips]
+        ready = [[e.prompt, e.answer, self._heard(e)] for e in self.train.ready]
+        scored = [[e.prompt, e.label, self._heard(e)] for e in self.validation]
         return hashlib.sha256(json.dumps([clips, ready, scored]).encode()).hexdigest()
+
+    def _heard(self, example: Example) -> list[str]:
+        return [self.digests[file] for file in example.files]
 
 
 @dataclass
@@ -114,7 +119,7 @@ def load_material(
     question = Question("choose", data.languages[0])
     validation = [_prompt(encoder, question, file, emotion) for file, emotion in scored]
     account = _account(sources, features.failed, extractor.digest)
-    return Material(train, validation, audio, account, fas_accuracy(model.fas, features, scored))
+    return Material(train, validation, audio, account, features.digests, fas_accuracy(model.fas, features, scored))
 
 
 def read_sources(data: DataArguments, seed: int) -> Sources:

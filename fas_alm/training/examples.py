@@ -23,6 +23,7 @@ class Example:
         files: audio files, in the order of their tokens.
         label: index of the right option, for scoring, or where the answer begins with its letter; -100 elsewhere.
         order: of a lettered answer, the index in `EMOTIONS` of each option; empty elsewhere.
+        learned: False where it only keeps several processes in step.
     """
 
     prompt: tuple[int, ...]
@@ -30,6 +31,7 @@ class Example:
     files: tuple[str, ...]
     label: int = IGNORED
     order: tuple[int, ...] = ()
+    learned: bool = True
 
 
 class ExampleEncoder:

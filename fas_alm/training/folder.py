@@ -7,9 +7,12 @@ from pathlib import Path
 
 from accelerate import PartialState
 
+from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
+from fas_alm.training.data import Material
 from fas_alm.training.limit import SPENT
 from fas_alm.training.trainer import BEST
+from fas_alm.training.weights import weights_digest
 from fas_core.atomic import write_json
 from fas_core.errors import CheckpointError
 
@@ -18,7 +21,7 @@ DONE, RUN = "done.json", "run.json"
 BINDING = (
     "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "projector_learning_rate",
     "fas_learning_rate", "option_smoothing", "distil_options", "token_mixup", "weight_decay", "adam_beta1", "adam_beta2",
-    "max_grad_norm", "warmup_steps", "stage1_epochs", "stage2_epochs", "max_steps", "seed", "bf16", "fp16", "world_size",
+    "max_grad_norm", "patience", "warmup_steps", "stage1_epochs", "stage2_epochs", "max_steps", "seed", "bf16", "fp16", "world_size",
 )  # fmt: skip
 
 
@@ -26,6 +29,14 @@ def settings_of(data: DataArguments, parts: ModelArguments, arguments: TrainingA
     """JSON-ready; of transformers' many arguments those that matter."""
     training = {name: getattr(arguments, name) for name in BINDING}
     return dict(data=asdict(data), model=asdict(parts), training=training)
+
+
+def content(model: FASAudioForConditionalGeneration, material: Material) -> dict[str, str]:
+    """What a resumed run must find under the same names: clips and conversations, and the models before training."""
+    return {
+        "the training data": material.digest(), "the FAS": weights_digest(model.fas),
+        "the language model": weights_digest(model.language_model),
+    }  # fmt: skip
 
 
 def start_run(output: Path, settings: dict, resume: bool, state: PartialState) -> None:
@@ -52,9 +63,7 @@ def start_run(output: Path, settings: dict, resume: bool, state: PartialState) -
 
 
 def _flat(settings: dict) -> dict:
-    return {f"{a}.{b}": v for a, group in settings.items() if isinstance(group, dict) for b, v in group.items()} | {
-        "material": settings.get("material")
-    }
+    return {f"{a} {b}": v for a, group in settings.items() for b, v in group.items()}
 
 
 def remove_checkpoints(output: Path) -> None:

@@ -6,7 +6,7 @@ is computed once for all of them.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch.utils.data import Dataset, Sampler
@@ -27,6 +27,13 @@ class Draw:
     shuffled_options: float = 1.0
 
 
+@dataclass(frozen=True)
+class Unlearned:
+    """An item that is computed and not learned, so that every process has as many batches."""
+
+    item: int | tuple[int, Question]
+
+
 class ExampleSet(Dataset):
     """Examples by what the plan names: (clip, question), or the number of a conversation's example."""
 
@@ -36,7 +43,9 @@ class ExampleSet(Dataset):
     def __len__(self) -> int:
         return len(self.clips) + len(self.ready)
 
-    def __getitem__(self, item: int | tuple[int, Question]) -> Example:
+    def __getitem__(self, item: int | tuple[int, Question] | Unlearned) -> Example:
+        if isinstance(item, Unlearned):
+            return replace(self[item.item], learned=False)
         if isinstance(item, int):
             return self.ready[item]
         clip, question = item
@@ -51,12 +60,17 @@ class BatchPlan(Sampler):
         draw: what clips are asked.
         batch_size: examples of a batch; the last one of a group has fewer.
         seed: of the order and the questions; every epoch has its own.
+        processes: that share the batches; their number is a multiple of it.
+
+    Attributes:
+        unasked: number of clips whose labels answer none of the tasks.
     """
 
-    def __init__(self, data: ExampleSet, draw: Draw, batch_size: int, seed: int):
-        self.draw, self.seed, self.epoch = draw, seed, 0
+    def __init__(self, data: ExampleSet, draw: Draw, batch_size: int, seed: int, processes: int = 1):
+        self.draw, self.seed, self.epoch, self.processes = draw, seed, 0, processes
         self._size, self._ready = batch_size, data.ready
         self._groups = self._clips_alike(data)
+        self.unasked = len(data.clips) - sum(len(clips) for _, clips in self._groups)
         self._lengths = np.array([len(example.prompt) + len(example.answer) for example in data.ready])
         self._number = sum(1 for _ in self)  # list() would ask for the length
 
@@ -71,7 +85,9 @@ class BatchPlan(Sampler):
         rng = np.random.default_rng([self.seed, self.epoch])
         batches = [batch for tasks, clips in self._groups for batch in self._asked(rng, tasks, clips)]
         batches += self._conversations(rng)
-        return iter([batches[i] for i in rng.permutation(len(batches))])
+        batches = [batches[i] for i in rng.permutation(len(batches))]
+        filling = [[Unlearned(batches[0][0])]] * (-len(batches) % self.processes) if batches else []
+        return iter(batches + filling)
 
     def _clips_alike(self, data: ExampleSet) -> list[tuple[list[str], np.ndarray]]:
         """Clips whose labels answer the same tasks and that have as many windows."""

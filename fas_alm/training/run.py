@@ -16,13 +16,13 @@ from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
 from fas_alm.training.data import load_material, warn_of_acoustic_head, warn_of_seen_validation
-from fas_alm.training.folder import remove_checkpoints, settings_of, start_run
+from fas_alm.training.folder import content, remove_checkpoints, settings_of, start_run
 from fas_alm.training.limit import TimeLimit, check_time
 from fas_alm.training.metrics import calibrated
-from fas_alm.training.stages import prepare_stage, restore, run_stage
+from fas_alm.training.stages import has_examples, prepare_stage, restore, run_stage
 from fas_alm.training.trainer import BEST
 from fas_alm.training.weights import is_sharded
-from fas_core.errors import reports_errors
+from fas_core.errors import FASError, reports_errors
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from fas_core.precision import describe, loading_dtype
 from fas_core.provenance import PACKAGES, package_versions, provenance
@@ -51,16 +51,18 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
         data, arguments.seed, model, processor, pipeline.extractor, train_fas=parts.train_fas,
         process=(state.process_index, state.num_processes), wait=state.wait_for_everyone,
     )  # fmt: skip
+    if arguments.patience and not material.validation:
+        raise FASError("--patience: there are no validation clips to go by; drop it, or give --validation_fraction above 0")
     warn_of_seen_validation(pipeline.training, material.account)
     warn_of_acoustic_head(model.fas.config.ensemble)
     record = dict(
         data=material.account, arguments=settings_of(data, parts, arguments), max_minutes=arguments.max_minutes,
         fas=dict(checkpoint=pipeline.name, validation_accuracy=material.fas_accuracy), stages={},
     )  # fmt: skip
-    start_run(output, record["arguments"] | {"material": material.digest()}, arguments.resume, state)
+    start_run(output, record["arguments"] | {"content of": content(model, material)}, arguments.resume, state)
     for stage in STAGES:
-        trained = bool(record["stages"])
-        if not getattr(arguments, f"{stage}_epochs") or not check_time(limit, trained, stage, arguments.device):
+        wanted = getattr(arguments, f"{stage}_epochs") and has_examples(stage, material.train)
+        if not wanted or not check_time(limit, bool(record["stages"]), stage, arguments.device):
             continue
         prepare_stage(model, stage, parts, arguments.seed)
         done, scores, labels = run_stage(stage, model, processor, material, data, parts, arguments, limit)
@@ -69,6 +71,8 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
             model, _ = build_model(pipeline, parts, arguments)
             prepare_stage(model, stage, parts, arguments.seed)
         restore(model, output / stage / BEST)
+    if not record["stages"]:
+        raise FASError("--stage2_epochs 0: conversations without audio are learned in stage 2 only; give it epochs, or clips")
     if scores is not None:
         model.config.option_temperature, record["validation"] = calibrated(scores.numpy(), labels.numpy())
     record |= dict(seconds=round(time.time() - start, 1), provenance=_provenance())

@@ -21,12 +21,12 @@ from fas_alm.training.collator import Collator
 from fas_alm.training.data import Material
 from fas_alm.training.folder import DONE
 from fas_alm.training.limit import Pace, TimeLimit
-from fas_alm.training.plan import BatchPlan, Draw
+from fas_alm.training.plan import BatchPlan, Draw, ExampleSet
 from fas_alm.training.teacher import make_teacher
 from fas_alm.training.trainer import BEST, AdapterTrainer
 from fas_alm.training.weights import load_trainable_state, load_weights
 from fas_core.atomic import write_json
-from fas_core.errors import MissingDependencyError
+from fas_core.errors import FASError, MissingDependencyError
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def run_stage(
         trainer = make_trainer(answers, processor, material, data, args, stage, pace)
         record = _shares(answers, model)
         start = time.time()
-        trainer.train(resume_from_checkpoint=_checkpoint(folder, arguments.resume))
+        trainer.train_from(_checkpoint(folder, arguments.resume))
         if not (folder / BEST).is_file():
             trainer.keep_weights()
         record |= dict(seconds=round(time.time() - start, 1)) | trainer.account()
@@ -88,6 +88,21 @@ def run_stage(
         trainer.accelerator.wait_for_everyone()
     _, scores, labels = load_weights(folder / BEST)
     return json.loads((folder / DONE).read_text(encoding="utf-8")), scores, labels
+
+
+def examples_of(stage: str, train: ExampleSet) -> ExampleSet:
+    """What a stage can learn from: stage 1 trains the projector, which conversations without audio do not reach."""
+    heard = [example for example in train.ready if example.files]
+    return ExampleSet(train.clips, heard, train.encoder) if stage == "stage1" else train
+
+
+def has_examples(stage: str, train: ExampleSet) -> bool:
+    """Whether a stage has anything to learn; what it leaves out is said."""
+    examples = examples_of(stage, train)
+    if (silent := len(train) - len(examples)) and PartialState().is_main_process:
+        rest = "" if len(examples) else ", and nothing else is there: it is left out"
+        print(f"{stage}: trains the projector, which {silent} answers without audio do not reach{rest}", flush=True)
+    return len(examples) > 0
 
 
 def make_trainer(
@@ -101,12 +116,14 @@ def make_trainer(
 ) -> AdapterTrainer:
     """The trainer of a stage, ready to start."""
     shuffled = data.shuffled_options if stage == "stage2" else 0.0
+    examples = examples_of(stage, material.train)
     plan = BatchPlan(
-        material.train, Draw(data.tasks, data.languages, shuffled), args.per_device_train_batch_size, args.seed
+        examples, Draw(data.tasks, data.languages, shuffled), args.per_device_train_batch_size, args.seed, args.world_size
     )
+    _tell_unasked(plan, examples, data)
     tokenizer = processor.tokenizer
     collator = Collator(material.audio, processor.audio_token_id, tokenizer.pad_token_id, args.share_prefix)
-    return AdapterTrainer(answers, args, material.train, plan, material.validation or None, collator, pace)
+    return AdapterTrainer(answers, args, examples, plan, material.validation or None, collator, pace)
 
 
 def _of_stage(arguments: TrainingArguments, stage: str) -> TrainingArguments:
@@ -114,6 +131,15 @@ def _of_stage(arguments: TrainingArguments, stage: str) -> TrainingArguments:
     args.output_dir = str(Path(arguments.output_dir) / stage)
     args.num_train_epochs = getattr(arguments, f"{stage}_epochs")
     return args
+
+
+def _tell_unasked(plan: BatchPlan, examples: ExampleSet, data: DataArguments) -> None:
+    """Raises FASError where no batch is left."""
+    tasks = " ".join(dict.fromkeys(data.tasks))
+    if not len(plan):
+        raise FASError(f"--tasks {tasks}: no clip has the labels to answer any of them; `choose` needs the emotion alone")
+    if plan.unasked and PartialState().is_main_process:
+        log.warning("%d of %d clips have no label that answers --tasks %s: they are left out", plan.unasked, len(examples.clips), tasks)
 
 
 def make_pace(limit: TimeLimit, whole: TrainingArguments, args: TrainingArguments, stage: str, validation: int) -> Pace:

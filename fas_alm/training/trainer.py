@@ -1,18 +1,20 @@
 """transformers' trainer, with this project's batches, learning rates, checkpoints and choice of the best weights."""
 
-import math
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from fas_alm.training.answers import AnswerModel
 from fas_alm.training.arguments import TrainingArguments
+from fas_alm.training.callbacks import Epoch, FiniteGradients, Patience, not_finite
 from fas_alm.training.collator import Collator
+from fas_alm.training.examples import IGNORED
 from fas_alm.training.limit import Pace
 from fas_alm.training.metrics import trainer_metrics
 from fas_alm.training.plan import BatchPlan, ExampleSet
@@ -46,20 +48,31 @@ class AdapterTrainer(Trainer):
     ):
         if validation is None:
             args.eval_strategy = IntervalStrategy.NO
+        self.patience = Patience(args.metric_for_best_model, args.patience)
         super().__init__(
             model, args, data_collator=collator, train_dataset=data, eval_dataset=validation,
-            compute_metrics=trainer_metrics, callbacks=[_Epoch(plan), pace],
+            compute_metrics=trainer_metrics, callbacks=[Epoch(plan), pace, FiniteGradients(), self.patience],
         )  # fmt: skip
         self.plan, self.pace = plan, pace
-        # The loss is a sum over answers, divided by how many there are in all micro-batches of all processes.
+        # The loss is a sum over answers, divided by how many there are in all micro-batches of all processes: whatever is asked
+        # weighs as often as it is asked, however long its answer is.
         self.model_accepts_loss_kwargs, self._loss_shifts_labels = True, False
         collator.share_prefix &= self._can_share_prefix()
         self.latest_scores: tuple | None = None
 
+    def train_from(self, checkpoint: str | None) -> None:
+        """Train to the end from the state of an interrupted run, if there is one; it may have run out of patience already."""
+        state = TrainerState.load_from_json(Path(checkpoint) / TRAINER_STATE_NAME) if checkpoint else None
+        if state is not None and self.patience.is_over(state):
+            self.state = state
+        else:
+            self.train(resume_from_checkpoint=checkpoint)
+
     def account(self) -> dict:
         """What the stage did: steps of those that were planned, what ended it, and the history of its losses."""
         state = self.state
-        ended = "max_minutes" if self.pace.ended else "epochs"
+        early = "patience" if self.patience.is_over(state) else "max_minutes"
+        ended = early if state.global_step < state.max_steps else "epochs"
         return dict(steps=state.global_step, planned_steps=state.max_steps, ended_by=ended, history=state.log_history)
 
     def _can_share_prefix(self) -> bool:
@@ -95,14 +108,22 @@ class AdapterTrainer(Trainer):
             "language_model": self.args.learning_rate,
         }
 
+    def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device):
+        """The micro-batches of a step, and how many answers are learned in it, over all processes."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        answers = sum(((batch["labels"] != IGNORED).any(1).sum() for batch in batches), torch.tensor(0))
+        return batches, self.accelerator.reduce(answers.to(device), "sum")
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """The mean over all answer tokens of the step, whatever the processes and the accumulation."""
-        output = model(**inputs)
-        if num_items_in_batch is None:
-            return output["loss"] / (inputs["labels"] >= 0).sum().clamp(min=1)
-        return (
-            output["loss"] / num_items_in_batch * self.accelerator.num_processes
-        )  # gradients are averaged over processes
+        """The mean over all answers of the step, whatever the processes and the accumulation."""
+        # gradients are averaged over processes
+        return model(**inputs)["loss"] / num_items_in_batch * self.accelerator.num_processes
+
+    def training_step(self, *args, **kwargs) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise not_finite(f"the loss is {loss.item()}", self.state)
+        return loss
 
     @torch.no_grad()
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
@@ -139,26 +160,11 @@ class AdapterTrainer(Trainer):
             folder.mkdir(parents=True, exist_ok=True)
             save_weights(folder / SAFE_WEIGHTS_NAME, state, None, None)
 
-    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        if not math.isfinite(logs.get("loss", 0.0)):
-            raise FASError(f"the loss is {logs['loss']}: try a lower --learning_rate or --projector_learning_rate")
-        super().log(logs, *args, **kwargs)
-
     def _issue_warnings_after_load(self, load_result) -> None:
         trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
         lost = sorted(trained & set(load_result.missing_keys)) + sorted(load_result.unexpected_keys)
         if lost:
             raise FASError(f"the state to resume is of other trained parameters than this run's, e.g. {lost[0]}")
-
-
-class _Epoch(TrainerCallback):
-    """Tells the plan which epoch it is, also where the sampler is wrapped more deeply than the trainer looks."""
-
-    def __init__(self, plan: BatchPlan):
-        self.plan = plan
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        self.plan.set_epoch(int((state.epoch or 0) + 1e-6))
 
 
 def _groups(named: list[tuple[str, nn.Parameter]], rates: dict[str, float], decay: float) -> list[dict]:

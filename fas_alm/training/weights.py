@@ -1,6 +1,7 @@
 """The weights that are trained, gathered from wherever they lie, and the best of them on disk."""
 
 import contextlib
+import hashlib
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from fas_core.atomic import atomic_path
 from fas_core.errors import CheckpointError
 
+SAMPLED = 1000  # values of a weight that its digest looks at
 SCORES, LABELS = "validation.options", "validation.labels"
 
 
@@ -60,6 +62,17 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], Tensor | None, Tensor |
         raise CheckpointError(f"{path}: cannot be read ({error}); train again without --resume") from None
     scores, labels = state.pop(SCORES, None), state.pop(LABELS, None)
     return state, scores, labels
+
+
+@torch.no_grad()
+def weights_digest(model: nn.Module) -> str:
+    """sha256 (hex) of names, shapes and a sample of the values of all weights: enough to notice that they are of another model."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        values = tensor.flatten()[:: max(1, tensor.numel() // SAMPLED)].cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(values.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def is_sharded(model: nn.Module) -> bool:

@@ -107,6 +107,7 @@ class TrainingArguments:
     output_dir: str = option("runs/fas", "where the checkpoint, the history and the resume state go")
     learning_rate: float = option(2e-4, "peak learning rate, cosine schedule")
     weight_decay: float = option(1e-4, "AdamW weight decay")
+    max_grad_norm: float = option(0.0, "gradients of a step are scaled down to this norm; 0: as they are, the paper")
     warmup_ratio: float = option(0.05, "share of the steps with a rising learning rate")
     epochs: int = option(100, "epochs")
     global_batch_size: int = option(2048, "clips per optimiser step, over all processes")
@@ -136,7 +137,7 @@ class TrainingArguments:
             if getattr(self, name) < 1:
                 raise FASError(f"--{name} {getattr(self, name)}: expected at least 1")
         _expect_between(self, ("warmup_ratio", "label_smoothing", "pathway_dropout"), 0, 1)
-        _expect_between(self, ("learning_rate", "weight_decay", "mixup", "patience", "seed"), 0, math.inf)
+        _expect_between(self, ("learning_rate", "weight_decay", "max_grad_norm", "mixup", "patience", "seed"), 0, math.inf)
 
 
 def _expect_between(arguments, names: tuple[str, ...], low: float, high: float) -> None:

@@ -22,6 +22,7 @@ class Clips:
         speakers: (N,) names, or None where unknown.
         variants: names of the augmentation variants; "" is the clip as it is.
         features: (index, variant) -> `ClipFeatures`.
+        digests: of each clip's audio, its content; None where it does not come from files.
     """
 
     ids: list[str]
@@ -30,6 +31,7 @@ class Clips:
     features: Callable
     variants: list[str] = field(default_factory=lambda: [""])
     speakers: list[str | None] | None = None
+    digests: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -75,4 +77,5 @@ def concatenate(parts: list[Clips]) -> Clips:
         features=features,
         variants=list(dict.fromkeys(v for p in parts for v in p.variants)),
         speakers=[s for p in parts for s in p.speakers or [None] * len(p)],
+        digests=[d for p in parts for d in p.digests or [None] * len(p)],
     )

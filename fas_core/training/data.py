@@ -82,6 +82,7 @@ class FeatureSource:
             features=lambda i, variant: self.get(digests[i], variant),
             variants=variants,
             speakers=[speakers[i] for i in chosen],
+            digests=digests,
         )
 
 

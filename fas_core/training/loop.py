@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -120,15 +121,24 @@ class Trainer:
             last = number == len(mine) - 1
             with self._no_sync(not last):
                 loss += self._backward(batch, totals)
+        loss = float(self.accelerator.reduce(loss, "sum"))
+        norm = self._clip()
+        if not np.isfinite(loss) or not np.isfinite(norm):
+            what = "a gradient is not finite" if np.isfinite(loss) else f"the loss is {loss}"
+            raise FASError(
+                f"{what} in epoch {epoch + 1}, step {step + 1} of {self.steps}: try a lower --learning_rate, --max_grad_norm 1, "
+                "--standardise true, --mixed_precision no; the state of the epoch before is as it was"
+            )
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return self._checked(float(self.accelerator.reduce(loss, "sum")), epoch)
-
-    @staticmethod
-    def _checked(loss: float, epoch: int) -> float:
-        if not np.isfinite(loss):
-            raise FASError(f"the loss is {loss} in epoch {epoch + 1}: try a lower --learning_rate, --standardise true")
         return loss
+
+    def _clip(self) -> float:
+        """Scale gradients down to `max_grad_norm`, where it is not 0; their norm before that."""
+        limit = self.arguments.max_grad_norm or math.inf
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), limit)
+        # in fp16 the loss is scaled up until a gradient overflows, and that step is left out
+        return 0.0 if self.accelerator.scaler is not None else float(norm)
 
     def _no_sync(self, wanted: bool):
         """Gradients travel between processes once a step."""

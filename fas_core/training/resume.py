@@ -82,8 +82,8 @@ def clear_resume_state(root: Path) -> None:
 
 
 def clips_digest(clips: Clips | None) -> str | None:
-    """sha256 (hex) of the clips' names, labels and variants: the same clips in the same order."""
+    """sha256 (hex) of the clips' audio, names, labels and variants: the same clips in the same order."""
     if clips is None:
         return None
-    content = [clips.ids, clips.labels.tolist(), clips.semantic_labels.tolist(), clips.variants]
+    content = [clips.ids, clips.labels.tolist(), clips.semantic_labels.tolist(), clips.variants, clips.digests]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -53,6 +53,8 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
     clips, validation, account = load_clips(
         data, arguments.seed, extractor, process, accelerator.wait_for_everyone, augment_validation=arguments.refit
     )
+    if validation is None and (given := [n for n in ("patience", "refit") if getattr(arguments, n)]):
+        raise FASError(f"--{given[0]}: there are no validation clips to go by; drop it, or give --validation_fraction above 0")
     config = fas_config(model_arguments, extractor.dimensions, streams, extractor.digest)
     model = new_model(config, clips, arguments.seed)
     trainer = Trainer(model, arguments, clips, validation, accelerator)
