@@ -109,7 +109,8 @@ def load_adapter(
     _check_same(config, llm, str(name))
     pipeline = EmotionPipeline.from_pretrained(directory / FAS_FOLDER, device="cpu")
     config.fas_config = pipeline.model.config
-    model = FASAudioForConditionalGeneration.assemble(config, pipeline, llm)
+    with reads_checkpoint(directory / "config.json", "the configuration of these parts"):
+        model = FASAudioForConditionalGeneration.assemble(config, pipeline, llm)
     _load_tensors(model.multi_modal_projector, directory / PROJECTOR)
     if (directory / LORA[0]).is_file():
         model.language_model = with_lora(llm, directory, is_trainable)

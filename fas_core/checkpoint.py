@@ -37,6 +37,9 @@ def load_model(checkpoint: str | Path, revision: str | None = None) -> FASForEmo
             directory, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True
         )
     check_finite(model.state_dict(), weights)
+    for name, tensor in model.state_dict().items():
+        if name.endswith(".deviation") and not (tensor > 0).all():
+            raise CheckpointError(f"{weights}: {name} holds zeros; expected deviations of the training set, above 0")
     return model
 
 

@@ -82,10 +82,10 @@ def reads_checkpoint(what: str | Path, expected: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (CheckpointError, FeatureError, MissingDependencyError):
+    except (FeatureError, MissingDependencyError):
         raise
     except FASError as error:  # of a field; it says what is expected
-        raise CheckpointError(f"{what}: {error}") from None
+        raise CheckpointError(str(error) if str(what) in str(error) else f"{what}: {error}") from error
     except Exception as error:  # transformers, PEFT and safetensors raise of all kinds on files of strangers
         raise CheckpointError(f"{what}: {first_line(error)}{expected and f'; expected {expected}'}") from error
 
@@ -108,7 +108,7 @@ def check_lora(directory: Path) -> None:
         names = [name for name in file.keys() if "lora_A" in name]  # noqa: SIM118  not a dict
         largest = max((file.get_slice(name).get_shape()[0] for name in names), default=0)
     pattern = config.get("rank_pattern") or {}
-    _expect(isinstance(pattern, dict), f"{path}: rank_pattern {pattern!r}", "an object: module to rank")
+    _expect(isinstance(config.get("rank_pattern"), dict | None), f"{path}: rank_pattern {pattern!r}", "an object: module to rank")
     for rank in (config.get("r"), *pattern.values()):
         _expect(type(rank) is int and 0 < rank <= largest, f"{path}: rank {rank!r}", f"at most {largest}, as in {LORA[1]}")
 

@@ -12,7 +12,7 @@ from fas_core.calibration import apply_temperature
 from fas_core.checkpoint import find_device, learned_from, load_model, local_streams, read_record
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
-from fas_core.errors import AudioError, IdentityMismatchError
+from fas_core.errors import AudioError, CheckpointError, IdentityMismatchError
 from fas_core.hub import find_directory
 from fas_core.inference import HEADS, Logits, predict_logits
 from fas_core.model_files import reads_checkpoint
@@ -173,6 +173,8 @@ class EmotionPipeline:
     def _probabilities(self, logits: Logits) -> dict[str, np.ndarray]:
         """Calibrated probabilities (N, 7) of each head that there is."""
         heads = {h: getattr(logits, h) for h in HEADS}
+        if not np.isfinite(logits.fused).all():
+            raise CheckpointError(f"{self.name}: its answers are no numbers; expected the weights of a finished training")
         return {h: apply_temperature(x, self._temperature(h)) for h, x in heads.items() if np.isfinite(x).all()}
 
     def _temperature(self, head: str) -> float:
