@@ -1,6 +1,6 @@
 """Audio in: any file, bytes, file object or array becomes mono float32 at 16 kHz, or one clear error.
 
-Down-mix is the mean over channels; resampling is soxr's high-quality filter. Everything is decoded, mixed and
+Down-mix is the mean over channels, unless one channel is asked for; resampling is soxr's high-quality filter. Everything is decoded, mixed and
 resampled in blocks, so memory follows the result and not the file, and limits hold for what is decoded, not
 only for what a header claims.
 """
@@ -9,13 +9,14 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import soxr
 
 from fas_core.errors import AudioError
-from fas_core.media import BLOCK_FRAMES, Decoded, decode, downmix, file_size
+from fas_core.media import BLOCK_FRAMES, Channel, Decoded, check_channel, decode, downmix, file_size
 from fas_core.sources import CHANNELS, binary_file, checked_array, is_array
 
 SAMPLE_RATE = 16_000
@@ -62,6 +63,7 @@ class Audio:
         original_channels: before down-mixing.
         duration: seconds of `samples`.
         is_silent: digital silence, nothing above -90 dBFS.
+        channel: of several, the one that was taken, from 1, or "mix"; None where there is one.
     """
 
     samples: np.ndarray
@@ -70,6 +72,7 @@ class Audio:
     original_channels: int
     duration: float
     is_silent: bool
+    channel: int | str | None = None
 
     def info(self) -> dict[str, Any]:
         """What was read and what was done to it, ready for JSON."""
@@ -79,12 +82,15 @@ class Audio:
             "channels": self.original_channels,
             "duration": self.duration,
             "resampled": self.original_rate != SAMPLE_RATE,
-            "downmixed": self.original_channels > 1,
+            "channel": self.channel,
+            "downmixed": self.channel == "mix",
             "silent": self.is_silent,
         }
 
 
-def load_audio(source: Any, *, sampling_rate: int | None = None, limits: AudioLimits = AudioLimits()) -> Audio:
+def load_audio(
+    source: Any, *, sampling_rate: int | None = None, limits: AudioLimits = AudioLimits(), channel: int | str = "mix"
+) -> Audio:
     """Reads all of a source as mono float32 at 16 kHz.
 
     Args:
@@ -92,9 +98,12 @@ def load_audio(source: Any, *, sampling_rate: int | None = None, limits: AudioLi
             tensor, (n,) or (n, channels), float or uint8/int16/int32 PCM.
         sampling_rate: Hz; for arrays, and only for them.
         limits: of size and duration.
+        channel: "mix", the mean over channels, or the number of one, from 1: the two people of a call are often
+            recorded on a channel each.
 
     Raises:
-        AudioError: missing, not audio, truncated, empty, shorter or longer than the limits, NaN or Inf.
+        AudioError: missing, not audio, truncated, empty, shorter or longer than the limits, NaN or Inf, without that
+            channel.
             Digital silence is no error: see `Audio.is_silent`.
 
     Example:
@@ -103,10 +112,21 @@ def load_audio(source: Any, *, sampling_rate: int | None = None, limits: AudioLi
         ((16000,), 1.0, True)
     """
     buffer = bytearray()  # grows in place: an array per block, concatenated, would need the memory twice
-    with _open(source, sampling_rate, limits) as (name, decoded):
-        for block in _resampled(decoded, name, limits):
+    channel = _one_channel(channel)
+    with _open(source, sampling_rate, limits, channel) as (name, decoded):
+        for block in _resampled(decoded, name, limits, channel):
             buffer += block.data
-    return _audio(buffer, name, decoded)
+    return _audio(np.frombuffer(buffer, np.float32), name, decoded, channel)
+
+
+def load_channels(source: Any, *, sampling_rate: int | None = None, limits: AudioLimits = AudioLimits()) -> list[Audio]:
+    """Reads every channel of a source as an `Audio` of its own; decoded once. Arguments and errors are those of `load_audio`."""
+    buffer = bytearray()
+    with _open(source, sampling_rate, limits, "each") as (name, decoded):
+        for block in _resampled(decoded, name, limits, "each"):
+            buffer += block.data
+    samples = np.frombuffer(buffer, np.float32).reshape(-1, decoded.channels)
+    return [_audio(np.ascontiguousarray(column), name, decoded, number) for number, column in enumerate(samples.T, 1)]
 
 
 def stream_audio(
@@ -115,6 +135,7 @@ def stream_audio(
     block_seconds: float = 30.0,
     sampling_rate: int | None = None,
     limits: AudioLimits = AudioLimits(),
+    channel: int | str = "mix",
 ) -> Iterator[Audio]:
     """Reads a long source in blocks; together they are the samples that `load_audio` gives.
 
@@ -131,13 +152,14 @@ def stream_audio(
     size = round(block_seconds * SAMPLE_RATE) * np.float32().nbytes
     shortest = math.ceil(limits.min_seconds * SAMPLE_RATE) * np.float32().nbytes
     buffer = bytearray()
-    with _open(source, sampling_rate, limits) as (name, decoded):
-        for block in _resampled(decoded, name, limits):
+    channel = _one_channel(channel)
+    with _open(source, sampling_rate, limits, channel) as (name, decoded):
+        for block in _resampled(decoded, name, limits, channel):
             buffer += block.data
             while len(buffer) >= size + shortest:
-                yield _audio(buffer[:size], name, decoded)
+                yield _audio(np.frombuffer(buffer[:size], np.float32), name, decoded, channel)
                 del buffer[:size]
-    yield _audio(buffer, name, decoded)
+    yield _audio(np.frombuffer(buffer, np.float32), name, decoded, channel)
 
 
 def is_silent(samples: np.ndarray) -> bool:
@@ -145,24 +167,34 @@ def is_silent(samples: np.ndarray) -> bool:
     return bool(max(samples.max(), -samples.min()) <= SILENCE)
 
 
-def _audio(buffer: bytearray, name: str, decoded: Decoded) -> Audio:
-    samples = np.frombuffer(buffer, np.float32)
-    duration = len(samples) / SAMPLE_RATE
-    return Audio(samples, name, decoded.rate, decoded.channels, duration, is_silent(samples))
+def _one_channel(channel: int | str) -> Channel:
+    """A number, which text may spell, or "mix"; for "each" there is `load_channels`."""
+    if isinstance(channel, str) and channel.isdecimal():
+        channel = int(channel)
+    if channel != "mix" and (isinstance(channel, bool) or not isinstance(channel, Integral)):
+        raise AudioError("channel", f"is {channel!r}", "expected mix, or the number of a channel, from 1")
+    return channel
+
+
+def _audio(samples: np.ndarray, name: str, decoded: Decoded, channel: Channel) -> Audio:
+    duration, taken = len(samples) / SAMPLE_RATE, None if decoded.channels == 1 else channel
+    return Audio(samples, name, decoded.rate, decoded.channels, duration, is_silent(samples), taken)
 
 
 @contextmanager
-def _open(source: Any, sampling_rate: int | None, limits: AudioLimits) -> Iterator[tuple[str, Decoded]]:
+def _open(
+    source: Any, sampling_rate: int | None, limits: AudioLimits, channel: Channel
+) -> Iterator[tuple[str, Decoded]]:
     if is_array(source):
         array = checked_array(source, sampling_rate)
         _check_bytes(array.nbytes, "<array>", limits)
-        yield "<array>", _decoded_array(array, int(sampling_rate))
+        yield "<array>", _decoded_array(array, int(sampling_rate), channel)
         return
     with binary_file(source, limits.max_bytes) as (name, file):
         if sampling_rate is not None:
             raise AudioError(name, "sampling_rate was given", "it is for arrays; a file says its own rate")
         _check_bytes(file_size(file), name, limits)
-        with decode(file, name) as decoded:
+        with decode(file, name, channel) as decoded:
             yield name, decoded
 
 
@@ -174,16 +206,18 @@ def _check_bytes(size: int, name: str, limits: AudioLimits) -> None:
         raise AudioError(name, f"too big: {size} bytes", hint)
 
 
-def _decoded_array(array: np.ndarray, rate: int) -> Decoded:
+def _decoded_array(array: np.ndarray, rate: int, channel: Channel) -> Decoded:
     starts = range(0, len(array), BLOCK_FRAMES)
-    blocks = (downmix(array[start : start + BLOCK_FRAMES], "<array>") for start in starts)
+    blocks = (downmix(array[start : start + BLOCK_FRAMES], "<array>", channel) for start in starts)
     return Decoded(rate, 1 if array.ndim == 1 else array.shape[1], len(array), blocks)
 
 
-def _resampled(decoded: Decoded, name: str, limits: AudioLimits) -> Iterator[np.ndarray]:
+def _resampled(decoded: Decoded, name: str, limits: AudioLimits, channel: Channel) -> Iterator[np.ndarray]:
     """Blocks at 16 kHz; limits are checked against what the header says and, again, against what comes."""
     _check_header(decoded, name, limits)
-    stream = soxr.ResampleStream(decoded.rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    check_channel(channel, decoded.channels, name)
+    shape = (decoded.channels,) if channel == "each" and decoded.channels > 1 else ()
+    stream = soxr.ResampleStream(decoded.rate, SAMPLE_RATE, *(shape or (1,)), dtype="float32", quality="HQ")
     frames = 0
     for block in decoded.blocks:
         frames += len(block)
@@ -196,7 +230,7 @@ def _resampled(decoded: Decoded, name: str, limits: AudioLimits) -> Iterator[np.
         hint = f"at least {limits.min_seconds} s; AudioLimits(min_seconds=...) changes it"
         raise AudioError(name, f"too short: {frames / decoded.rate:.4f} s", hint)
     if decoded.rate != SAMPLE_RATE:
-        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield stream.resample_chunk(np.zeros((0, *shape), np.float32), last=True)
 
 
 def _check_header(decoded: Decoded, name: str, limits: AudioLimits) -> None:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 import soundfile
@@ -17,6 +17,7 @@ import soundfile
 from fas_core.errors import AudioError
 
 BLOCK_FRAMES = 65_536
+Channel = int | Literal["mix", "each"]
 UNKNOWN_FORMAT = (1, 4)  # libsndfile: format, or encoding inside a known format, not recognised
 UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's frame count of a stream that does not say
 FULL_SCALE = {"uint8": 2**7, "int16": 2**15, "int32": 2**31}
@@ -34,7 +35,7 @@ LARGEST_OGG_PAGE = 65_307  # RFC 3533, section 6
 
 @dataclass
 class Decoded:
-    """An opened source: `blocks` gives (n,) float32 samples, the mean over channels, at `rate` Hz."""
+    """An opened source: `blocks` gives float32 samples at `rate` Hz, (n,), or (n, channels) of each channel."""
 
     rate: int
     channels: int
@@ -42,12 +43,13 @@ class Decoded:
     blocks: Iterator[np.ndarray]
 
 
-def decode(file: BinaryIO, source: str) -> AbstractContextManager[Decoded]:
+def decode(file: BinaryIO, source: str, channel: Channel = "mix") -> AbstractContextManager[Decoded]:
     """Opens a seekable binary file for decoding from its start.
 
     Args:
         file: at any position; it stays open.
         source: how errors name it.
+        channel: as of `downmix`.
 
     Raises:
         AudioError: not audio, a format that needs PyAV, damaged or truncated; the last two also while the
@@ -65,21 +67,41 @@ def decode(file: BinaryIO, source: str) -> AbstractContextManager[Decoded]:
     except soundfile.LibsndfileError as error:
         if error.code not in UNKNOWN_FORMAT:
             raise AudioError(source, "damaged or truncated header", EXPORT_AGAIN) from None
-        return _decode_with_pyav(_Reader(file), source)
-    return _decode_with_libsndfile(sound, frames, source)
+        return _decode_with_pyav(_Reader(file), source, channel)
+    return _decode_with_libsndfile(sound, frames, source, channel)
 
 
-def downmix(samples: np.ndarray, source: str) -> np.ndarray:
-    """Mean over channels: (n,) or (n, channels), float or integer PCM, to (n,) float32, full scale at 1."""
+def downmix(samples: np.ndarray, source: str, channel: Channel = "mix") -> np.ndarray:
+    """(n,) or (n, channels), float or integer PCM, to (n,) float32, full scale at 1.
+
+    Args:
+        channel: "mix", the mean over channels; the number of one, from 1; or "each", which gives (n, channels).
+
+    Raises:
+        AudioError: samples of another type, or no such channel.
+    """
     kind = samples.dtype.name
     if kind not in FULL_SCALE and samples.dtype.kind != "f":
         raise AudioError(source, f"samples are {kind}", f"expected float, {', '.join(FULL_SCALE)}")
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is reported by who asked
         mono = samples.astype(np.float32, copy=False)
-        mono = mono.mean(axis=1) if mono.ndim == 2 else mono
+        mono = _chosen(mono, source, channel) if mono.ndim == 2 else mono
     if kind in FULL_SCALE:
         mono = (mono - (128 if kind == "uint8" else 0)) / np.float32(FULL_SCALE[kind])
     return mono
+
+
+def _chosen(samples: np.ndarray, source: str, channel: Channel) -> np.ndarray:
+    check_channel(channel, samples.shape[1], source)
+    if channel == "each":
+        return samples if samples.shape[1] > 1 else samples[:, 0]
+    return samples.mean(axis=1) if channel == "mix" else samples[:, channel - 1]
+
+
+def check_channel(channel: Channel, channels: int, source: str) -> None:
+    """Raises `AudioError` where a source has no such channel."""
+    if channel not in ("mix", "each") and not 1 <= channel <= channels:
+        raise AudioError(source, f"has no channel {channel}", f"expected mix, each, or a number from 1 to {channels}")
 
 
 def file_size(file: BinaryIO) -> int:
@@ -128,26 +150,31 @@ class _ForwardSoundFile(soundfile.SoundFile):
 
 
 @contextmanager
-def _decode_with_libsndfile(sound: soundfile.SoundFile, frames: int | None, source: str) -> Iterator[Decoded]:
+def _decode_with_libsndfile(
+    sound: soundfile.SoundFile, frames: int | None, source: str, channel: Channel
+) -> Iterator[Decoded]:
     try:
         with sound:
-            yield Decoded(sound.samplerate, sound.channels, frames, _libsndfile_blocks(sound, frames, source))
+            blocks = _libsndfile_blocks(sound, frames, source, channel)
+            yield Decoded(sound.samplerate, sound.channels, frames, blocks)
     except soundfile.LibsndfileError as error:
         reason = error.error_string or "the decoder gave up"
         raise AudioError(source, f"damaged or truncated: {reason}", EXPORT_AGAIN) from None
 
 
-def _libsndfile_blocks(sound: soundfile.SoundFile, frames: int | None, source: str) -> Iterator[np.ndarray]:
+def _libsndfile_blocks(
+    sound: soundfile.SoundFile, frames: int | None, source: str, channel: Channel
+) -> Iterator[np.ndarray]:
     read = 0
     while len(block := sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
         read += len(block)
-        yield downmix(block, source)
+        yield downmix(block, source, channel)
     if frames is not None and read < frames:
         raise AudioError(source, f"truncated: {read} of {frames} frames could be decoded", EXPORT_AGAIN)
 
 
 @contextmanager
-def _decode_with_pyav(reader: _Reader, source: str) -> Iterator[Decoded]:
+def _decode_with_pyav(reader: _Reader, source: str, channel: Channel) -> Iterator[Decoded]:
     try:
         import av
     except ImportError:
@@ -160,7 +187,7 @@ def _decode_with_pyav(reader: _Reader, source: str) -> Iterator[Decoded]:
             frames = container.decode(container.streams.audio[0])
             if (first := next(frames, None)) is None:
                 raise AudioError(source, "empty: its audio track holds no samples", EXPORT_AGAIN)
-            blocks = _pyav_blocks(first, frames, _declared_seconds(container), source)
+            blocks = _pyav_blocks(first, frames, _declared_seconds(container), source, channel)
             yield Decoded(first.sample_rate, first.layout.nb_channels, None, blocks)
     except AudioError:
         raise
@@ -182,12 +209,12 @@ def _declared_seconds(container) -> float:
     return 0.0
 
 
-def _pyav_blocks(first, frames: Iterable, declared: float, source: str) -> Iterator[np.ndarray]:
+def _pyav_blocks(first, frames: Iterable, declared: float, source: str, channel: Channel) -> Iterator[np.ndarray]:
     pending, waiting, read = [], 0, 0
     for frame in _chain(first, frames):
         if frame.sample_rate != first.sample_rate:
             raise AudioError(source, "its sample rate changes midway", EXPORT_AGAIN)
-        pending.append(_frame_samples(frame, source))
+        pending.append(_frame_samples(frame, source, channel))
         waiting += frame.samples
         read += frame.samples
         if waiting >= BLOCK_FRAMES:  # a frame alone is some 20 ms: too little to be handled one by one
@@ -206,10 +233,10 @@ def _chain(first, frames: Iterable) -> Iterator:
     yield from frames
 
 
-def _frame_samples(frame, source: str) -> np.ndarray:
+def _frame_samples(frame, source: str, channel: Channel) -> np.ndarray:
     samples = frame.to_ndarray()  # planar: (channels, n); packed: (1, n * channels)
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
-    return downmix(samples, source)
+    return downmix(samples, source, channel)
 
 
 def _sample_chunk(file: BinaryIO) -> tuple[int | None, int]:

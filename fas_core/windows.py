@@ -1,6 +1,7 @@
 """Windows over long audio, cut as it streams in."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,9 +39,6 @@ def cut(blocks: Iterable[Audio], window: float, hop: float) -> Iterator[tuple[fl
 
 def _window(audio: Audio, samples: np.ndarray, position: int) -> tuple[float, float, Audio]:
     duration = len(samples) / SAMPLE_RATE
-    part = Audio(
-        samples=samples, source=audio.source, original_rate=audio.original_rate,
-        original_channels=audio.original_channels, duration=duration, is_silent=is_silent(samples),
-    )  # fmt: skip
+    part = replace(audio, samples=samples, duration=duration, is_silent=is_silent(samples))
     start = position / SAMPLE_RATE
     return start, start + duration, part

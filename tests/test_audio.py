@@ -140,6 +140,7 @@ def test_info_says_what_was_done():
         "source": "<bytes>",
         "original_rate": 44100,
         "channels": 2,
+        "channel": "mix",
         "duration": 1.0,
         "resampled": True,
         "downmixed": True,
