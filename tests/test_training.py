@@ -680,3 +680,22 @@ def test_concatenated_clips_keep_their_own_features():
     assert len(whole) == 5 and whole.ids[3] == "1/0"
     assert np.array_equal(whole.features(4, "").acoustic, parts[1].features(1, "").acoustic)
     assert whole.labels.tolist() == [*parts[0].labels, *parts[1].labels]
+
+
+@pytest.mark.parametrize(("options", "named"), [
+    (dict(acoustic_encoder="egemaps", acoustic_layer="3"), "--acoustic_layer 3 is not used: the encoder egemaps has no layers"),
+    (dict(acoustic_encoder="egemaps", semantic_encoder="egemaps", padding="30s"), "--padding 30s is not used"),
+    (dict(acoustic_encoder="egemaps"), ""),
+])  # fmt: skip
+def test_an_option_that_the_encoders_do_not_have_is_told(options, named, caplog):
+    stream_config(DataArguments(**options), ModelArguments())
+    assert named in caplog.text and bool(caplog.text) == bool(named)
+
+
+@pytest.mark.parametrize("more", [dict(patience=2), dict(refit=True)], ids=str)
+def test_what_goes_by_validation_needs_some(tmp_path, monkeypatch, more):
+    account = dict(corpora=[], identity="")
+    monkeypatch.setattr(run, "load_clips", lambda *_, **__: (synthetic_clips(8), None, account))
+    monkeypatch.setattr(run.FeatureExtractor, "from_config", lambda *_, **__: None)
+    with pytest.raises(FASError, match=f"--{next(iter(more))}: there are no validation clips"):
+        run.train(DataArguments(corpora=["a=b"]), ModelArguments(), TrainingArguments(output_dir=str(tmp_path), cpu=True, **more))

@@ -1,5 +1,6 @@
 """What `train/alm_adapter.py` can be told, by flags or YAML, beside all that transformers' own trainer knows."""
 
+import json
 import logging
 import math
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ import transformers
 from fas_alm.configuration import AUDIO_TOKENS
 from fas_alm.conversations.questions import TASKS, check_names
 from fas_alm.prompts import LANGUAGES
+from fas_alm.training.options import check_options, one_line
 from fas_core.errors import FASError
 from fas_core.precision import has_bf16
 from fas_core.training.arguments import option
 
 log = logging.getLogger(__name__)
+FOLLOWING = ("reduce_lr_on_plateau", "greedy")  # schedules that go by validation
 STAGES = ("stage1", "stage2")
 
 
@@ -60,6 +63,8 @@ class DataArguments:
 class ModelArguments:
     """The parts of the model, and what is added to the LLM. LoRA's defaults are C2SER's (Zhao et al. 2025)."""
 
+    INITIALISATIONS: ClassVar[dict[str, bool | str]] = {"true": True, "gaussian": "gaussian", "orthogonal": "orthogonal"}
+
     fas: str | None = option(None, "FAS checkpoint (directory or hub id); default: the shipped one")
     language_model: str = option("offline:smollm2", "hub id or directory of an instruct LLM, or offline:smollm2")
     revision: str | None = option(None, "of the LLM on the hub")
@@ -75,6 +80,12 @@ class ModelArguments:
     lora_rank: int = option(8, "rank of LoRA")
     lora_alpha: int = option(32, "scale of LoRA")
     lora_dropout: float = option(0.1, "dropout of LoRA")
+    lora_target_modules: list[str] = option(
+        ["all-linear"], "layers that LoRA adapts, by the ends of their names, e.g. q_proj v_proj; all-linear: all but the head"
+    )
+    use_dora: bool = option(False, "DoRA: a magnitude beside each direction (Liu et al. 2024)")
+    use_rslora: bool = option(False, "scale LoRA by alpha / sqrt(rank) (Kalajdzievski 2023)")
+    init_lora_weights: str = option("true", "first values of LoRA: true (it changes nothing at first), gaussian or orthogonal")
     train_fas: bool = option(
         False, "train FAS too, in stage 2; otherwise it is frozen and its tokens are computed once"
     )
@@ -82,8 +93,21 @@ class ModelArguments:
     def __post_init__(self):
         check_names("--audio_tokens", [self.audio_tokens], AUDIO_TOKENS)
         check_names("--dtype", [self.dtype], ("auto", "float32", "bfloat16"))
+        if self.init_lora_weights.lower() not in self.INITIALISATIONS:
+            raise FASError(
+                f"--init_lora_weights {self.init_lora_weights}: expected one of {', '.join(self.INITIALISATIONS)}; those that change the "
+                "LLM's own weights (pissa, olora, loftq, ...) would need them saved beside the adapter"
+            )
+        if not self.lora_target_modules:
+            raise FASError("--lora_target_modules is empty: name layers, or all-linear")
         if self.lora_rank < 1 or self.lora_alpha < 1 or not 0 <= self.lora_dropout < 1:
             raise FASError("--lora_rank and --lora_alpha: expected at least 1; --lora_dropout: at least 0 and below 1")
+
+
+    @property
+    def initialisation(self) -> bool | str:
+        """`init_lora_weights` as PEFT takes it."""
+        return self.INITIALISATIONS[self.init_lora_weights.lower()]
 
 
 @dataclass
@@ -125,6 +149,9 @@ class TrainingArguments(transformers.TrainingArguments):
     logging_nan_inf_filter: bool = option(False, "a loss that is not finite is an error, and not hidden")
     report_to: str | None = option("none", "trackers: none, tensorboard, wandb, ...")
     remove_unused_columns: bool = option(False, "has to stay off: the batches are this project's own")
+    num_train_epochs: float | None = option(None, "refused: --stage1_epochs and --stage2_epochs say it")
+    label_smoothing_factor: float | None = option(None, "refused: --option_smoothing says it")
+    data_seed: int | None = option(None, "seed of the order of batches and of what is asked; by default --seed")
     metric_for_best_model: str | None = option("accuracy", "validation metric whose best weights are kept")
     patience: int = option(
         0, "end a stage after this many validations without a better --metric_for_best_model; 0: never"
@@ -150,13 +177,24 @@ class TrainingArguments(transformers.TrainingArguments):
             raise FASError("--stage1_epochs 0 and --stage2_epochs 0: nothing to train")
         if self.patience and self.eval_strategy == "no":
             raise FASError("--patience with --eval_strategy no: without validation nothing ends early; expected epoch or steps")
-        if self.remove_unused_columns:
-            raise FASError("--remove_unused_columns true: expected false, the batches are this project's own")
+        check_options(self)
         if self.bf16 is None:
             self.bf16 = not self.fp16 and has_bf16("cpu" if self.use_cpu or not torch.cuda.is_available() else "cuda")
-        super().__post_init__()
+        self._prepare_schedule()
+        with one_line():
+            super().__post_init__()
         self._use_one_device()
         self.num_train_epochs = self.stage1_epochs + self.stage2_epochs
+
+    def _prepare_schedule(self) -> None:
+        """Schedules that follow validation follow a score, which is better when greater."""
+        self.label_smoothing_factor = 0.0  # the trainer's own, of the whole vocabulary
+        if self.lr_scheduler_type in FOLLOWING:
+            with one_line("--lr_scheduler_kwargs"):
+                given = self.lr_scheduler_kwargs or {}
+                self.lr_scheduler_kwargs = {"mode": "max"} | (json.loads(given) if isinstance(given, str) else given)
+            if self.eval_strategy == "no":
+                raise FASError(f"--lr_scheduler_type {self.lr_scheduler_type} follows validation; expected --eval_strategy epoch or steps")
 
     def _use_one_device(self) -> None:
         """DataParallel, into which transformers falls where one process sees several GPUs, would cut the shared prefix of a batch

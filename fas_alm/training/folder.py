@@ -21,7 +21,7 @@ DONE, RUN = "done.json", "run.json"
 BINDING = (
     "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "projector_learning_rate",
     "fas_learning_rate", "option_smoothing", "distil_options", "token_mixup", "weight_decay", "adam_beta1", "adam_beta2",
-    "max_grad_norm", "patience", "warmup_steps", "stage1_epochs", "stage2_epochs", "max_steps", "seed", "bf16", "fp16", "world_size",
+    "max_grad_norm", "patience", "warmup_steps", "stage1_epochs", "stage2_epochs", "max_steps", "seed", "data_seed", "optim", "lr_scheduler_type", "bf16", "fp16", "world_size",
 )  # fmt: skip
 
 

@@ -21,12 +21,14 @@ from fas_alm.training.collator import Collator
 from fas_alm.training.data import Material
 from fas_alm.training.folder import DONE
 from fas_alm.training.limit import Pace, TimeLimit
+from fas_alm.training.lora import with_lora
+from fas_alm.training.options import one_line
 from fas_alm.training.plan import BatchPlan, Draw, ExampleSet
 from fas_alm.training.teacher import make_teacher
 from fas_alm.training.trainer import BEST, AdapterTrainer
 from fas_alm.training.weights import load_trainable_state, load_weights
 from fas_core.atomic import write_json
-from fas_core.errors import FASError, MissingDependencyError
+from fas_core.errors import FASError
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +38,7 @@ def prepare_stage(model: FASAudioForConditionalGeneration, stage: str, parts: Mo
     second = stage == "stage2"
     model.freeze_parts(fas=not (second and parts.train_fas))
     if second and isinstance(model.language_model, PreTrainedModel):
-        model.language_model = _with_lora(model.language_model, parts, seed)
-
-
-def _with_lora(llm: PreTrainedModel, parts: ModelArguments, seed: int):
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError:
-        raise MissingDependencyError("stage 2 trains LoRA, which needs a package: pip install peft") from None
-    torch.manual_seed(seed)
-    return get_peft_model(llm, LoraConfig(
-        r=parts.lora_rank, lora_alpha=parts.lora_alpha, lora_dropout=parts.lora_dropout, target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    ))  # fmt: skip
+        model.language_model = with_lora(model.language_model, parts, seed)
 
 
 def run_stage(
@@ -118,12 +108,14 @@ def make_trainer(
     shuffled = data.shuffled_options if stage == "stage2" else 0.0
     examples = examples_of(stage, material.train)
     plan = BatchPlan(
-        examples, Draw(data.tasks, data.languages, shuffled), args.per_device_train_batch_size, args.seed, args.world_size
-    )
+        examples, Draw(data.tasks, data.languages, shuffled), args.per_device_train_batch_size,
+        args.seed if args.data_seed is None else args.data_seed, args.world_size,
+    )  # fmt: skip
     _tell_unasked(plan, examples, data)
     tokenizer = processor.tokenizer
     collator = Collator(material.audio, processor.audio_token_id, tokenizer.pad_token_id, args.share_prefix)
-    return AdapterTrainer(answers, args, examples, plan, material.validation or None, collator, pace)
+    with one_line():
+        return AdapterTrainer(answers, args, examples, plan, material.validation or None, collator, pace)
 
 
 def _of_stage(arguments: TrainingArguments, stage: str) -> TrainingArguments:

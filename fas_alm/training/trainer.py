@@ -17,6 +17,7 @@ from fas_alm.training.collator import Collator
 from fas_alm.training.examples import IGNORED
 from fas_alm.training.limit import Pace
 from fas_alm.training.metrics import trainer_metrics
+from fas_alm.training.options import one_line
 from fas_alm.training.plan import BatchPlan, ExampleSet
 from fas_alm.training.weights import save_weights, trainable_state
 from fas_core.errors import FASError
@@ -84,6 +85,8 @@ class AdapterTrainer(Trainer):
         loader = DataLoader(
             self.train_dataset, batch_sampler=self.plan, collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers, pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers, prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context, in_order=self.args.dataloader_in_order,
         )  # fmt: skip
         return self.accelerator.prepare(loader)
 
@@ -91,13 +94,15 @@ class AdapterTrainer(Trainer):
         """AdamW with a learning rate for each part; biases and norms do not decay."""
         if self.optimizer is None:
             named = [(n, p) for n, p in (model or self.model).named_parameters() if p.requires_grad]
-            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-            self.optimizer = kind(_groups(named, self._learning_rates(), self.args.weight_decay), **options)
+            with one_line(f"--optim {self.args.optim}:"):
+                kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+                self.optimizer = kind(_groups(named, self._learning_rates(), self.args.weight_decay), **options)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         """That of transformers; it ends with the stage where a limit of time ends the stage early."""
-        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        with one_line(f"--lr_scheduler_type {self.args.lr_scheduler_type}:"):
+            scheduler = super().create_scheduler(num_training_steps, optimizer)
         self.pace.follow(scheduler, num_training_steps)
         return scheduler
 

@@ -1,5 +1,6 @@
 """What `train/fas.py` can be told, by flags or YAML; the defaults are the paper's Table 3."""
 
+import logging
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from fas_core.encoders.registry import ENCODERS
 from fas_core.errors import CheckpointError, FASError
 from fas_core.features.augment import parse_variant
 
+log = logging.getLogger(__name__)
 CHOICES = {
     "keep": ("best", "last"),
     "mixed_precision": ("no", "bf16", "fp16"),
@@ -193,14 +195,26 @@ def parse_encoder(text: str, layer: int | list[int], padding: str) -> dict:
     return dict(type=name) | named | {key: given[key] for key in given if key in ENCODERS[name].options}
 
 
+def _tell_unused(data: DataArguments, streams: dict[str, dict]) -> None:
+    """Options that these encoders do not have; a recipe may hold them for others, and so they are no error."""
+    for stream, config in streams.items():
+        name = f"{stream}_layer"
+        if "layer" not in config and getattr(data, name) != type(data).__dataclass_fields__[name].default:
+            log.warning("--%s %s is not used: the encoder %s has no layers to choose from", name, getattr(data, name), config["type"])
+    if data.padding != "clip" and not any("padding" in config for config in streams.values()):
+        log.warning("--padding %s is not used: neither encoder pads", data.padding)
+
+
 def stream_config(data: DataArguments, model: ModelArguments) -> dict:
     """The encoders and the front end, in the form of `StreamConfig`."""
     layers = dict(
         acoustic=parse_layer(data.acoustic_layer), semantic=parse_layer(data.semantic_layer, "--semantic_layer")
     )
     encoders = dict(acoustic=data.acoustic_encoder or data.encoder, semantic=data.semantic_encoder or data.encoder)
+    streams = {stream: parse_encoder(encoders[stream], layer, data.padding) for stream, layer in layers.items()}
+    _tell_unused(data, streams)
     return dict(
-        **{stream: parse_encoder(encoders[stream], layer, data.padding) for stream, layer in layers.items()},
+        **streams,
         front_end=dict(trim=data.trim, level=data.level),
         patch_size=model.patch_size,
     )

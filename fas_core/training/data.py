@@ -1,5 +1,6 @@
 """From corpora to clips with features: reading, extraction, splits, what failed."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from fas_core.features.extract import extract_features
 from fas_core.sources import audio_digest
 from fas_core.training.arguments import DataArguments, parse_pairs
 from fas_core.training.clips import UNKNOWN, Clips, concatenate, label_indices
+
+log = logging.getLogger(__name__)
 
 
 class FeatureSource:
@@ -129,6 +132,8 @@ def load_clips(
 
 def read_corpora(data: DataArguments, seed: int) -> list[tuple[str, Dataset, bool]]:
     """(name, clips, whether they teach the tone) of every corpus, before anything is extracted."""
+    if data.fold is not None and not any(has_folds(name) for name, _ in parse_pairs(data.corpora, "--corpora")):
+        log.warning("--fold %d is not used: none of these corpora has folds", data.fold)
     corpora = [(n, _load(n, p, data), True) for n, p in parse_pairs(data.corpora, "--corpora")]
     words = [(n, _load(n, p, data), False) for n, p in parse_pairs(data.words_corpora, "--words_corpora")]
     return _with_validation(corpora, data.validation_fraction, seed) + words
