@@ -22,6 +22,7 @@ from fas_core.errors import CheckpointError, MissingDependencyError
 from fas_core.hub import find_directory, named_source
 from fas_core.model_files import LORA, check_lora, check_model_files, read_object, reads_checkpoint
 from fas_core.pipeline import EmotionPipeline
+from fas_core.speech import THRESHOLD
 
 PROJECTOR = "projector.safetensors"
 FAS_FOLDER, WHISPER_FOLDER, LORA_FOLDER = "fas", "whisper", "lora"
@@ -143,9 +144,16 @@ def load_processor(directory: Path) -> FASAudioProcessor:
 
 
 def load_emotion_pipeline(
-    directory: str | Path, *, device: str | torch.device | None = None, revision: str | None = None
+    directory: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    revision: str | None = None,
+    speech_threshold: float = THRESHOLD,
 ) -> EmotionPipeline:
     """The FAS classifier inside a model directory, or of an adapter directory; either may be a hub id.
+
+    Args:
+        speech_threshold: as of `EmotionPipeline`.
 
     Raises:
         CheckpointError: there is none.
@@ -160,7 +168,7 @@ def load_emotion_pipeline(
             for stream in ("acoustic", "semantic"):
                 streams[stream] |= {"model": str(whisper), "revision": None}
         extractor = FeatureExtractor.from_config(local_streams(streams, file), device=device)
-    pipeline = EmotionPipeline(model.to(device), extractor, name)
+    pipeline = EmotionPipeline(model.to(device), extractor, name, speech_threshold=speech_threshold)
     pipeline.training = read_record(directory / FAS_FOLDER)
     return pipeline
 

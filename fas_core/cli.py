@@ -44,6 +44,9 @@ def predict(
     window: Annotated[float, typer.Option(help="seconds of a window of the timeline")] = 4.0,
     hop: Annotated[float, typer.Option(help="seconds from one window to the next")] = 2.0,
     tokens: Annotated[bool, typer.Option(help="JSON: with the times of the kept tokens")] = False,
+    speech_threshold: Annotated[
+        float, typer.Option(help="probability from which sound is speech; 0: every sound is given an emotion")
+    ] = 0.5,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU when there is one")] = None,
     max_seconds: Annotated[float, typer.Option(help="longest audio")] = AudioLimits().max_seconds,
     max_bytes: Annotated[int, typer.Option(help="largest file")] = AudioLimits().max_bytes,
@@ -62,7 +65,8 @@ def predict(
     """
     try:
         files = _files(paths)
-        answers = _answers(files, checkpoint, device, AudioLimits(max_bytes, 0.025, max_seconds), timeline, window, hop)
+        limits = AudioLimits(max_bytes, 0.025, max_seconds)
+        answers = _answers(files, checkpoint, device, limits, timeline, window, hop, speech_threshold)
         failed = _write(answers, format, output, tokens, timeline)
     except FASError as error:
         typer.echo(f"error: {error}", err=True)
@@ -81,7 +85,7 @@ def _files(paths: list[Path]) -> list[Path]:
     return [file for path in paths for file in (find_audio_files([path]) if path.exists() else [path])]
 
 
-def _answers(files, checkpoint, device, limits, timeline, window, hop) -> Iterator[Answer]:
+def _answers(files, checkpoint, device, limits, timeline, window, hop, speech_threshold) -> Iterator[Answer]:
     from tqdm import tqdm
     from transformers.utils.logging import disable_progress_bar
 
@@ -94,7 +98,7 @@ def _answers(files, checkpoint, device, limits, timeline, window, hop) -> Iterat
             "no audio file found; expected files, or folders that hold wav, flac, ogg, opus, mp3, aiff, m4a ..."
         )
     disable_progress_bar()  # of loading weights
-    pipeline = EmotionPipeline.from_pretrained(checkpoint or SHIPPED, device=device)
+    pipeline = EmotionPipeline.from_pretrained(checkpoint or SHIPPED, device=device, speech_threshold=speech_threshold)
     bar = tqdm(files, unit="file", disable=len(files) < 2 or not sys.stderr.isatty())
     if not timeline:
         yield from pipeline.stream(bar, limits=limits)
@@ -146,6 +150,8 @@ def _table(answers: list[Answer], timed: bool) -> Table:
 def _cells(a: Answer) -> tuple[str, ...]:
     if a.error:
         return "-", "-", "-", "-", "-", a.error.removeprefix(f"{a.file}: ")
+    if a.no_speech:
+        return "-", "-", "-", "-", "-", "silent" if a.audio.get("silent") else "no speech"
     top = [max(p, key=p.get) if p else "-" for p in (a.acoustic, a.semantic)]
     conflict = "-" if a.conflict is None else f"{a.conflict:.2f}"
     return a.label, f"{a.probabilities[a.label]:.2f}", *top, conflict, "silent" if a.audio.get("silent") else ""

@@ -1,13 +1,15 @@
 """From audio files to answers: `EmotionPipeline.from_pretrained(DIR)("a.wav")`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from fas_core.answers import Answer, answer, kept_token_times
-from fas_core.audio import Audio, AudioLimits, load_audio, stream_audio
+from fas_core.answers import Answer, answer, kept_token_times, no_speech, summarise
+from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits, stream_audio
 from fas_core.calibration import apply_temperature
 from fas_core.checkpoint import find_device, learned_from, load_model, local_streams, read_record
 from fas_core.encoders.base import ClipFeatures
@@ -17,6 +19,7 @@ from fas_core.hub import find_directory
 from fas_core.inference import HEADS, Logits, predict_logits
 from fas_core.model_files import reads_checkpoint
 from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.speech import THRESHOLD, SpeechCheck
 from fas_core.windows import check_windows, cut
 
 LONG_SECONDS = 60.0  # longer clips are answered window by window and averaged, so that memory stays bounded
@@ -31,12 +34,22 @@ class EmotionPipeline:
     Args:
         model: a trained FAS.
         extractor: encoders and front end of the identity that the model was trained with.
+        speech_threshold: of `SpeechCheck`, which keeps silence, noise and music from being given an emotion; 0 gives every
+            sound one.
 
     Raises:
         IdentityMismatchError: when the encoders are not those of the training.
+        FASError: a threshold that is no probability.
     """
 
-    def __init__(self, model: FASForEmotionClassification, extractor: FeatureExtractor, name: str = "FAS"):
+    def __init__(
+        self,
+        model: FASForEmotionClassification,
+        extractor: FeatureExtractor,
+        name: str = "FAS",
+        *,
+        speech_threshold: float = THRESHOLD,
+    ):
         if model.config.streams_identity not in (None, extractor.digest):
             raise IdentityMismatchError(
                 f"{name}: trained on features of identity {model.config.streams_identity[:16]}, but the encoders here "
@@ -45,10 +58,16 @@ class EmotionPipeline:
             )
         self.model, self.extractor, self.name = model.eval(), extractor, name
         self.training: dict = {}
+        self.speech_check = None if speech_threshold == 0 else SpeechCheck(speech_threshold)
 
     @classmethod
     def from_pretrained(
-        cls, checkpoint: str | Path = SHIPPED, *, device: str | torch.device | None = None, revision: str | None = None
+        cls,
+        checkpoint: str | Path = SHIPPED,
+        *,
+        device: str | torch.device | None = None,
+        revision: str | None = None,
+        speech_threshold: float = THRESHOLD,
     ) -> "EmotionPipeline":
         """Load a checkpoint directory (or hub id) and the encoders that it names; by default the shipped one.
 
@@ -57,7 +76,7 @@ class EmotionPipeline:
 
         Raises:
             CheckpointError: when there is no FAS checkpoint, or weights of it are missing.
-            FASError: a device that is not there.
+            FASError: a device that is not there, a threshold that is no probability.
             IdentityMismatchError: when the encoders' weights differ from those of the training.
         """
         device = find_device(device)
@@ -66,7 +85,7 @@ class EmotionPipeline:
         config = checkpoint / "config.json"
         with reads_checkpoint(config, "encoders as `train/fas.py` writes them"):
             extractor = FeatureExtractor.from_config(local_streams(model.config.streams, config), device=device)
-        pipeline = cls(model.to(device), extractor, name=name)
+        pipeline = cls(model.to(device), extractor, name=name, speech_threshold=speech_threshold)
         pipeline.training = read_record(checkpoint)
         return pipeline
 
@@ -118,30 +137,50 @@ class EmotionPipeline:
         yield from self._answer(held)
 
     def _load(self, source, sampling_rate, limits) -> Audio | Answer:
-        """The audio, or the answer already: an error, or the average over the windows of a long clip."""
+        """The audio, or the answer already: an error, or that of a long clip, which is never held whole."""
         try:
-            audio = load_audio(source, sampling_rate=sampling_rate, limits=limits)
-            if audio.duration <= LONG_SECONDS:
-                return audio
-            windows = [w for _, _, w in cut([audio], WINDOW_SECONDS, WINDOW_SECONDS)]
-            groups = [windows[i : i + WINDOWS_AT_ONCE] for i in range(0, len(windows), WINDOWS_AT_ONCE)]
-            return _average(audio, [a for group in groups for a in self._answer(group)])
+            blocks = stream_audio(
+                source,
+                block_seconds=max(WINDOW_SECONDS, limits.min_seconds),
+                sampling_rate=sampling_rate,
+                limits=limits,
+            )
+            first = list(islice(blocks, 3))
+            if sum(block.duration for block in first) > LONG_SECONDS:
+                return self._long(chain(first, blocks))
+            samples = np.concatenate([block.samples for block in first])
+            duration = len(samples) / SAMPLE_RATE
+            return replace(first[0], samples=samples, duration=duration, is_silent=all(b.is_silent for b in first))
         except AudioError as error:
             return Answer(file=error.source, error=str(error), exception=error)
 
+    def _long(self, blocks: Iterable[Audio]) -> Answer:
+        return summarise(list(self._windows(blocks, WINDOW_SECONDS, WINDOW_SECONDS, WINDOWS_AT_ONCE)))
+
     def _answer(self, held: list) -> list[Answer]:
         audios = [a for a in held if isinstance(a, Audio)]
-        if not audios:
-            return list(held)
-        features = self.extractor([a.samples for a in audios])
-        answers = iter(self.answer_features(features, audios))
-        return [next(answers) if isinstance(a, Audio) else a for a in held]
+        shares = [self.speech(a) for a in audios]
+        spoken = [(a, share) for a, share in zip(audios, shares, strict=True) if share != 0]
+        answers = iter(())
+        if spoken:
+            clips, known = zip(*spoken, strict=True)
+            answers = iter(self.answer_features(self.extractor([a.samples for a in clips]), clips, known))
+        found = iter([no_speech(a) if share == 0 else next(answers) for a, share in zip(audios, shares, strict=True)])
+        return [next(found) if isinstance(a, Audio) else a for a in held]
 
-    def answer_features(self, features: list[ClipFeatures], audios: list[Audio]) -> list[Answer]:
-        """Answers to clips whose features are there."""
+    def speech(self, audio: Audio) -> float | None:
+        """Share of a clip that is speech; 0: `answers.no_speech` is the answer. None where `speech_threshold` is 0."""
+        return None if self.speech_check is None else self.speech_check(audio.samples)
+
+    def answer_features(
+        self, features: list[ClipFeatures], audios: Sequence[Audio], speech: Sequence[float | None] | None = None
+    ) -> list[Answer]:
+        """Answers to clips whose features, and shares of speech, are there; whoever leaves these out vouches for speech."""
         heads, kept, _ = self.hear(features)
+        speech = speech or [None] * len(audios)
         return [
-            answer(audio, {h: p[i] for h, p in heads.items()}, kept[i], features[i]) for i, audio in enumerate(audios)
+            answer(audio, {h: p[i] for h, p in heads.items()}, kept[i], features[i], speech[i])
+            for i, audio in enumerate(audios)
         ]
 
     def hear(self, features: list[ClipFeatures]) -> tuple[dict[str, np.ndarray], list[dict], np.ndarray]:
@@ -203,29 +242,14 @@ class EmotionPipeline:
         return self._timeline(source, window, hop, sampling_rate, limits, batch)
 
     def _timeline(self, source, window, hop, sampling_rate, limits, batch) -> Iterator[Answer]:
-        held: list[tuple[float, float, Audio]] = []
-        blocks = stream_audio(source, sampling_rate=sampling_rate, limits=limits)
-        for item in cut(blocks, window, hop):
-            held.append(item)
-            if len(held) == batch:
-                yield from self._timed(held)
-                held = []
-        yield from self._timed(held)
+        yield from self._windows(stream_audio(source, sampling_rate=sampling_rate, limits=limits), window, hop, batch)
 
-    def _timed(self, held: list[tuple[float, float, Audio]]) -> Iterator[Answer]:
-        for (start, end, _), result in zip(held, self._answer([a for _, _, a in held]), strict=True):
-            result.start, result.end = start, end
-            for token in (token for tokens in result.kept_tokens.values() for token in tokens):
-                token.update({key: round(token[key] + start, 3) for key in ("start", "end")})
-            yield result
-
-
-def _average(audio: Audio, windows: list[Answer]) -> Answer:
-    """One answer for a long clip: probabilities averaged over its windows, each by its duration."""
-    seconds = [w.audio["duration"] for w in windows]
-    whole = {}
-    for head, attribute in (("fused", "probabilities"), ("acoustic", "acoustic"), ("semantic", "semantic")):
-        rows = [getattr(w, attribute) for w in windows]
-        if all(rows):
-            whole[head] = np.average([list(r.values()) for r in rows], axis=0, weights=seconds)
-    return answer(audio, whole, {}, None, windows=len(windows))
+    def _windows(self, blocks: Iterable[Audio], window: float, hop: float, batch: int) -> Iterator[Answer]:
+        """Answers to windows, `batch` of them at once, their times counted in the whole."""
+        windows = cut(blocks, window, hop)
+        while held := list(islice(windows, batch)):
+            for (start, end, _), result in zip(held, self._answer([a for _, _, a in held]), strict=True):
+                result.start, result.end = start, end
+                for token in (token for tokens in result.kept_tokens.values() for token in tokens):
+                    token.update({key: round(token[key] + start, 3) for key in ("start", "end")})
+                yield result

@@ -187,16 +187,18 @@ class TestModelDirectory:
         assert_same(logits(model, processor), expected)
 
     def test_it_holds_the_classifier_and_its_encoder(self, home, merged, trained):
-        pipeline = load_emotion_pipeline(merged)
-        expected = EmotionPipeline(trained[0].fas, pipeline.extractor)
+        pipeline = load_emotion_pipeline(merged, speech_threshold=0)
+        expected = EmotionPipeline(trained[0].fas, pipeline.extractor, speech_threshold=0)
         samples = clip(1.5)
         found, there = (p(samples, sampling_rate=16_000).probabilities for p in (pipeline, expected))
         assert found == pytest.approx(there, abs=1e-5)
-        other = EmotionPipeline.from_pretrained(home / "fas")(samples, sampling_rate=16_000).probabilities
+        untrained = EmotionPipeline.from_pretrained(home / "fas", speech_threshold=0)
+        other = untrained(samples, sampling_rate=16_000).probabilities
         assert found != pytest.approx(other, abs=1e-3), "the fusion was trained"
 
     def test_an_adapter_has_a_classifier_too(self, adapter, merged):
-        found, there = (load_emotion_pipeline(d)(clip(1.5), sampling_rate=16_000) for d in (adapter, merged))
+        pipelines = [load_emotion_pipeline(d, speech_threshold=0) for d in (adapter, merged)]
+        found, there = (p(clip(1.5), sampling_rate=16_000) for p in pipelines)
         assert found.probabilities == pytest.approx(there.probabilities, abs=1e-6)
 
     def test_its_whisper_is_whole(self, merged):
@@ -213,7 +215,7 @@ class TestModelDirectory:
         directory = directory.rename(tmp_path / "moved")
         model, processor = (c.from_pretrained(directory) for c in (AutoModelForMultimodalLM, AutoProcessor))
         assert_same(logits(model, processor), logits(*trained))
-        assert load_emotion_pipeline(directory)(clip(), sampling_rate=16_000).label
+        assert load_emotion_pipeline(directory, speech_threshold=0)(clip(), sampling_rate=16_000).label
 
     def test_no_file_names_a_place_of_this_machine(self, home, merged):
         for path in (p for p in merged.rglob("*") if p.suffix in (".json", ".md", ".jinja")):

@@ -32,6 +32,7 @@ def place(tmp_path_factory) -> SimpleNamespace:
 def fas(place):
     def invoke(*arguments, checkpoint=place.checkpoint):
         values = ["predict", *map(str, arguments), "--device", "cpu"]
+        values += [] if "--speech-threshold" in arguments else ["--speech-threshold", "0"]  # noise stands for a voice
         return CliRunner().invoke(cli.app, values + (["--checkpoint", str(checkpoint)] if checkpoint else []))
 
     return invoke
@@ -50,7 +51,7 @@ class TestFormats:
         assert result.exit_code == 0, result.output
         answers = json.loads(result.stdout)
         assert [a["file"] for a in answers] == place.files
-        expected = EmotionPipeline.from_pretrained(place.checkpoint, device="cpu")(place.files)
+        expected = EmotionPipeline.from_pretrained(place.checkpoint, device="cpu", speech_threshold=0)(place.files)
         for found, answer in zip(answers, expected, strict=True):
             assert found["label"] == answer.label and list(found["probabilities"]) == list(EMOTIONS)
             assert found["probabilities"] == pytest.approx(answer.probabilities, abs=1e-6)
@@ -81,6 +82,21 @@ class TestFormats:
         answers = json.loads(result.stdout)
         assert [(a["start"], a["end"]) for a in answers] == [(0.0, 0.5), (0.5, 1.0), (1.0, 1.1)]
         assert "0.5-1.0" in fas(place.files[1], "--timeline", "--window", "0.5", "--hop", "0.5").stdout
+
+
+class TestNoSpeech:
+    def test_it_is_said_in_every_format(self, fas, place):
+        found = json.loads(fas(place.files[0], "--format", "json", "--speech-threshold", "0.5").stdout)[0]
+        assert found["no_speech"] is True and found["label"] is None and found["speech"] == 0
+        (row,) = csv.DictReader(io.StringIO(fas(place.files[0], "--format", "csv", "--speech-threshold", "0.5").stdout))
+        assert (row["no_speech"], row["label"], row["speech"], row["acoustic"]) == ("True", "", "0.0", "")
+        result = fas(place.files[0], "--speech-threshold", "0.5")
+        assert result.exit_code == 0 and "no speech" in result.stdout
+        assert not any(emotion in result.stdout for emotion in EMOTIONS)
+
+    def test_a_threshold_that_cannot_be(self, fas, place):
+        result = fas(place.files[0], "--speech-threshold", "2")
+        assert result.exit_code == 2 and "--speech-threshold" in result.stderr
 
 
 class TestOutput:

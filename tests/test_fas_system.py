@@ -44,7 +44,7 @@ def place(tmp_path_factory) -> SimpleNamespace:
 
 @pytest.fixture(scope="module")
 def pipeline(place) -> EmotionPipeline:
-    return EmotionPipeline.from_pretrained(place.checkpoint, device="cpu")
+    return EmotionPipeline.from_pretrained(place.checkpoint, device="cpu", speech_threshold=0)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from scipy.special import softmax
 from synthetic import noise, save_tiny_whisper, write_clips
 from tiny_fas import save_tiny_checkpoint
 
-from fas_core import EmotionPipeline
-from fas_core.answers import Answer, kept_token_times
+from fas_core import EmotionPipeline, answers
+from fas_core.answers import Answer, kept_token_times, no_speech, summarise
 from fas_core.audio import Audio, AudioLimits, load_audio
 from fas_core.batching import collate
 from fas_core.distillation import KeptTokens
@@ -41,7 +41,12 @@ def place(tmp_path_factory) -> SimpleNamespace:
 
 @pytest.fixture(scope="module")
 def pipeline(place) -> EmotionPipeline:
-    return EmotionPipeline.from_pretrained(place.checkpoint, device="cpu")
+    """It takes noise for a voice."""
+    return load(place.checkpoint)
+
+
+def load(checkpoint) -> EmotionPipeline:
+    return EmotionPipeline.from_pretrained(checkpoint, device="cpu", speech_threshold=0)
 
 
 def numbers(answer: Answer) -> np.ndarray:
@@ -74,7 +79,7 @@ class TestSources:
         assert answer.audio["original_rate"] == RATE and answer.audio["duration"] == pytest.approx(1.3)
         assert not answer.audio["silent"]
         found = json.loads(json.dumps(answer.to_dict()))
-        assert set(found) == {"file", "label", *HEADS, "conflict", "kept_tokens", "audio"}
+        assert set(found) == {"file", "label", *HEADS, "conflict", "kept_tokens", "audio", "no_speech"}
         assert "kept_tokens" not in answer.to_dict(tokens=False)
 
     def test_temperatures_are_applied(self, pipeline, place):
@@ -186,7 +191,18 @@ class TestLongClips:
         )
         expected = np.average([numbers(p) for p in parts], axis=0, weights=[30, 30, 6])
         np.testing.assert_allclose(numbers(answer), expected, atol=1e-5)
-        assert answer.label == EMOTIONS[expected[0].argmax()] and answer.kept_tokens == {}
+        assert answer.label == EMOTIONS[expected[0].argmax()]
+        conflicts = [p.conflict for p in parts]
+        assert answer.conflict == pytest.approx(np.average(conflicts, weights=[30, 30, 6]), abs=1e-5)
+        assert answer.conflict_max == pytest.approx(max(conflicts), abs=1e-5)
+        for stream, tokens in answer.kept_tokens.items():  # of all windows, timed in the file
+            moved = [t["start"] + 30 * i for i, p in enumerate(parts) for t in p.kept_tokens[stream]]
+            assert [t["start"] for t in tokens] == pytest.approx(moved, abs=2e-3)
+
+    @pytest.mark.parametrize("seconds, windows", [(60.0, None), (60.1, 3)])
+    def test_what_is_long(self, pipeline, seconds, windows):
+        answer = pipeline(noise(seconds, seed=3), sampling_rate=RATE)
+        assert answer.audio.get("windows") == windows and answer.audio["duration"] == pytest.approx(seconds)
 
     def test_it_keeps_its_place_among_others(self, pipeline, place):
         sources = [noise(0.5, 1), noise(61.0, 2), noise(0.7, 3)]
@@ -231,6 +247,61 @@ class TestWindows:
             check_windows(window, hop)
 
 
+def window_answer(start: float, end: float, tone: str, words: str, speech: float = 1.0) -> Answer:
+    """As the pipeline gives it for a window, certain of both."""
+    if not speech:
+        answer = no_speech(Audio(np.zeros(1, np.float32), "call.wav", RATE, 1, end - start, False))
+    else:
+        certain = {
+            head: np.array([float(e == at) for e in EMOTIONS]) for head, at in (("acoustic", tone), ("semantic", words))
+        }
+        audio = Audio(np.zeros(1, np.float32), "call.wav", RATE, 1, end - start, False)
+        clip = ClipFeatures(np.zeros((1, 2)), np.zeros((1, 2)), acoustic_frames=5, semantic_frames=5)
+        answer = answers.answer(audio, certain | {"fused": certain["acoustic"]}, {}, clip, speech)
+    answer.start, answer.end = start, end
+    return answer
+
+
+class TestSummary:
+    def test_conflicts_of_opposite_windows_do_not_cancel(self):
+        """The averaged pathways would agree to the digit: half angry, half happy, both of them."""
+        whole = summarise([window_answer(0, 30, "angry", "happy"), window_answer(30, 60, "happy", "angry")])
+        assert whole.conflict == pytest.approx(1) and whole.conflict_max == pytest.approx(1)
+        assert whole.acoustic == whole.semantic
+
+    def test_by_duration_with_the_largest_beside(self):
+        whole = summarise([window_answer(0, 30, "angry", "angry"), window_answer(30, 40, "happy", "sad")])
+        assert (whole.conflict, whole.conflict_max) == (pytest.approx(0.25), pytest.approx(1))
+        assert whole.label == "angry" and whole.probabilities["happy"] == pytest.approx(0.25)
+
+    def test_windows_without_speech_do_not_count(self):
+        windows = [
+            window_answer(0, 30, "", "", 0),
+            window_answer(30, 60, "sad", "sad", 0.5),
+            window_answer(60, 90, "", "", 0),
+        ]
+        whole = summarise(windows)
+        assert whole.label == "sad" and whole.probabilities["sad"] == 1 and not whole.no_speech
+        assert whole.speech == pytest.approx(0.5 / 3)
+        assert (whole.audio["windows"], whole.audio["windows_without_speech"], whole.audio["duration"]) == (3, 2, 90)
+
+    def test_no_window_with_speech(self):
+        whole = summarise([window_answer(0, 30, "", "", 0), window_answer(30, 61, "", "", 0)])
+        assert whole.no_speech and whole.label is None and whole.conflict is None and whole.start is None
+        assert whole.audio["duration"] == 61 and set(whole.probabilities.values()) == {0.0}
+
+    def test_what_one_window_lacks_is_not_made_up(self):
+        bare = window_answer(0, 30, "angry", "happy")
+        bare.acoustic = bare.conflict = None
+        whole = summarise([bare, window_answer(30, 60, "angry", "happy")])
+        assert whole.acoustic is None and whole.conflict is None and whole.conflict_max is None
+
+    def test_silent_only_where_all_of_it_is(self):
+        windows = [window_answer(0, 30, "", "", 0), window_answer(30, 60, "sad", "sad")]
+        windows[0].audio["silent"] = True
+        assert summarise(windows).audio["silent"] is False
+
+
 class TestTimeline:
     def test_each_window_is_answered_like_a_clip_of_its_own(self, pipeline):
         samples = noise(33.0, seed=5)  # more than one block of the stream
@@ -257,7 +328,7 @@ class TestTimeline:
 class TestCheckpoints:
     def test_without_pathway_heads(self, place, tmp_path):
         checkpoint = save_tiny_checkpoint(tmp_path / "bare", place.whisper, pathway_heads=False)
-        answer = EmotionPipeline.from_pretrained(checkpoint, device="cpu")(place.files[0])
+        answer = load(checkpoint)(place.files[0])
         assert answer.acoustic is None and answer.semantic is None and answer.conflict is None
         assert "conflict" not in answer.to_dict() and answer.to_row()["conflict"] is None
 
@@ -268,7 +339,7 @@ class TestCheckpoints:
 
     def test_the_same_weights_elsewhere_are_taken(self, place, tmp_path, pipeline):
         moved = shutil.copytree(place.whisper, tmp_path / "moved")
-        found = EmotionPipeline.from_pretrained(self._with_config(place, tmp_path, str(moved)), device="cpu")
+        found = load(self._with_config(place, tmp_path, str(moved)))
         assert_same(found(place.files[0]), pipeline(place.files[0]), 1e-6)
 
     @staticmethod

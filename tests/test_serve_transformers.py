@@ -42,7 +42,7 @@ def backend(parts):
 def client(parts, backend):
     from alm_tiny import shared_fas
 
-    listen = Batcher(Listener(EmotionPipeline.from_pretrained(shared_fas())))
+    listen = Batcher(Listener(EmotionPipeline.from_pretrained(shared_fas(), speech_threshold=0)))
     language = LanguageModel(backend, option_token_ids(parts[1].tokenizer), temperature=2.0)
     with running(create_app(Settings(model="tiny"), EmotionService(listen, language), backend)) as client:
         yield client
