@@ -56,6 +56,13 @@ class Answer:
         """No emotion is named, because nobody speaks."""
         return self.speech == 0
 
+    def at(self, start: float, end: float) -> Answer:
+        """Itself, as the answer of a window: `start` and `end` in seconds, its tokens timed in the whole."""
+        self.start, self.end = start, end
+        for token in (token for tokens in self.kept_tokens.values() for token in tokens):
+            token.update({key: round(token[key] + start, 3) for key in ("start", "end")})
+        return self
+
     def to_dict(self, tokens: bool = True) -> dict:
         """JSON-ready; what is None or empty is left out, as are the kept tokens unless `tokens`."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "exception"}
@@ -104,7 +111,7 @@ def no_speech(audio: Audio) -> Answer:
 
 
 def summarise(windows: Sequence[Answer]) -> Answer:
-    """One answer for a long clip, from those of its windows, which have `start` and `end`.
+    """One answer for a long clip, from those of its windows (`Answer.at`).
 
     Each window counts by its duration, and those without speech do not count, but for the share of speech. A conflict within
     the windows stays one: conflicts are averaged, not the pathways that they come from.

@@ -249,7 +249,4 @@ class EmotionPipeline:
         windows = cut(blocks, window, hop)
         while held := list(islice(windows, batch)):
             for (start, end, _), result in zip(held, self._answer([a for _, _, a in held]), strict=True):
-                result.start, result.end = start, end
-                for token in (token for tokens in result.kept_tokens.values() for token in tokens):
-                    token.update({key: round(token[key] + start, 3) for key in ("start", "end")})
-                yield result
+                yield result.at(start, end)

@@ -13,11 +13,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from fas_core.answers import summarise
 from fas_core.audio import Audio, AudioLimits
 from fas_core.conflict import conflict
 from fas_core.labels import EMOTIONS
 from fas_core.pipeline import LONG_SECONDS, WINDOW_SECONDS
-from fas_core.pipeline import _average as average
 from serve.audio_parts import AudioReader, Window
 from serve.batching import Turn, gather
 from serve.budget import Budgets, Share
@@ -130,6 +130,7 @@ class EmotionService:
         clip = _Clip(reader.settings.audio if self.language else None, asked.share, budgets)
         async with aclosing(windows), aclosing(self._heard(clip.kept(windows, not options.timeline), asked)) as heard:
             async for start, end, each in heard:
+                each.answer.at(start, end)
                 clip.heard.append(each)
                 if options.timeline:
                     yield _from_fas(each, options.tokens, start, end)
@@ -235,8 +236,7 @@ class _Clip:
         if len(self.heard) == 1:
             return self.heard[0]
         texts = [each.transcript for each in self.heard if each.transcript]
-        answer = average(self._whole(np.zeros(0, np.float32)), [each.answer for each in self.heard])
-        return Heard(answer, " ".join(texts) if any(each.transcript is not None for each in self.heard) else None)
+        return Heard(summarise([each.answer for each in self.heard]), " ".join(texts) if any(each.transcript is not None for each in self.heard) else None)
 
 
 async def _counted(windows, asked: Asked, where: str, limits: AudioLimits) -> AsyncGenerator[Window, None]:
