@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 import uvicorn
 from transformers.utils import logging as transformers_logging
 
@@ -21,12 +22,13 @@ from serve.backend import Backend
 from serve.batching import Batcher
 from serve.connection import connection_options, raise_file_limit
 from serve.emotion import EmotionService
-from serve.guard import is_loopback
+from serve.guard import is_loopback, without_content
 from serve.listening import Listener, find_transcriber
 from serve.settings import Settings
 from serve.transcripts import Transcriber
-from serve.vllm_process import VLLMError, VLLMProcess
+from serve.vllm_process import VLLMError, VLLMProcess, gpu_arguments
 
+log = logging.getLogger("serve")
 GRACE = 30  # seconds for requests at work when the server is told to stop
 MESSAGE_EVERY = 10.0  # seconds
 KEY_VARIABLE = "FAS_API_KEY"
@@ -102,6 +104,7 @@ async def serve(launch: Launch, say: Callable[[str], None] = print) -> None:
     """
     launch = check(launch)
     raise_file_limit()
+    asyncio.get_running_loop().set_exception_handler(_tell_failure)
     with _signals() as signals:
         backend = None if launch.fas_only else await start_backend(launch, say)
         try:
@@ -205,7 +208,11 @@ async def _start_vllm(launch: Launch, say: Callable[[str], None]) -> Backend:
     from serve.vllm_backend import VLLMBackend
 
     process = VLLMProcess(
-        launch.directory, launch.settings, launch.vllm_arguments, eager=launch.eager, log_file=launch.vllm_log
+        launch.directory,
+        launch.settings,
+        [*_gpu_arguments(launch), *launch.vllm_arguments],
+        eager=launch.eager,
+        log_file=launch.vllm_log,
     )
     told = 0.0
 
@@ -223,6 +230,12 @@ async def _start_vllm(launch: Launch, say: Callable[[str], None]) -> Backend:
     return VLLMBackend(process, launch.settings.model)
 
 
+def _gpu_arguments(launch: Launch) -> list[str]:
+    chosen = any(argument.startswith("--gpu-memory-utilization") for argument in launch.vllm_arguments)
+    beside = torch.cuda.is_available() and not str(launch.device or "cuda").startswith("cpu")
+    return gpu_arguments(launch.directory) if beside and not chosen else []
+
+
 async def _announce(server: uvicorn.Server, launch: Launch, backend: Backend | None, say) -> None:
     while not server.started:
         await asyncio.sleep(0.05)
@@ -231,6 +244,12 @@ async def _announce(server: uvicorn.Server, launch: Launch, backend: Backend | N
     chat = CHAT_EXAMPLE.format(url=launch.url) if backend else ""
     name = backend.name if backend else "FAS only"
     say(EXAMPLE.format(url=launch.url, model=launch.settings.model, backend=name, header=key, chat=chat))
+
+
+def _tell_failure(loop: asyncio.AbstractEventLoop, context: dict) -> None:
+    """asyncio's own handler would print the error's message, which may quote a request."""
+    error = context.get("exception")
+    log.error("%s\n%s", context["message"], without_content(error) if error else "")
 
 
 def configure_logging(level: str) -> None:

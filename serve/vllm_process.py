@@ -17,10 +17,12 @@ from pathlib import Path
 import httpx
 import torch
 
+from fas_alm.artifacts import WHISPER_FOLDER
 from fas_alm.vllm.check import explain
 from fas_core.audio import SAMPLE_RATE
 from fas_core.errors import FASError
 from fas_core.precision import describe, has_bf16
+from serve.child_log import ChildLog, PrivateLog
 from serve.settings import MIB, Settings
 
 START_TIMEOUT = 900.0  # seconds; compiling a large model takes minutes
@@ -29,6 +31,9 @@ RESTARTS = 3
 NO_HOST = "no.host.invalid"  # with no host listed vLLM would fetch from all of them
 LAST_LINES = 15
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM makes room for
+VLLM_SHARE, SMALLEST_SHARE = 0.92, 0.1  # of a GPU's memory: vLLM's own default, and what is worth a try
+FAS_ROOM = 2048 * MIB  # CUDA itself, and a batch of audio in FAS and in Whisper's decoder
+FLOAT32 = 2  # bytes in memory for one in a file, which may be of half precision
 log = logging.getLogger("serve")
 
 
@@ -47,7 +52,10 @@ class VLLMProcess:
         settings: whose limits vLLM is given too; the gateway has checked them before.
         arguments: further options of vLLM's server.
         eager: no compilation; starts faster and answers slower.
-        log_file: what vLLM prints; by default a file in the private directory.
+        log_file: what vLLM prints, without requests; by default a file in the private directory.
+
+    Raises:
+        FASError: a log file that cannot be written.
     """
 
     def __init__(
@@ -62,12 +70,14 @@ class VLLMProcess:
         self._private = tempfile.TemporaryDirectory(prefix="fas-vllm-")
         self.socket = Path(self._private.name) / "socket"
         self.log_file = log_file or Path(self._private.name) / "vllm.log"
+        self._log = _opened(self.log_file)
         self.key = secrets.token_urlsafe(32)
         self._command = [sys.executable, "-m", "serve.vllm_child"]
         self._command += vllm_arguments(directory, settings, self.socket, eager) + list(arguments)
         self._environment = vllm_environment(settings, self.key, eager)
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task | None = None
+        self._reader: asyncio.Task | None = None
         self.ready = asyncio.Event()
         self.restarts = 0
 
@@ -89,20 +99,23 @@ class VLLMProcess:
         self._watcher = asyncio.create_task(self._watch())
 
     async def _launch(self, progress: Callable[[float], None]) -> None:
-        with open(self.log_file, "ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
-                env=self._environment, start_new_session=True,
-            )  # fmt: skip
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT, env=self._environment, start_new_session=True,
+        )  # fmt: skip
+        printed = ChildLog(self._log)
+        self._reader = asyncio.create_task(_read(self._process.stdout, printed))
         start = time.monotonic()
         async with self.client() as client:
             while not await _is_healthy(client):
                 if self._process.returncode is not None:
+                    await self._reader
                     raise VLLMError(self._why_it_ended())
                 if time.monotonic() - start > START_TIMEOUT:
                     raise VLLMError(f"vLLM is not healthy after {START_TIMEOUT:.0f} s:\n{self.last_lines()}")
                 progress(time.monotonic() - start)
                 await asyncio.sleep(0.5)
+        printed.asked = True
         self.ready.set()
 
     async def _watch(self) -> None:
@@ -110,6 +123,7 @@ class VLLMProcess:
             status = await self._process.wait()
             self.ready.clear()
             self._signal(signal.SIGKILL)  # what is left of its group
+            await self._reader
             log.error("vLLM ended with status %s:\n%s", status, self.last_lines())
             if self.restarts >= RESTARTS:
                 log.error("vLLM was started %s times again; now it stays down", RESTARTS)
@@ -147,11 +161,24 @@ class VLLMProcess:
             self._signal(signal.SIGKILL)
             await self._process.wait()
             self._process = None  # its number may soon be another's
+        self._log.close()
         self._private.cleanup()
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+def _opened(path: Path) -> PrivateLog:
+    try:
+        return PrivateLog(path)
+    except OSError as error:
+        raise FASError(f"--vllm-log {path}: cannot be written: {error.strerror or error}") from None
+
+
+async def _read(stream: asyncio.StreamReader, printed: ChildLog) -> None:
+    while data := await stream.read(65_536):
+        printed.feed(data)
 
 
 async def _is_healthy(client: httpx.AsyncClient) -> bool:
@@ -183,6 +210,24 @@ def vllm_arguments(directory: Path, settings: Settings, socket: Path, eager: boo
     if not torch.cuda.is_available():
         arguments += ["--dtype", _cpu_dtype(directory)]
     return arguments
+
+
+def gpu_arguments(directory: Path) -> list[str]:
+    """vLLM's share of a GPU on which FAS and Whisper lie too: what they leave, and no more than vLLM would take alone.
+
+    Raises:
+        FASError: too little is left.
+    """
+    free, total = torch.cuda.mem_get_info()
+    files = [file for folder in ("fas", WHISPER_FOLDER) for file in (directory / folder).rglob("*.safetensors")]
+    needed = FLOAT32 * sum(file.stat().st_size for file in files) + FAS_ROOM
+    share = min(VLLM_SHARE, (free - needed) / total)
+    if share < SMALLEST_SHARE:
+        raise FASError(
+            f"the GPU has {free / MIB:.0f} of {total / MIB:.0f} MiB free, and FAS with its Whisper needs {needed / MIB:.0f}: too "
+            "little is left for vLLM; --device cpu takes FAS elsewhere, --vllm-arg=--gpu-memory-utilization=0.x decides"
+        )
+    return ["--gpu-memory-utilization", f"{share:.3f}"]
 
 
 def _cpu_dtype(directory: Path) -> str:

@@ -20,11 +20,13 @@ from serving import audios, encoded, events_of, part, question, wait_until, wav
 
 from fas_alm.prompts import option_token_ids
 from fas_core.audio import AudioLimits
+from fas_core.errors import FASError
+from serve import child_log
 from serve.audio_parts import wav_part
 from serve.errors import APIError
 from serve.settings import Settings
 from serve.vllm_backend import VLLMBackend
-from serve.vllm_process import VLLMError, VLLMProcess, vllm_arguments, vllm_environment
+from serve.vllm_process import VLLMError, VLLMProcess, gpu_arguments, vllm_arguments, vllm_environment
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = """
@@ -50,6 +52,17 @@ STAND_IN = """
         text = body["messages"][0]["content"]
         if text == "die":
             os._exit(7)
+        if text.startswith("canary"):
+            import json as module
+            try:
+                module.loads(text)
+            except ValueError:
+                import traceback
+                where = "(APIServer pid=12) ERROR 11-26 22:00:01 [serving.py:123]"
+                print(where, text, flush=True)
+                print("\\n".join(f"{where} {line}" for line in traceback.format_exc().splitlines()), flush=True)
+                print(text, 'File "canary.py", line 1, in canary', "canaryError: x", "torch.cuda.OutOfMemoryError: canary",
+                      json.dumps(body), sep="\\n", flush=True)
         if text == "bad":
             return JSONResponse({"error": {"message": "no: " + "QUJD" * 99 + " end", "param": "messages", "code": 400}}, 400)
         if text == "no grammar":
@@ -78,21 +91,22 @@ STAND_IN = """
 def stand_in(tmp_path_factory):
     path = tmp_path_factory.mktemp("stand-in") / "server.py"
     path.write_text(textwrap.dedent(STAND_IN))
+    (path.parent / "config.json").write_text("{}")
     return path
 
 
-def process_of(stand_in: Path, monkeypatch) -> VLLMProcess:
-    process = VLLMProcess(ROOT, Settings(model="tiny"))
+def process_of(stand_in: Path, monkeypatch, log_file: Path | None = None) -> VLLMProcess:
+    process = VLLMProcess(stand_in.parent, Settings(model="tiny"), log_file=log_file)
     command = [sys.executable, str(stand_in), *process._command[3:]]
     monkeypatch.setattr(process, "_command", command)
     return process
 
 
-def with_backend(stand_in, monkeypatch, work):
+def with_backend(stand_in, monkeypatch, work, log_file: Path | None = None):
     """Runs `work(backend)` on a started stand-in."""
 
     async def run():
-        process = process_of(stand_in, monkeypatch)
+        process = process_of(stand_in, monkeypatch, log_file)
         await process.start()
         backend = VLLMBackend(process, "tiny")
         try:
@@ -152,6 +166,44 @@ def test_vllm_that_dies_is_reported_and_started_again(stand_in, monkeypatch, cap
     assert "vLLM ended with status 7" in caplog.text and "stand-in for vLLM" in caplog.text
 
 
+def test_log_tells_where_and_never_what(stand_in, monkeypatch, tmp_path):
+    (tmp_path / "vllm.log").write_text("older\n")
+
+    async def work(backend):
+        schema = {"json": {"properties": {"canary": {"const": "canary"}}}}
+        assert await backend.chat(ask("canary" * 20_000, structured_outputs=schema, user="canary"))
+        assert await backend.chat(ask("canary\r\n Traceback canary", stop=["canary"]))
+        await error_of(backend.chat(ask("die")))
+        wait = asyncio.get_running_loop().time() + 20
+        while backend.process.restarts == 0 and asyncio.get_running_loop().time() < wait:
+            await asyncio.sleep(0.05)
+
+    with_backend(stand_in, monkeypatch, work, tmp_path / "vllm.log")
+    log = (tmp_path / "vllm.log").read_text()
+    assert "canary" not in log and log.startswith("older\nstand-in for vLLM")
+    assert "(APIServer pid=12) ERROR 11-26 22:00:01 [serving.py:123] File " in log
+    assert "json.decoder" not in log and "\ntorch.cuda.OutOfMemoryError\n" in log and "Traceback (most recent" in log
+    assert (tmp_path / "vllm.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_log_rotates(tmp_path, monkeypatch):
+    monkeypatch.setattr(child_log, "MOST_BYTES", 1000)
+    log = child_log.PrivateLog(tmp_path / "vllm.log")
+    printed = child_log.ChildLog(log)
+    for number in range(200):
+        printed.feed(f"line {number} of many, one after ".encode())
+        printed.feed(b"another\n" if number % 2 else b"\nand half of")
+    log.close()
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 1 + child_log.OLDER and all(f.stat().st_size <= 1000 for f in files)
+    assert all(f.stat().st_mode & 0o777 == 0o600 for f in files)
+
+
+def test_log_that_cannot_be_written_is_an_error(stand_in, monkeypatch, tmp_path):
+    with pytest.raises(FASError, match="--vllm-log .*nowhere.*: cannot be written"):
+        process_of(stand_in, monkeypatch, tmp_path / "nowhere" / "vllm.log")
+
+
 def test_vllm_that_does_not_start_says_why(stand_in, monkeypatch):
     monkeypatch.setenv("STAND_IN_FAILS", "1")
 
@@ -174,7 +226,8 @@ def test_vllm_ends_with_a_gateway_that_is_killed(tmp_path):
     (tmp_path / "vllm/entrypoints/openai/api_server.py").write_text(server)
     gateway = (
         "import subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-m', 'serve.vllm_child'], stdin=subprocess.PIPE, "
+        "run = 'import serve.vllm_child as child; child.check = lambda: None; child.main()'\n"  # kernels that are not here
+        "child = subprocess.Popen([sys.executable, '-c', run], stdin=subprocess.PIPE, "
         "stdout=subprocess.PIPE, start_new_session=True)\n"
         "child.stdout.readline(); print(child.pid, flush=True); time.sleep(99)"
     )
@@ -201,6 +254,21 @@ def test_vllm_gets_the_gateways_limits_and_no_secret_on_its_command_line(tmp_pat
     assert json.loads(arguments[arguments.index("--limit-mm-per-prompt") + 1]) == {"audio": 3}
     assert arguments[arguments.index("--allowed-media-domains") + 1].endswith(".invalid")
     assert "--trust-remote-code" not in arguments and not any("key" in a for a in arguments)
+
+
+@pytest.mark.parametrize(
+    ("free", "weights", "share"), [(80, 0, "0.920"), (80, 3, "0.900"), (40, 3, "0.400"), (12, 5, None), (5, 0, None)]
+)
+def test_vllm_leaves_room_for_fas_and_whisper(tmp_path, monkeypatch, free, weights, share):
+    (tmp_path / "whisper").mkdir()
+    with open(tmp_path / "whisper" / "model.safetensors", "wb") as file:
+        file.truncate(weights * 2**30)  # takes no room on the disk
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (free * 2**30, 80 * 2**30))
+    if share is None:
+        with pytest.raises(FASError, match="too little is left for vLLM; --device cpu"):
+            gpu_arguments(tmp_path)
+    else:
+        assert gpu_arguments(tmp_path) == ["--gpu-memory-utilization", share]
 
 
 # From here on vLLM itself.
