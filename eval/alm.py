@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,11 +113,13 @@ def _asked(rows: list[dict], question: Question) -> list[list[dict]]:
     return [[{"role": "user", "content": question.content({"type": "audio", "path": row["audio"]})}] for row in rows]
 
 
-def load_rows(corpora: list[tuple[str, Path]], split: str, fold: int | None) -> dict[str, list[dict]]:
+def load_rows(
+    corpora: list[tuple[str, Path]], split: str, fold: int | None, exclude_labels: Sequence[str] = ()
+) -> dict[str, list[dict]]:
     """Labelled clips of each corpus on one side."""
     found = {}
     for name, folder in corpora:
-        dataset = load_corpus(name, folder, fold=fold if has_folds(name) else None)
+        dataset = load_corpus(name, folder, fold=fold if has_folds(name) else None, exclude_labels=exclude_labels)
         found[name] = [row for row in dataset if row["emotion"] and split in ("all", row["split"])]
         if not found[name]:
             raise FASError(
@@ -162,6 +165,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--language", default="en", choices=("en", "zh"), help="of the questions")
     parser.add_argument("--free-text", nargs="?", const="choose", choices=("choose", "name", "json"), metavar="TASK",
                         help="also let the model write its answer to this task (choose)")  # fmt: skip
+    parser.add_argument("--exclude-labels", nargs="+", default=[], metavar="LABEL",
+        help="leave out clips of these labels; '*': of all that no table knows, which are an error otherwise")  # fmt: skip
     parser.add_argument("--no-audio", action="store_true", help="zeros in the place of FAS's tokens")
     parser.add_argument("--cascade", action="store_true", help="also score the bare LLM on Whisper's transcripts")
     parser.add_argument("--whisper", help="of the cascade: hub id, directory, offline:NAME; default: the model's own")
@@ -189,7 +194,7 @@ def run(arguments: argparse.Namespace) -> dict:
         )
     results = {
         name: evaluate(scorer, some_of(rows, arguments.max_clips), wanted)
-        for name, rows in load_rows(corpora, arguments.split, arguments.fold).items()
+        for name, rows in load_rows(corpora, arguments.split, arguments.fold, arguments.exclude_labels).items()
     }
     return dict(directory=arguments.directory.name, results=results, provenance=provenance())
 

@@ -25,6 +25,7 @@ from eval.workers import Workers
 from fas_core.atomic import write_json
 from fas_core.errors import CorpusError, FASError
 from fas_core.labels import EMOTIONS
+from fas_core.paths import expanded
 from fas_core.provenance import provenance
 
 VERSION = 1
@@ -125,7 +126,7 @@ def _with_synthetic(context: BuildContext, preset: Preset, workers: Workers) -> 
     in_root = locations.root is not None and (locations.root / SYNTHETIC).exists()
     if not wanted or in_root or SYNTHETIC in locations.overrides:
         return locations
-    folder = _rendered(Path(context.cache_dir).expanduser() / SYNTHETIC, workers)
+    folder = _rendered(expanded(context.cache_dir) / SYNTHETIC, workers)
     return replace(locations, overrides=locations.overrides | {SYNTHETIC: folder})
 
 
@@ -214,7 +215,7 @@ def _benchmarks(
             loaded = load_benchmark(
                 name, context.locations, training_corpora=corpora, trained_fold=fold, fold=context.fold
             )
-            cache = Path(context.cache_dir).expanduser()
+            cache = expanded(context.cache_dir)
             checked = some_of(_readable(name, clips_of(loaded, cache, progress=not context.quiet)), settings.limit)
         except CorpusError as error:
             if settings.needs_benchmarks:

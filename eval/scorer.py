@@ -19,6 +19,7 @@ from fas_core.checkpoint import find_device
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.features.cache import FeatureCache
 from fas_core.labels import EMOTIONS
+from fas_core.paths import expanded
 from fas_core.precision import loading_dtype
 
 NEW_TOKENS = 24  # of a free answer
@@ -43,7 +44,7 @@ class Scorer:
         batch_size: int = 64,
     ):
         self.model, self.processor, self.batch_size = model.eval(), processor, batch_size
-        self.extractor, self.cache_dir = extractor, Path(cache_dir).expanduser()
+        self.extractor, self.cache_dir = extractor, expanded(cache_dir)
         self.answers = AnswerModel(model, option_token_ids(processor.tokenizer)).eval()
 
     @classmethod

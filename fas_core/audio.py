@@ -17,6 +17,7 @@ import soxr
 
 from fas_core.errors import AudioError
 from fas_core.media import BLOCK_FRAMES, Channel, Decoded, check_channel, decode, downmix, file_size
+from fas_core.segments import cut, split_segment
 from fas_core.sources import CHANNELS, binary_file, checked_array, is_array
 
 SAMPLE_RATE = 16_000
@@ -94,7 +95,7 @@ def load_audio(
     """Reads all of a source as mono float32 at 16 kHz.
 
     Args:
-        source: path; bytes; binary file object (read from its start if it can seek, and left open); array or
+        source: path, or a segment of one such as "call.wav#t=1.5,4" (`fas_core.segments`); bytes; binary file object (read from its start if it can seek, and left open); array or
             tensor, (n,) or (n, channels), float or uint8/int16/int32 PCM.
         sampling_rate: Hz; for arrays, and only for them.
         limits: of size and duration.
@@ -190,11 +191,15 @@ def _open(
         _check_bytes(array.nbytes, "<array>", limits)
         yield "<array>", _decoded_array(array, int(sampling_rate), channel)
         return
-    with binary_file(source, limits.max_bytes) as (name, file):
+    whole, segment = split_segment(source)
+    with binary_file(whole, limits.max_bytes) as (name, file):
         if sampling_rate is not None:
             raise AudioError(name, "sampling_rate was given", "it is for arrays; a file says its own rate")
         _check_bytes(file_size(file), name, limits)
         with decode(file, name, channel) as decoded:
+            if segment is not None:
+                name = segment.of(name)
+                decoded = cut(decoded, segment, name)
             yield name, decoded
 
 

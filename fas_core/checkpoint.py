@@ -8,9 +8,10 @@ from torch import Tensor
 
 from fas_core.configuration_fas import FASConfig
 from fas_core.errors import CheckpointError, FASError, first_line
-from fas_core.hub import find_directory, is_here, named_source
+from fas_core.hub import find_directory, named_source
 from fas_core.model_files import check_model_files, read_object, reads_checkpoint
 from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.paths import exists
 
 RECORD = "training.json"
 PATHS_ONLY = ("soundstream",)  # encoders whose model is a file of this machine
@@ -27,7 +28,7 @@ def load_model(checkpoint: str | Path, revision: str | None = None) -> FASForEmo
     config_file, weights = directory / "config.json", directory / "model.safetensors"
     expected = "config.json and model.safetensors as `train/fas.py` writes them"
     for path in (config_file, weights):
-        if not is_here(path):
+        if not exists(path):
             raise CheckpointError(f"{checkpoint}: not a FAS checkpoint ({path.name} is missing); expected {expected}")
     check_model_files(directory)
     config = read_config(config_file)
@@ -88,7 +89,7 @@ def read_record(directory: Path) -> dict:
         CheckpointError: no JSON, or fields of another kind than training writes.
     """
     path = directory / RECORD
-    record = read_object(path) if is_here(path) else {}
+    record = read_object(path) if exists(path) else {}
     kinds = {"data": dict, "data.corpora": list, "arguments": dict, "arguments.data": dict, "provenance": dict}
     for name, kind in kinds.items():
         value = _at(record, name)

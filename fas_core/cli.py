@@ -17,6 +17,7 @@ from fas_core.answers import Answer
 from fas_core.audio import AudioLimits
 from fas_core.cells import CellWriter
 from fas_core.errors import FASError
+from fas_core.paths import exists
 from fas_core.sources import find_audio_files
 from fas_core.windows import check_windows
 
@@ -80,9 +81,9 @@ def predict(
 
 def _files(paths: list[Path]) -> list[Path]:
     """All audio files; a path that is not there is one error entry among others, and an error where it is alone."""
-    if not any(path.exists() for path in paths):
+    if not any(exists(path) for path in paths):
         return find_audio_files(paths)
-    return [file for path in paths for file in (find_audio_files([path]) if path.exists() else [path])]
+    return [file for path in paths for file in (find_audio_files([path]) if exists(path) else [path])]
 
 
 def _answers(files, checkpoint, device, limits, timeline, window, hop, speech_threshold) -> Iterator[Answer]:

@@ -1,9 +1,9 @@
 """Models on the hub: what a user names is fetched, what a file names has to be here already."""
 
-import os
 from pathlib import Path
 
 from fas_core.errors import CheckpointError, first_line
+from fas_core.paths import exists
 
 # What `save_adapter` and `export_model` write, and nothing that would have to be unpickled. `*` crosses folders.
 FILES = ("*.json", "*.safetensors", "*.jinja", "*merges.txt", "*vocab.txt", "*tokenizer.model", "README.md")
@@ -23,7 +23,7 @@ def find_directory(name: str | Path, revision: str | None = None) -> Path:
     Raises:
         CheckpointError: the hub cannot be reached, or does not have it.
     """
-    if is_here(name) or not _may_be_hub_id(str(name)):
+    if exists(name) or not _may_be_hub_id(str(name)):
         return Path(name)
     from huggingface_hub import snapshot_download
 
@@ -53,7 +53,7 @@ def named_source(name: str, revision: str | None, where: str, otherwise: str = "
     """
     if not isinstance(name, str) or not isinstance(revision, str | None):
         raise CheckpointError(f"{where}: {name!r}, revision {revision!r}; expected a path, offline:NAME or a hub id")
-    if name.startswith(OFFLINE_PREFIX) or is_here(name):
+    if name.startswith(OFFLINE_PREFIX) or exists(name):
         return name, revision
     found = _cached(name, revision) if _may_be_hub_id(name) else None
     if found is None:
@@ -64,14 +64,6 @@ def named_source(name: str, revision: str | None, where: str, otherwise: str = "
             f"{otherwise and f'; {otherwise}'}"
         )
     return found, None
-
-
-def is_here(name: str | Path) -> bool:
-    """Whether there is a file or directory of this name; no name is one that the system refuses (too long, a NUL in it)."""
-    try:
-        return os.path.exists(name)
-    except (OSError, ValueError):
-        return False
 
 
 def hub_name(directory: Path) -> str | None:

@@ -1,22 +1,25 @@
 """The seven emotions of every logit, and the one place that maps the labels of each corpus onto them.
 
-A label without a place among the seven maps to None: such clips are left out and counted, never guessed. In
-the tables "our choice" marks what the corpus leaves open; every other line only renames.
+A label without a place among the seven stands in its table with None: such clips are left out and counted, never guessed. A
+label that no table knows is an error that names it. In the tables "our choice" marks what the corpus leaves open; every other
+line only renames.
 """
 
 from fas_core.errors import CorpusError
 
+UNKNOWN = "unknown label: "  # how `unplaced_reason` begins for a label that no table knows
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
-# The seven in the words that corpora use for them; anything else has to be said corpus by corpus.
+# The seven in the words and the three-letter codes that corpora use for them, known in every corpus; anything else has to be
+# said corpus by corpus.
 _SYNONYMS = {
-    "angry": ("angry", "anger"),
-    "disgust": ("disgust", "disgusted"),
-    "fear": ("fear", "fearful"),
-    "happy": ("happy", "happiness", "joy"),
-    "neutral": ("neutral",),
+    "angry": ("angry", "anger", "ang"),
+    "disgust": ("disgust", "disgusted", "dis"),
+    "fear": ("fear", "fearful", "afraid", "scared", "fea"),
+    "happy": ("happy", "happiness", "joy", "joyful", "hap"),
+    "neutral": ("neutral", "neu"),
     "sad": ("sad", "sadness"),
-    "surprise": ("surprise", "surprised"),
+    "surprise": ("surprise", "surprised", "sur"),
 }
 _PLAIN: dict[str, str | None] = {word: emotion for emotion, words in _SYNONYMS.items() for word in words}
 
@@ -71,8 +74,9 @@ CORPUS_LABELS: dict[str, dict[str, str | None]] = {
     },
     # Zhou et al., Speech Communication 2022: folder names.
     "esd": {"angry": "angry", "happy": "happy", "neutral": "neutral", "sad": "sad", "surprise": "surprise"},
-    # Huang et al. 2026: seven classes; the words of its table are not published, so the plain ones are taken.
-    "case": dict(_PLAIN),
+    # Huang et al. 2026, Table 7: surprised, angry, happy, sad, fear, hate (its disgust), neutral; for the words also tension
+    # and excited.
+    "case": _PLAIN | {"hate": "disgust", "tension": "fear", "excited": "happy"},
     # Zhao et al. 2025 (C2SER): field "emotion" of Emo-Emilia-ALL.jsonl, seven classes.
     "emo-emilia": dict(_PLAIN),
     # Costantini et al., LREC 2014: disgusto, gioia, neutrale, paura, rabbia, sorpresa, tristezza.
@@ -229,19 +233,22 @@ _CODE_NAMES = {
 
 
 def map_label(corpus: str, raw: str) -> str | None:
-    """One of `EMOTIONS` for a raw label of a corpus; None where it has no place or is unknown.
+    """One of `EMOTIONS` for a raw label of a corpus; None where its table says that it has no place.
 
-    Case and surrounding space do not matter.
+    Case and surrounding space do not matter; the plain words (angry or anger, ...) are known in every corpus.
 
     Raises:
-        CorpusError: the corpus has no table.
+        CorpusError: the corpus has no table, or nothing knows the label.
 
-    >>> map_label("tess", "PS")
-    'surprise'
+    >>> map_label("tess", "PS"), map_label("case", "hate"), map_label("meld", "Happiness")
+    ('surprise', 'disgust', 'happy')
     >>> map_label("emodb", "L") is None
     True
     """
-    return _table(corpus).get(_normal(raw))
+    table, label = _table(corpus), normal(raw)
+    if label not in table:
+        raise CorpusError(f"{corpus}: unknown label {str(raw).strip()!r}; expected one of {', '.join(table)}")
+    return table[label]
 
 
 def unplaced_reason(corpus: str, raw: str) -> str | None:
@@ -250,9 +257,9 @@ def unplaced_reason(corpus: str, raw: str) -> str | None:
     >>> unplaced_reason("emodb", "L"), unplaced_reason("emodb", "Q"), unplaced_reason("emodb", "W")
     ('boredom has no place', 'unknown label: Q', None)
     """
-    table, label = _table(corpus), _normal(raw)
+    table, label = _table(corpus), normal(raw)
     if label not in table:
-        return f"unknown label: {str(raw).strip()}"
+        return f"{UNKNOWN}{str(raw).strip()}"
     if table[label] is not None:
         return None
     return f"{_CODE_NAMES.get(corpus, {}).get(label, label)} has no place"
@@ -262,8 +269,9 @@ def _table(corpus: str) -> dict[str, str | None]:
     if corpus not in CORPUS_LABELS:
         known = ", ".join(sorted(CORPUS_LABELS))
         raise CorpusError(f"corpus {corpus!r} has no label table; expected one of {known}")
-    return CORPUS_LABELS[corpus]
+    return CORPUS_LABELS[corpus] | {word: e for word, e in _PLAIN.items() if word not in CORPUS_LABELS[corpus]}
 
 
-def _normal(raw: str) -> str:
-    return str(raw).strip().lower()
+def normal(raw: str) -> str:
+    """A label as it stands in the tables: small letters, single spaces."""
+    return " ".join(str(raw).casefold().split())

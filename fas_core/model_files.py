@@ -12,6 +12,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from fas_core.errors import CheckpointError, FASError, FeatureError, MissingDependencyError, first_line
+from fas_core.paths import is_dir
 
 LORA = ("adapter_config.json", "adapter_model.safetensors")  # PEFT's names
 INDEX = "model.safetensors.index.json"
@@ -163,7 +164,7 @@ def _expect(is_right, found: str, expected: str) -> None:
 
 
 def _find(source: str | Path, name: str, revision: str | None) -> Path | None:
-    if Path(source).is_dir():
+    if is_dir(source):
         path = Path(source) / name
         return path if path.is_file() or path.is_symlink() else None
     from transformers.utils import cached_file

@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from io import BytesIO
 from numbers import Real
 from pathlib import Path
@@ -17,6 +18,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fas_core.errors import AudioError
+from fas_core.paths import exists, is_dir
+from fas_core.segments import file_of, split_segment
+from fas_core.walk import walk_files
 
 CHANNELS = 64  # at most
 SOURCES = "a path, bytes, a binary file object, or an array with sampling_rate"
@@ -27,7 +31,8 @@ AUDIO_SUFFIXES = frozenset(
 
 
 def audio_digest(source: Any, *, sampling_rate: int | None = None) -> str:
-    """sha256, in hexadecimal, of a file's bytes, or of an array's samples, type, shape and rate.
+    """sha256, in hexadecimal, of a file's bytes, or of an array's samples, type, shape and rate; of a segment
+    (`fas_core.segments`) that of the file's and the segment's limits.
 
     Raises:
         AudioError: a source that cannot be read, an array without its rate.
@@ -37,6 +42,27 @@ def audio_digest(source: Any, *, sampling_rate: int | None = None) -> str:
         digest = hashlib.sha256(f"{sampling_rate:g} Hz {array.dtype.str} {array.shape}".encode())
         digest.update(array.data)
         return digest.hexdigest()
+    file, segment = split_segment(source)
+    if segment is not None:
+        return hashlib.sha256(f"{_file_digest(file, *_stamp(file))}{segment}".encode()).hexdigest()
+    return _digest(source)
+
+
+@lru_cache(maxsize=1024)
+def _file_digest(file: str, *stamp: int) -> str:
+    """Of a file that has many segments, read once."""
+    return _digest(file)
+
+
+def _stamp(file: str) -> tuple[int, ...]:
+    try:
+        status = os.stat(file)
+    except (OSError, ValueError):
+        return ()
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _digest(source: Any) -> str:
     digest = hashlib.sha256()
     with binary_file(source) as (_, file):
         while piece := file.read(1 << 20):
@@ -45,7 +71,8 @@ def audio_digest(source: Any, *, sampling_rate: int | None = None) -> str:
 
 
 def find_audio_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[Path]:
-    """Files as given, whatever their names, and the audio files of folders: recursive, sorted, none hidden.
+    """Files as given, whatever their names, and the audio files of folders: recursive, sorted, none hidden, through linked
+    folders too (`fas_core.walk`).
 
     Raises:
         AudioError: a path that does not exist.
@@ -53,21 +80,13 @@ def find_audio_files(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> 
     found = []
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         path = Path(path)
-        if path.is_dir():
-            found += sorted(_audio_files_below(path))
-        elif path.exists():
+        if is_dir(path):
+            found += [file for file in walk_files(path) if file.suffix.lower() in AUDIO_SUFFIXES]
+        elif exists(file_of(path)):
             found.append(path)
         else:
             raise AudioError(str(path), "no such file or folder")
     return found
-
-
-def _audio_files_below(folder: Path) -> Iterator[Path]:
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES:
-                yield Path(root, name)
 
 
 @contextmanager

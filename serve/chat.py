@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fas_core.errors import FASError
+from fas_core.paths import exists
 from serve.client import DEFAULT_URL, Client, ServerError, audio_part, user_message
 
 HELP = """/audio FILE   the next question is about this file too
@@ -53,7 +54,7 @@ def main(
 
 def split_arguments(arguments: list[str]) -> tuple[list[str], str | None]:
     """Files, and the question: the last argument, where it is no file and looks like none."""
-    if arguments and not Path(arguments[-1]).exists() and (" " in arguments[-1] or not Path(arguments[-1]).suffix):
+    if arguments and not exists(arguments[-1]) and (" " in arguments[-1] or not Path(arguments[-1]).suffix):
         return arguments[:-1], arguments[-1]
     return arguments, None
 

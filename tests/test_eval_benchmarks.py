@@ -75,9 +75,11 @@ class TestOwnBenchmarks:
         assert len([line for line in plugin.splitlines() if line]) <= 10
         exec(compile(plugin, "plugin.py", "exec"), {})
         touch(tmp_path, "my-calls/joy_anna_1.wav", "my-calls/sad_ben_1.wav", "my-calls/odd_ben_2.wav")
-        loaded = load_benchmark("my-calls", DataLocations(tmp_path))
+        with pytest.raises(CorpusError, match="unknown label 'odd'"):
+            load_benchmark("my-calls", DataLocations(tmp_path))
+        loaded = load_benchmark("my-calls", DataLocations(tmp_path, exclude_labels=("odd",)))
         assert sorted(loaded.dataset["emotion"]) == ["happy", "sad"] and loaded.side == "all"
-        assert loaded.excluded == {"unknown label: odd": 1} and loaded.incomplete is None
+        assert loaded.excluded == {"label left out: odd": 1} and loaded.incomplete is None
 
     def test_a_manifest_in_yaml(self, tmp_path):
         (entry,) = yaml.safe_load(self.block("yaml", "benchmarks:"))["benchmarks"]

@@ -4,7 +4,7 @@ import pytest
 
 from fas_core import labels
 from fas_core.errors import CorpusError
-from fas_core.labels import CORPUS_LABELS, EMOTIONS, map_label, unplaced_reason
+from fas_core.labels import CORPUS_LABELS, EMOTIONS, UNKNOWN, map_label, unplaced_reason
 
 NAMED_IN_THE_PAPERS = (
     "meld iemocap cmu-mosei mer2024 ravdess esd case emo-emilia emovo emodb tess crema-d savee casia m3ed "
@@ -72,8 +72,28 @@ def test_places(corpus, raw, emotion):
     ],
 )
 def test_without_a_place(corpus, raw, reason):
-    assert map_label(corpus, raw) is None
     assert unplaced_reason(corpus, raw) == reason
+    if reason.startswith(UNKNOWN):
+        with pytest.raises(CorpusError, match=f"{corpus}: unknown label"):
+            map_label(corpus, raw)
+    else:
+        assert map_label(corpus, raw) is None
+
+
+@pytest.mark.parametrize("corpus", CORPUS_LABELS)
+@pytest.mark.parametrize("raw", ["Anger", " fearful ", "SURPRISED", "happiness", "Joy", "disgusted", "Sadness\u00a0"])
+def test_plain_words_are_known_everywhere(corpus, raw):
+    assert map_label(corpus, raw) in EMOTIONS
+    with pytest.raises(CorpusError, match="unknown label 'contempt'"):
+        map_label(corpus, "contempt")
+
+
+@pytest.mark.parametrize(
+    ("raw", "emotion"),
+    [("Hate", "disgust"), ("tension", "fear"), ("excited", "happy"), ("surprised", "surprise"), ("angry", "angry")],
+)
+def test_words_of_case(raw, emotion):
+    assert map_label("case", raw) == emotion
 
 
 def test_asvp_esd_has_its_thirteen_codes():

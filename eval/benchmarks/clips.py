@@ -20,6 +20,8 @@ from fas_core.atomic import write_text
 from fas_core.audio import load_audio
 from fas_core.errors import AudioError, FASError, MissingDependencyError
 from fas_core.labels import EMOTIONS
+from fas_core.paths import expanded
+from fas_core.segments import file_of
 from fas_core.sources import audio_digest
 
 VERSION = 1
@@ -127,7 +129,7 @@ def _checked(loaded: LoadedBenchmark, looks: dict[str, _Look]) -> CheckedClips:
 def _look(path: str, known: _Look | None) -> _Look:
     digest, stamp = UNREADABLE, []
     try:
-        status = os.stat(path)
+        status = os.stat(file_of(path))
         stamp = [status.st_mtime_ns, status.st_size]
         if known is not None and known.stamp == stamp:
             return known
@@ -146,7 +148,7 @@ def _store(cache_dir: str | Path | None, name: str) -> Path | None:
     """One file a benchmark; "manifest:PATH" is no file name."""
     if cache_dir is None:
         return None
-    return Path(cache_dir).expanduser() / "clips" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+    return expanded(cache_dir) / "clips" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
 
 def _read(store: Path | None) -> dict[str, _Look]:

@@ -13,6 +13,8 @@ from eval.benchmarks.registry import BENCHMARKS as BENCHMARKS
 from eval.benchmarks.registry import MANIFEST, Benchmark, find_benchmark
 from fas_core.data import has_folds, read_corpus
 from fas_core.errors import CorpusError
+from fas_core.labels import UNKNOWN
+from fas_core.paths import exists, expanded
 
 UNREADABLE = "unreadable"  # takes the place of a file's digest
 logger = logging.getLogger(__name__)
@@ -21,10 +23,12 @@ Training = tuple[Collection[str], int | None]  # corpora that a system was train
 
 @dataclass(frozen=True)
 class DataLocations:
-    """`root` holds one folder a benchmark; `overrides`, benchmark -> folder, those that lie elsewhere."""
+    """`root` holds one folder a benchmark; `overrides`, benchmark -> folder, those that lie elsewhere; `exclude_labels`, raw
+    labels whose clips are left out of all of them."""
 
     root: Path | None = None
     overrides: dict[str, Path] = field(default_factory=dict)
+    exclude_labels: tuple[str, ...] = ()
 
     def find(self, name: str) -> Path:
         """Folder of a benchmark (or of a manifest's table).
@@ -41,9 +45,9 @@ class DataLocations:
             option = f"--data {name}=DIR, or --data-root DIR with DIR/{name}"
         else:
             raise CorpusError(f"{name}: nobody says where it lies; give --data-root DIR or --data {name}=DIR")
-        if not place.expanduser().exists():
+        if not exists(place):
             raise CorpusError(f"{name}: {place} does not exist; its place is set with {option}")
-        return place.expanduser()
+        return expanded(place)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,9 @@ class LoadedBenchmark:
     def incomplete(self) -> str | None:
         """What to say of a folder that holds less than the official release; None where it is complete."""
         labelled = (
-            n for why, n in self.excluded.items() if why.endswith("no place") or why.startswith("unknown label")
+            n
+            for why, n in self.excluded.items()
+            if why.endswith("no place") or why.startswith((UNKNOWN, "label left out"))
         )
         here, expected = self.corpus_clips + sum(labelled), self.benchmark.clips
         if expected is None or here >= expected:
@@ -131,7 +137,8 @@ def load_benchmark(
     """Read a benchmark and keep the clips that a checkpoint may be scored on.
 
     A corpus that the checkpoint was trained on, one with a test side of its own, and any corpus for which
-    `fold` is given is scored on its "test" side; any other corpus as a whole.
+    `fold` is given is scored on its "test" side; any other corpus as a whole. A division that was drawn at random, because a
+    table names neither sides nor speakers, is no test side of its own.
 
     Args:
         name: a key of `BENCHMARKS`, or "manifest:PATH" with the path of a table or its folder.
@@ -147,13 +154,15 @@ def load_benchmark(
     benchmark = find_benchmark(name)
     is_folded = has_folds(benchmark.corpus)
     chosen = (trained_fold if fold is None else fold) if is_folded else None
-    options = {} if chosen is None else {"fold": chosen}
-    reading = read_corpus(benchmark.corpus, locations.find(name), **benchmark.options, **options)
+    options = dict(benchmark.options) | ({} if chosen is None else {"fold": chosen})
+    options["exclude_labels"] = [*options.get("exclude_labels", ()), *locations.exclude_labels]
+    reading = read_corpus(benchmark.corpus, locations.find(name), **options)
     setting = _setting(training_corpora, reading.dataset, name)
     trained = setting == "in-domain"
     if trained and is_folded:
         _check_fold(name, chosen, trained_fold)
-    on_test_side = trained or benchmark.own_test_side or (is_folded and fold is not None)
+    own_side = benchmark.own_test_side and not reading.drawn
+    on_test_side = trained or own_side or (is_folded and fold is not None)
     loaded = LoadedBenchmark(
         benchmark=benchmark,
         dataset=_test_side(name, reading.dataset) if on_test_side else reading.dataset,

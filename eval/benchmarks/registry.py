@@ -30,7 +30,7 @@ class Benchmark:
 
     Attributes:
         name: as on the command line, and the folder below `--data-root`.
-        corpus: reader in `fas_core.data.CORPORA`. options: of that reader, but for the fold, which a run chooses.
+        corpus: reader in `fas_core.data.CORPORA`, or the benchmark's own name where its folder holds a manifest. options: of that reader, but for the fold, which a run chooses.
         title: as tables call it; the name where empty.
         published: the dataset's name in `published_results.csv`; empty where the papers report nothing.
         languages: ISO 639-1 codes; empty where the corpus names none.
@@ -103,9 +103,13 @@ def register(benchmark: Benchmark) -> Benchmark:
         raise CorpusError(
             f"benchmark {name!r}: expected a name without spaces and : = / , as it is given to --benchmarks"
         )
-    if corpus not in CORPORA:
-        raise CorpusError(f"benchmark {name}: corpus {corpus!r}; expected one of {', '.join(sorted(CORPORA))}")
-    unknown = set(benchmark.options) - (set(CORPORA[corpus].options) - {"fold"})
+    if corpus not in CORPORA and corpus != name:
+        known = ", ".join(sorted(CORPORA))
+        raise CorpusError(
+            f"benchmark {name}: corpus {corpus!r}; expected one of {known}, or {name!r} for a folder with a manifest"
+        )
+    reader = CORPORA.get(corpus, CORPORA["manifest"])
+    unknown = set(benchmark.options) - ({*reader.options, "exclude_labels"} - {"fold"})
     if unknown:
         raise CorpusError(f"benchmark {name}: {corpus} takes no option {', '.join(sorted(unknown))} here")
     if benchmark.published and not published_results(benchmark.published):

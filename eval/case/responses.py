@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
+from fas_core.paths import is_dir, is_file
 
 NONE = "none"  # none of the seven
 COLUMNS = ("panel", "language", "listener", "session", "exported", "clip", "heard", "clear", "plays")
@@ -67,8 +68,8 @@ def load_votes(places: Iterable[str | Path]) -> list[Vote]:
 def _files(places: Iterable[str | Path]) -> list[Path]:
     files = []
     for place in map(Path, places):
-        found = sorted(p for p in place.iterdir() if p.suffix in _SUFFIXES) if place.is_dir() else [place]
-        if not found or not all(path.is_file() for path in found):
+        found = sorted(p for p in place.iterdir() if p.suffix in _SUFFIXES) if is_dir(place) else [place]
+        if not found or not all(is_file(path) for path in found):
             raise FASError(
                 f"{place}: no responses there; expected files (.json, .csv) that listeners saved, or their folder"
             )

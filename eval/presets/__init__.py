@@ -40,10 +40,10 @@ def load_preset(name: str) -> Preset:
     file = FOLDER / f"{name}.yaml" if name in PRESETS else Path(name)
     try:
         return Preset(**yaml.safe_load(file.read_text(encoding="utf-8")))
-    except OSError:
-        raise FASError(f"--preset {name}: expected one of {', '.join(PRESETS)}, or a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise FASError(f"{file.name}: not YAML: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError):
+        raise FASError(f"--preset {name}: expected one of {', '.join(PRESETS)}, or a YAML file") from None
     except TypeError as error:
         fields = ", ".join(Preset.__dataclass_fields__)
         raise FASError(f"{file.name}: {error}; expected the fields {fields}") from None

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fas_core.errors import FASError
+from fas_core.paths import expanded, is_file
 
 FOLDER = Path(__file__).parent
 KINDS = ("options", "free")
@@ -85,8 +86,8 @@ def load_prompt(name: str) -> Prompt:
     Raises:
         FASError: there is none, or a file with other fields.
     """
-    path = Path(name).expanduser() if name.endswith(".json") else FOLDER / f"{_latest(name)}.json"
-    if not path.is_file():
+    path = expanded(name) if name.endswith(".json") else FOLDER / f"{_latest(name)}.json"
+    if not is_file(path):
         raise FASError(f"prompt {name!r}: expected one of {', '.join(list_prompts())}, or the path of a JSON file")
     try:
         prompt = Prompt(**json.loads(path.read_text(encoding="utf-8")))

@@ -4,6 +4,8 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+import soundfile
 from tqdm import tqdm
 
 from eval.report.clips import ClipAnswers
@@ -15,6 +17,7 @@ from fas_core.atomic import atomic_directory, write_text
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
+from fas_core.segments import split_segment
 from fas_core.sources import AUDIO_SUFFIXES
 
 Shown = dict[str, list[ClipAnswers]]  # benchmark -> clips in the order of their pages
@@ -93,8 +96,8 @@ def _picture(run: Run, description: dict, page: Path | None) -> dict:
         try:
             samples = load_audio(source).samples
             picture |= {"outline": outline(samples), "seconds": len(samples) / SAMPLE_RATE}
-            if page is not None and source.suffix.lower() in AUDIO_SUFFIXES:
-                picture["audio"] = shutil.copyfile(source, _beside(page, source)).name
+            if page is not None:
+                picture["audio"] = _copied(source, samples, page)
         except (FASError, OSError) as error:
             picture["problem"] = str(error)
     seconds = picture["seconds"] or max((t.get("end") or 0 for tokens in kept.values() for t in tokens), default=0)
@@ -103,6 +106,12 @@ def _picture(run: Run, description: dict, page: Path | None) -> dict:
     return picture
 
 
-def _beside(page: Path, source: Path) -> Path:
+def _copied(source: Path, samples: np.ndarray, page: Path) -> str | None:
+    """The name of the audio beside the page: the file as it is, or what of it is heard; None for what no browser plays."""
     page.parent.mkdir(parents=True, exist_ok=True)
-    return page.with_suffix(source.suffix.lower())
+    if split_segment(source)[1] is not None:
+        soundfile.write(page.with_suffix(".flac"), samples, SAMPLE_RATE, subtype="PCM_16")
+        return page.with_suffix(".flac").name
+    if source.suffix.lower() not in AUDIO_SUFFIXES:
+        return None
+    return shutil.copyfile(source, page.with_suffix(source.suffix.lower())).name

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fas_core.cells import cell_text
 from fas_core.errors import FASError
+from fas_core.paths import expanded, is_file
 
 
 @dataclass
@@ -83,9 +84,9 @@ def read_run(folder: str | Path) -> Run:
     Raises:
         FASError: no results.json, no JSON in it, or not the suite's.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     path = folder / "results.json"
-    if not path.is_file():
+    if not is_file(path):
         raise FASError(f"{path}: not found (expected the output folder of python -m eval.suite)")
     results = _parse(path.read_text(encoding="utf-8"))
     if not isinstance(results, dict) or not isinstance(results.get("scores"), list):

@@ -30,6 +30,7 @@ from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import reports_errors
 from fas_core.features.cache import FeatureCache
 from fas_core.inference import Logits, predict_logits, with_statistics
+from fas_core.paths import expanded
 from fas_core.provenance import git_state
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
 from fas_core.training.clips import Clips, concatenate, label_indices
@@ -68,7 +69,7 @@ def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> 
     )  # fmt: skip
     streams = stream_config(data, ModelArguments())
     extractor = FeatureExtractor.from_config(streams)
-    cache = FeatureCache(Path(arguments.cache).expanduser(), extractor.identity())
+    cache = FeatureCache(expanded(arguments.cache), extractor.identity())
     sources, datasets = {}, {}
     corpora = TRAINING_CORPORA + {"test": ZERO_SHOT, "choose": ("urdu",), "transfer": ()}[arguments.stage]
     for corpus in corpora:

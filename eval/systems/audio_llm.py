@@ -25,6 +25,7 @@ from fas_core.checkpoint import find_device
 from fas_core.encoders.weights import LOADING_ERRORS
 from fas_core.errors import CheckpointError, first_line
 from fas_core.model_files import check_model_files
+from fas_core.paths import is_dir
 from fas_core.precision import loading_dtype
 
 CODE_VERSION = 1
@@ -69,10 +70,10 @@ class AudioLLM(System):
 
     def describe(self) -> dict:
         place = Path(self.source)
-        parameters = count_parameters(place) if place.is_dir() else None
+        parameters = count_parameters(place) if is_dir(place) else None
         if parameters is None and "model" in self.__dict__:
             parameters = self.model.num_parameters()
-        return {"weights": "real", "parameters": parameters, "source": place.name if place.is_dir() else self.source} | self.facts
+        return {"weights": "real", "parameters": parameters, "source": place.name if is_dir(place) else self.source} | self.facts
 
     def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
         _ = self.model, self.processor  # a model that cannot be loaded is the system's failure, not each clip's

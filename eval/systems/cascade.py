@@ -19,6 +19,7 @@ from eval.systems.weights import count_parameters, source_digest
 from eval.transcripts import Transcriber, whisper_dir
 from fas_core.checkpoint import find_device
 from fas_core.errors import CheckpointError, FASError
+from fas_core.paths import expanded, is_dir
 from fas_core.precision import loading_dtype
 
 CODE_VERSION = 1
@@ -90,7 +91,7 @@ class Cascade(System):
         from fas_alm.language_models import public_name
 
         names = [public_name(name) for name in (self.transcripts.whisper, self.language_model)]
-        parameters = count_parameters(Path(self.place)) if Path(self.place).is_dir() else None
+        parameters = count_parameters(Path(self.place)) if is_dir(self.place) else None
         return {"weights": "real", "source": " and ".join(names)} | ({"parameters": parameters} if parameters else {})
 
     def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
@@ -184,7 +185,7 @@ def build(options: dict, context) -> System:
     prompt = load_prompt(options.get("prompt", "cascade-en@1"))
     if SLOTS[0] not in prompt.user:
         raise FASError(f"system {options['name']}: prompt {prompt.id} has no {SLOTS[0]}; expected cascade-en@1 or the like")
-    cache = Path(context.cache_dir).expanduser()
+    cache = expanded(context.cache_dir)
     whisper = Transcripts(str(options.get("whisper", "offline:base")), cache, context.device, not context.quiet)
     judge = EndpointJudge.from_options(options.get("judge"))
     if "endpoint" not in options:

@@ -6,6 +6,7 @@ from pathlib import Path
 from eval.benchmarks.loading import DataLocations
 from eval.workers import Workers
 from fas_core.errors import FASError
+from fas_core.paths import expanded
 from fas_core.training.arguments import DataArguments
 
 
@@ -37,7 +38,7 @@ class BuildContext:
     @property
     def features(self) -> Path:
         """The feature cache."""
-        return Path(self.cache_dir).expanduser() / "features"
+        return expanded(self.cache_dir) / "features"
 
     def data_arguments(self, options: dict) -> DataArguments:
         """The training corpora and the encoders, as `train/fas.py` takes them; `options` change the encoders.
@@ -55,6 +56,9 @@ class BuildContext:
         corpora = [f"{BENCHMARKS[name].corpus}={self.locations.find(name)}" for name in self.training]
         values = dict(encoder=self.encoder, acoustic_layer=self.acoustic_layer) | options
         try:
-            return DataArguments(corpora=corpora, fold=self.fold, cache_dir=str(self.features), **values)
+            return DataArguments(
+                corpora=corpora, fold=self.fold, cache_dir=str(self.features), exclude_labels=list(self.locations.exclude_labels),
+                **values,
+            )  # fmt: skip
         except TypeError as error:
             raise FASError(f"encoder options {sorted(options)}: {error}") from None

@@ -17,6 +17,7 @@ from eval.systems.training_set import TrainingSet, training_set
 from fas_core.atomic import atomic_path, locked
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import AudioError, MissingDependencyError
+from fas_core.paths import expanded
 from fas_core.sources import audio_digest
 
 CODE_VERSION = 1
@@ -132,7 +133,7 @@ class EgemapsSystem(System):
 def build(options: dict, context: BuildContext) -> EgemapsSystem:
     """Options: `seed`. Raises as `Functionals`, and `FASError` without training corpora."""
     check_options(options, ("seed",))
-    functionals = Functionals(Path(context.cache_dir).expanduser() / "egemaps")
+    functionals = Functionals(expanded(context.cache_dir) / "egemaps")
     return EgemapsSystem(
         functionals, training_set(context), context, name=options["name"],
         title=options.get("title") or "eGeMAPS functionals, logistic regression", seed=options["seed"],

@@ -26,6 +26,7 @@ from fas_core.configuration_fas import FASConfig
 from fas_core.conflict import conflict
 from fas_core.errors import CheckpointError, FASError
 from fas_core.inference import with_statistics
+from fas_core.paths import expanded
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from fas_core.standardisation import feature_statistics
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments
@@ -169,7 +170,7 @@ def build(options: dict, context: BuildContext) -> FASSystem:
 
 def training_of(options: dict) -> tuple[tuple[str, ...], int | None]:
     """(training corpora, fold) of a checkpoint directory, before it is loaded; nothing known of a hub id."""
-    return learned_from(read_record(Path(options.get("checkpoint") or SHIPPED).expanduser()))
+    return learned_from(read_record(expanded(options.get("checkpoint") or SHIPPED)))
 
 
 def build_trained(options: dict, context: BuildContext) -> FASSystem:
@@ -191,7 +192,7 @@ def build_trained(options: dict, context: BuildContext) -> FASSystem:
     # the clips by content: neither where they lie, nor other clips at the same place, make another training the same
     learned = asdict(data) | {"cache_dir": "", "corpora": training_set(context).digest}
     named = json.dumps([learned, asdict(model), settings], sort_keys=True)
-    place = Path(context.cache_dir).expanduser() / "trained" / hashlib.sha256(named.encode()).hexdigest()[:20]
+    place = expanded(context.cache_dir) / "trained" / hashlib.sha256(named.encode()).hexdigest()[:20]
     context.workers.wait()  # all have to look before one trains, or some would wait for what is there already
     if not (place / "config.json").is_file():
         _train(data, model, _arguments(TrainingArguments, settings | {"output_dir": str(place)}), context.workers)

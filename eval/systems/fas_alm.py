@@ -18,6 +18,7 @@ from fas_alm.vllm.check import problem
 from fas_core.checkpoint import read_record
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
 from fas_core.hub import named_source
+from fas_core.paths import expanded, is_file
 from fas_core.pipeline import SHIPPED
 
 CODE_VERSION = 1
@@ -194,7 +195,7 @@ def build(options: dict, context) -> TransformersALM:
     settings = {"audio": bool(options.get("audio", True)), "dtype": options.get("dtype", "auto")}
     more = {key: options[key] for key in ("max_tokens", "batch_size") if key in options}
     return TransformersALM(
-        directory, cache_dir=Path(context.cache_dir).expanduser() / "features", device=context.device,
+        directory, cache_dir=expanded(context.cache_dir) / "features", device=context.device,
         language_model=language_model, base=_base_digest(directory, language_model), settings=settings,
         **_common(options, directory, "" if settings["audio"] else ", not hearing"), **more,
     )  # fmt: skip
@@ -229,7 +230,7 @@ def training_of(options: dict) -> tuple[tuple[str, ...], int | None]:
     """(training corpora, fold) of a directory, before anything is loaded: of the ALM, and of the FAS that it hears with where a
     record of that is kept. `training_corpora` of the options, where given, is taken instead.
     """
-    directory = Path(options["directory"]).expanduser()
+    directory = expanded(options["directory"])
     record = read_record(directory)
     if options.get("training_corpora"):
         return tuple(options["training_corpora"]), record.get("arguments", {}).get("data", {}).get("fold")
@@ -247,8 +248,8 @@ def _common(options: dict, directory: Path, variant: str) -> dict:
 
 
 def _directory(options: dict) -> Path:
-    directory = Path(options["directory"]).expanduser()
-    if not (directory / "config.json").is_file():
+    directory = expanded(options["directory"])
+    if not is_file(directory / "config.json"):
         raise CheckpointError(f"{directory}: no model there; expected what train/alm_adapter.py or fas_alm.export wrote")
     return directory
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from eval.systems.context import BuildContext
 from fas_core.errors import AudioError
+from fas_core.segments import file_of
 from fas_core.sources import audio_digest
 from fas_core.training.clips import label_indices
 from fas_core.training.data import read_corpora
@@ -46,7 +47,7 @@ class TrainingSet:
 def content_digest(path: str) -> str:
     """sha256 of a file, read again only where it changed; a file that cannot be opened counts as such."""
     try:
-        status = os.stat(path)
+        status = os.stat(file_of(path))
         return _digest(path, status.st_mtime_ns, status.st_size)
     except (AudioError, OSError):
         return UNREADABLE

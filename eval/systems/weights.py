@@ -7,6 +7,8 @@ from safetensors import SafetensorError, safe_open
 
 from fas_core.errors import CheckpointError, first_line
 from fas_core.hub import hub_name
+from fas_core.paths import is_dir
+from fas_core.walk import walk_files
 
 READ = (".safetensors", ".json", ".jinja", ".txt", ".model")  # what transformers reads of a directory
 RECORDS = ("training.json", "trainer_state.json")  # which decide nothing
@@ -21,7 +23,7 @@ def source_digest(source: str | Path, revision: str | None = None) -> str:
     """
     if name := hub_name(Path(source)):
         return hashlib.sha256(f"{name}@{Path(source).name}".encode()).hexdigest()
-    if Path(source).is_dir():
+    if is_dir(source):
         return directory_digest(Path(source))
     from transformers import AutoConfig
 
@@ -60,6 +62,6 @@ def count_parameters(directory: Path, pattern: str = "*.safetensors") -> int | N
 
 
 def _files(directory: Path) -> list[Path]:
-    found = [path for path in directory.rglob("*") if path.suffix in READ and path.is_file()]
+    found = [path for path in walk_files(directory) if path.suffix in READ]
     hidden = [path for path in found if any(part.startswith(".") for part in path.relative_to(directory).parts)]
     return sorted(path for path in found if path.name not in RECORDS and path not in hidden)

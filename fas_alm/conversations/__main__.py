@@ -28,20 +28,24 @@ def build(
     per_clip: Annotated[int, typer.Option(min=1, help="Questions about each clip.")] = 1,
     fold: Annotated[int | None, typer.Option(help="Fold, of corpora that have folds (RAVDESS, IEMOCAP).")] = None,
     exclude: Annotated[Path | None, typer.Option(help="Exclusion list of `python -m fas_core.data check`.")] = None,
+    exclude_labels: Annotated[
+        list[str] | None, typer.Option(help="Leave out clips of this label; * for all unknown ones; repeatable.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of tasks, wordings and orders.")] = 42,
 ) -> None:
     """Make conversations from corpora.
 
     Example: python -m fas_alm.conversations build ravdess=data/ravdess --fold 1 --out conversations.jsonl
     """
-    _or_exit(lambda: _build(corpora, out, tasks.split(","), languages.split(","), per_clip, fold, exclude, seed))
+    left_out = dict(exclude=exclude, exclude_labels=exclude_labels or [])
+    _or_exit(lambda: _build(corpora, out, tasks.split(","), languages.split(","), per_clip, fold, left_out, seed))
 
 
 def _build(corpora, out, tasks, languages, per_clip, fold, exclude, seed) -> None:
     conversations: list[Conversation] = []
     skipped: Counter = Counter()
     for name, folder in parse_pairs(corpora, "corpus"):
-        rows = load_corpus(name, folder, fold=fold if has_folds(name) else None, exclude=exclude)
+        rows = load_corpus(name, folder, fold=fold if has_folds(name) else None, **exclude)
         made, left_out = build_conversations(rows, tasks=tasks, languages=languages, per_clip=per_clip, seed=seed)
         conversations += made
         skipped += left_out

@@ -10,6 +10,8 @@ from fas_alm.conversations.questions import Question
 from fas_core.data.splits import SPLITS
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
+from fas_core.paths import is_file
+from fas_core.segments import file_of
 
 ROLES = ("system", "developer", "user", "assistant")
 
@@ -119,7 +121,7 @@ def _local(part: dict, folder: Path) -> dict:
     if part["type"] != "audio" or not isinstance(path, str):
         raise FASError(f"audio part with {', '.join(sorted(part))}: expected {{'type': 'audio', 'path': FILE}}")
     path = os.path.join(folder, os.path.expanduser(path))
-    if not os.path.isfile(path):
+    if not is_file(file_of(path)):
         raise FASError(f"audio part: no file {path}")
     return {"type": "audio", "path": path}
 

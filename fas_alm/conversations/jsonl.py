@@ -7,13 +7,14 @@ from pathlib import Path
 from fas_alm.conversations.conversation import Conversation
 from fas_core.atomic import write_text
 from fas_core.errors import CorpusError, FASError
+from fas_core.paths import expanded, is_file
 
 
 def write_conversations(path: str | Path, conversations: Iterable[Conversation]) -> Path:
     """Write JSONL, atomically. Audio below the file's folder is named from there, other audio by its whole path."""
-    folder = Path(path).expanduser().resolve().parent
+    folder = expanded(path).resolve().parent
     lines = [json.dumps(c.to_dict(folder), ensure_ascii=False) for c in conversations]
-    return write_text(Path(path).expanduser(), "".join(line + "\n" for line in lines))
+    return write_text(expanded(path), "".join(line + "\n" for line in lines))
 
 
 def read_conversations(path: str | Path) -> list[Conversation]:
@@ -23,8 +24,8 @@ def read_conversations(path: str | Path) -> list[Conversation]:
         CorpusError: no such file, no conversation in it, or a line that is not one; the message names file, line and
             field.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
+    path = expanded(path)
+    if not is_file(path):
         raise CorpusError(f"{path}: no such file; `python -m fas_alm.conversations` writes one")
     folder = path.resolve().parent
     conversations = []

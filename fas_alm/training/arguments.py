@@ -27,13 +27,18 @@ class DataArguments:
     """Which clips and conversations, and what is asked about the clips."""
 
     corpora: list[str] = option(
-        [], "corpora as NAME=FOLDER, e.g. ravdess=data/ravdess; questions are drawn anew each epoch"
+        [],
+        "corpora as NAME=FOLDER, e.g. ravdess=data/ravdess, or any other NAME for a folder with a manifest; questions are drawn "
+        "anew each epoch",
     )
     conversations: list[str] = option(
         [], "JSONL files of conversations (`python -m fas_alm.conversations`), used as they are"
     )
     fold: int | None = option(None, "fold of corpora that have folds (RAVDESS: 1 to 6, the EmoBox speakers)")
     exclude: str | None = option(None, "exclusion list written by `python -m fas_core.data check`")
+    exclude_labels: list[str] = option(
+        [], "labels of the corpora whose clips are left out; '*': all that no table knows, which are an error otherwise"
+    )
     cache_dir: str = option("~/.cache/fas_alm/features", "feature cache; features are extracted once")
     validation_fraction: float = option(
         0.15, "share of speakers kept for validation when no corpus has such a split; 0: train without validation"

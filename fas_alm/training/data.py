@@ -5,7 +5,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from fas_core.errors import FeatureError
 from fas_core.features.cache import FeatureCache
 from fas_core.inference import predict_logits
 from fas_core.labels import EMOTIONS
+from fas_core.paths import expanded
 from fas_core.training.arguments import DataArguments as CorpusArguments
 from fas_core.training.data import read_corpora
 
@@ -105,7 +105,7 @@ def load_material(
         FeatureError: nothing to train on is left.
     """
     sources = read_sources(data, seed)
-    cache = FeatureCache(Path(data.cache_dir).expanduser(), extractor.identity())
+    cache = FeatureCache(expanded(data.cache_dir), extractor.identity())
     features = WindowFeatures(sources.files(), extractor, cache, process, wait)
     usable = set(features)
     sources.keep(usable.__contains__)
@@ -127,8 +127,9 @@ def read_sources(data: DataArguments, seed: int) -> Sources:
     sources = Sources()
     if data.corpora:
         corpora = CorpusArguments(
-            corpora=data.corpora, fold=data.fold, exclude=data.exclude, validation_fraction=data.validation_fraction
-        )
+            corpora=data.corpora, fold=data.fold, exclude=data.exclude, exclude_labels=data.exclude_labels,
+            validation_fraction=data.validation_fraction,
+        )  # fmt: skip
         for _, dataset, _ in read_corpora(corpora, seed):
             for row in dataset:
                 if row["split"] in sources.clips and row["emotion"] is not None:

@@ -30,7 +30,9 @@ def check(
     folder: Folder,
     corpus: Annotated[
         str | None,
-        typer.Option(help=f"Read DIR as this corpus, with its labels: {NAMES}. Without: any audio file."),
+        typer.Option(
+            help=f"Read DIR as this corpus, with its labels: {NAMES}, or a name of your own for a folder with a manifest. Without: any audio file."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the exclusion list here, for load_corpus(..., exclude=FILE).")
@@ -57,9 +59,12 @@ def check(
 
 
 @app.command("list")
-def list_clips(folder: Folder, corpus: Annotated[str, typer.Option(help=f"One of {NAMES}.")]) -> None:
+def list_clips(
+    folder: Folder,
+    corpus: Annotated[str, typer.Option(help=f"One of {NAMES}, or a name of your own for a folder with a manifest.")],
+) -> None:
     """Print how many clips of each emotion lie on each side of the split, and what was left out."""
-    reading = _or_exit(lambda: read_corpus(corpus, folder))
+    reading = _or_exit(lambda: read_corpus(corpus, folder, exclude_labels=["*"]))
     counts = Counter(zip(reading.dataset["emotion"], reading.dataset["split"], strict=True))
     table = Table("emotion", *SPLITS, "all", title=f"{corpus}: {len(reading.dataset)} clips")
     for emotion in EMOTIONS:

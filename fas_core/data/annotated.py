@@ -8,6 +8,7 @@ from typing import Any
 
 from fas_core.data.reading import Clip, audio_files
 from fas_core.errors import CorpusError
+from fas_core.walk import walk_files
 
 _M3ED_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _AIBO_LABELS = "chunk_labels_5cl_corpus.txt"
@@ -25,7 +26,7 @@ def m3ed(root: Path) -> Iterator[Clip]:
     Raises:
         CorpusError: annotations or split that are missing or of another form.
     """
-    annotations = next(iter(sorted(root.rglob("annotation.json"))), None)
+    annotations = next(iter(walk_files(root, "annotation.json")), None)
     if annotations is None:
         return
     split = _m3ed_split(annotations.parent)
@@ -94,7 +95,7 @@ def fau_aibo(root: Path) -> Iterator[Clip]:
     Raises:
         CorpusError: a line of another form.
     """
-    table = next(iter(sorted(root.rglob(_AIBO_LABELS))), None)
+    table = next(iter(walk_files(root, _AIBO_LABELS)), None)
     audio = {path.stem: path for path in reversed(audio_files(root))}
     for number, line in enumerate(table.read_text(encoding="utf-8").splitlines() if table else (), 1):
         fields = line.split()

@@ -13,6 +13,8 @@ from tqdm import tqdm
 from fas_core.data.corpora import read_corpus
 from fas_core.data.exclusions import ExclusionList, relative_name
 from fas_core.errors import AudioError, CorpusError, MissingDependencyError
+from fas_core.labels import UNKNOWN
+from fas_core.paths import is_dir
 
 VERSION = 1
 
@@ -72,7 +74,7 @@ class CheckReport:
     @property
     def clean(self) -> bool:
         """Whether nothing has to be looked into; labels left out by design are no problem."""
-        unread = any(reason.startswith(("unknown label", "audio file missing")) for reason in self.left_out)
+        unread = any(reason.startswith((UNKNOWN, "audio file missing", "no emotion given")) for reason in self.left_out)
         return not (unread or self.errors or self.silent or self.duplicates or self.not_checked)
 
     def exclusions(self) -> ExclusionList:
@@ -122,8 +124,8 @@ def check_corpus(root: str | Path, corpus: str | None = None, *, jobs: int = 1, 
 
 def _clips_of(root: str | Path, corpus: str | None) -> tuple[list[_Clip], dict[str, int]]:
     if corpus is not None:
-        reading = read_corpus(corpus, root)
-        folder = root if Path(root).is_dir() else Path(root).parent
+        reading = read_corpus(corpus, root, exclude_labels=["*"])  # reported below as unknown
+        folder = root if is_dir(root) else Path(root).parent
         rows = reading.dataset.select_columns(["audio", "emotion", "speaker"])
         clips = [
             _Clip(relative_name(row["audio"], folder), Path(row["audio"]), row["emotion"], row["speaker"])
@@ -132,7 +134,7 @@ def _clips_of(root: str | Path, corpus: str | None) -> tuple[list[_Clip], dict[s
         return sorted(clips, key=lambda clip: clip.file), dict(reading.excluded)
     from fas_core.sources import find_audio_files
 
-    if not Path(root).is_dir():
+    if not is_dir(root):
         raise CorpusError(f"{root}: no such folder")
     files = find_audio_files([root])
     if not files:

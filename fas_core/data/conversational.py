@@ -8,6 +8,7 @@ from pathlib import Path
 from fas_core.data.reading import Clip, audio_files, by_name
 from fas_core.data.splits import fold_splits
 from fas_core.data.tables import Row, read_table
+from fas_core.walk import walk_files
 
 _ESD = re.compile(r"(\d{4})_(\d{6})")
 _ESD_EMOTIONS = ("angry", "happy", "neutral", "sad", "surprise")
@@ -34,7 +35,7 @@ def esd(root: Path) -> Iterator[Clip]:
     The official split divides the 350 sentences of each emotion (20 evaluation, 30 test, 300 train), not the
     speakers: every speaker is on every side, with other words. Releases without split folders number alike.
     """
-    texts = {name: text for path in sorted(root.rglob("0*.txt")) for name, text in _esd_texts(path)}
+    texts = {name: text for path in walk_files(root, "0*.txt") for name, text in _esd_texts(path)}
 
     def parse(path: Path) -> Clip | None:
         match = _ESD.fullmatch(path.stem)
@@ -82,7 +83,7 @@ def meld(root: Path) -> Iterator[Clip]:
     """
     audio = _meld_audio(root)
     for part in _MELD_SPLITS:
-        table = min(root.rglob(f"{part}_sent_emo.csv"), default=None)
+        table = next(iter(walk_files(root, f"{part}_sent_emo.csv")), None)
         for row in read_table(table) if table else ():
             yield _meld_clip(part, row, audio)
 
@@ -125,7 +126,7 @@ def iemocap(root: Path, *, fold: int | None = None) -> Iterator[Clip]:
     side = fold_splits({number: [f"Ses{number:02d}"] for number in range(1, 6)}, 1 if fold is None else fold)
     audio = {path.stem: path for path in reversed(audio_files(root)) if "sentences" in path.parts}
     texts = dict(_iemocap_texts(root))
-    for table in sorted(root.rglob("dialog/EmoEvaluation/Ses*.txt")):
+    for table in walk_files(root, "dialog/EmoEvaluation/Ses*.txt"):
         for match in _IEMOCAP_LABEL.finditer(table.read_text(encoding="utf-8", errors="replace")):
             turn, session, voice, label = match.groups()
             path = audio.get(turn)
@@ -136,7 +137,7 @@ def iemocap(root: Path, *, fold: int | None = None) -> Iterator[Clip]:
 
 
 def _iemocap_texts(root: Path) -> Iterator[tuple[str, str]]:
-    for path in root.rglob("dialog/transcriptions/Ses*.txt"):
+    for path in walk_files(root, "dialog/transcriptions/Ses*.txt"):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             match = _IEMOCAP_TEXT.match(line.strip())
             if match:

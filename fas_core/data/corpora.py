@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from datasets import Dataset
@@ -10,9 +12,12 @@ from fas_core.data import acted, annotated, conversational, path_coded
 from fas_core.data import manifest as tabled
 from fas_core.data.exclusions import ExclusionList
 from fas_core.data.reading import CorpusReader, Reading
+from fas_core.data.tables import TABLE_SUFFIXES, find_table
 from fas_core.errors import CorpusError
+from fas_core.paths import expanded, is_dir, is_file
 
 logger = logging.getLogger(__name__)
+_OWN_NAME = re.compile(r"\w[\w.-]*")
 
 CORPORA: dict[str, CorpusReader] = {
     reader.name: reader
@@ -91,17 +96,45 @@ def read_corpus(name: str, root: str | Path, **options) -> Reading:
     Args:
         name: a key of `CORPORA`.
         root: the corpus's folder; for a corpus that is a table also the table itself.
-        options: of that corpus (`CORPORA[name].options`), such as fold for RAVDESS.
+        options: of that corpus (`CORPORA[name].options`), such as fold for RAVDESS; of all corpora `exclude_labels`, raw labels
+            whose clips are left out, "*" for all that no table knows.
+
+    A name of the user's own is that of a corpus whose folder holds a manifest.
 
     Raises:
-        CorpusError: unknown name or option, or a folder of another layout.
+        CorpusError: unknown name or option, a folder of another layout, or a label that is not known.
     """
-    if name not in CORPORA:
-        raise CorpusError(f"corpus {name!r} is not known; expected one of {', '.join(sorted(CORPORA))}")
-    reader = CORPORA[name]
-    if "table" in reader.options and Path(root).expanduser().is_file():
+    reader = _reader(name, root)
+    if "table" in reader.options and is_file(root):
         root, options = Path(root).parent, {**options, "table": Path(root).name}
     return reader(root, **options)
+
+
+def is_own_corpus(name: str, root: str | Path) -> bool:
+    """Whether NAME=FOLDER is a corpus of the user's own: no reader has the name, and a manifest lies there."""
+    if name in CORPORA or not _OWN_NAME.fullmatch(name):
+        return False
+    place = expanded(root)
+    return is_file(place) and place.suffix.lower() in TABLE_SUFFIXES or is_dir(place) and _holds_manifest(place)
+
+
+def _holds_manifest(folder: Path) -> bool:
+    try:
+        find_table(folder, tabled.MANIFESTS)
+    except (CorpusError, OSError):
+        return False
+    return True
+
+
+def _reader(name: str, root: str | Path) -> CorpusReader:
+    if name in CORPORA:
+        return CORPORA[name]
+    if is_own_corpus(name, root):
+        return replace(CORPORA["manifest"], name=name)
+    raise CorpusError(
+        f"corpus {name!r} is not known; expected one of {', '.join(sorted(CORPORA))}, or a name of your own (letters, digits, . _ -) "
+        f"for a folder with a table manifest.csv ({root} holds none)"
+    )
 
 
 def load_corpus(

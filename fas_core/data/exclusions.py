@@ -3,12 +3,13 @@
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fas_core.atomic import write_json
 from fas_core.data.reading import Reading
 from fas_core.errors import CorpusError
+from fas_core.paths import expanded
 
 VERSION = 1
 
@@ -47,9 +48,9 @@ class ExclusionList:
         names = [relative_name(audio, root) for audio in reading.dataset["audio"]]
         left_out = Counter(f"exclusion list: {self.files[name]}" for name in names if name in self.files)
         kept = [index for index, name in enumerate(names) if name not in self.files]
-        return Reading(reading.dataset.select(kept), reading.excluded + left_out)
+        return replace(reading, dataset=reading.dataset.select(kept), excluded=reading.excluded + left_out)
 
 
 def relative_name(path: str | Path, root: str | Path) -> str:
     """A file's path below a folder with forward slashes, the same on every machine."""
-    return Path(os.path.relpath(path, Path(root).expanduser())).as_posix()
+    return Path(os.path.relpath(path, expanded(root))).as_posix()

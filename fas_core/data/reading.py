@@ -3,15 +3,18 @@
 import inspect
 import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import Dataset, Features, Value
 
 from fas_core.errors import CorpusError
-from fas_core.labels import CORPUS_LABELS, map_label, unplaced_reason
+from fas_core.labels import CORPUS_LABELS, EMOTIONS, UNKNOWN, map_label, normal, unplaced_reason
+from fas_core.paths import expanded, is_dir
+from fas_core.walk import walk_files
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ class Clip:
         language: ISO 639-1 code.
         semantic_label: raw label of the words, where somebody annotated them.
         corpus: where a table mixes corpora; otherwise the reader's.
+        where: where the label stands, for messages; the path where empty.
+        drawn: the split was drawn at random, file by file: nobody knows who speaks.
         problem: why the clip cannot be used; it is then counted under these words.
     """
 
@@ -48,20 +53,30 @@ class Clip:
     language: str | None = None
     semantic_label: str | None = None
     corpus: str | None = None
+    where: str = ""
+    drawn: bool = False
     problem: str | None = None
 
 
 @dataclass
 class Reading:
-    """What a reader gives: `dataset` with the columns `COLUMNS`, and `excluded`, why -> number of clips."""
+    """What a reader gives: `dataset` with the columns `COLUMNS`, and `excluded`, why -> number of clips.
+
+    Attributes:
+        drawn: the splits of some clips were drawn at random, file by file, because nobody knows who speaks.
+    """
 
     dataset: Dataset
     excluded: Counter
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
 class CorpusReader:
     """A corpus that can be read: `reader(root, **options) -> Reading`.
+
+    Every corpus takes the option `exclude_labels`: raw labels whose clips are left out, "*" for all that no table knows.
+    Without it a label that is not known is an error.
 
     Args:
         name: key of the corpus, also of its label table.
@@ -75,15 +90,17 @@ class CorpusReader:
     layout: str
     example: str
 
-    def __call__(self, root: str | Path, **options) -> Reading:
-        folder = Path(os.path.abspath(Path(root).expanduser()))
-        if not folder.is_dir():
+    def __call__(self, root: str | Path, *, exclude_labels: Iterable[str] = (), **options) -> Reading:
+        folder = Path(os.path.abspath(expanded(root)))
+        if not is_dir(folder):
             raise CorpusError(f"{root}: no such folder; {self._expected()}")
         unknown = set(options) - set(self.options)
         if unknown:
             takes = ", ".join(self.options) or "none"
             raise CorpusError(f"{self.name}: no option {', '.join(sorted(unknown))}; it takes {takes}")
-        reading = _table(self.name, self.clips(folder, **options))
+        if isinstance(exclude_labels, str):
+            raise CorpusError(f"exclude_labels={exclude_labels!r}: expected a list of labels")
+        reading = _table(self.name, self.clips(folder, **options), {normal(label) for label in exclude_labels})
         if len(reading.dataset) == 0:
             found = _counts(reading.excluded) or "no audio file"
             raise CorpusError(f"{root}: no clip of {self.name} here (found: {found}); {self._expected()}")
@@ -102,46 +119,82 @@ class CorpusReader:
 
 def audio_files(root: Path) -> list[Path]:
     """Audio files below a folder by extension, hidden ones left out; best format first, then by path."""
-    found = (path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
-    visible = (path for path in found if not path.name.startswith("."))  # "._name.wav" of macOS archives
-    return sorted(visible, key=lambda path: (AUDIO_SUFFIXES.index(path.suffix.lower()), path.as_posix()))
+    found = (path for path in walk_files(root) if path.suffix.lower() in AUDIO_SUFFIXES)
+    return sorted(found, key=lambda path: (AUDIO_SUFFIXES.index(path.suffix.lower()), path.as_posix()))
 
 
-def _table(corpus: str, clips: Iterable[Clip]) -> Reading:
+def _table(corpus: str, clips: Iterable[Clip], exclude: Collection[str]) -> Reading:
     excluded: Counter = Counter()
     unplaced_words: Counter = Counter()
+    unknown: dict[str, list[str]] = defaultdict(list)  # label -> where it stands
     rows: dict[str, dict] = {}
+    drawn = False
     for clip in clips:
         row = _row(clip.corpus or corpus, clip)
-        problem = clip.problem or unplaced_reason(_label_table(row["corpus"]), clip.label)
+        words = clip.semantic_label and _unusable(row["corpus"], clip.semantic_label, exclude, unknown, clip)
+        problem = clip.problem or _unusable(row["corpus"], clip.label, exclude, unknown, clip) or _unwritable(row)
         if problem is None and row["id"] in rows:
             problem = "second copy of a clip"  # some archives hold the whole corpus twice, or in two formats
         if problem is not None:
             excluded[problem] += 1
             continue
-        rows[row["id"]] = row
-        if clip.semantic_label and row["semantic_emotion"] is None:
+        drawn |= clip.drawn
+        rows[row["id"]] = row | _emotions(row["corpus"], clip, words)
+        if words:
             unplaced_words[clip.semantic_label] += 1
+    _check_known(corpus, unknown)
     if unplaced_words:
         logger.warning("%s: semantic emotions left empty (%s)", corpus, _counts(unplaced_words))
     ordered = [rows[key] for key in sorted(rows)]
     columns = {column: [row[column] for row in ordered] for column in COLUMNS}
-    return Reading(Dataset.from_dict(columns, features=FEATURES), excluded)
+    return Reading(Dataset.from_dict(columns, features=FEATURES), excluded, drawn)
 
 
 def _row(corpus: str, clip: Clip) -> dict:
-    table = _label_table(corpus)
     return {
         "id": f"{corpus}/{clip.name}",
         "audio": str(clip.path),
-        "emotion": map_label(table, clip.label),
-        "semantic_emotion": map_label(table, clip.semantic_label) if clip.semantic_label else None,
         "text": clip.text,
         "speaker": clip.speaker,
         "language": clip.language,
         "corpus": corpus,
         "split": clip.split,
     }
+
+
+def _emotions(corpus: str, clip: Clip, words_problem: str | None) -> dict[str, str | None]:
+    table = _label_table(corpus)
+    words = map_label(table, clip.semantic_label) if clip.semantic_label and not words_problem else None
+    return {"emotion": map_label(table, clip.label), "semantic_emotion": words}
+
+
+def _unusable(corpus: str, label: str, exclude: Collection[str], unknown: dict, clip: Clip) -> str | None:
+    """Why a label gives no emotion; one that is not known, and not excluded, is added to `unknown`."""
+    if normal(label) in exclude:
+        return f"label left out: {label}"
+    reason = unplaced_reason(_label_table(corpus), label)
+    if reason and reason.startswith(UNKNOWN) and "*" not in exclude and clip.problem is None:
+        unknown[label].append(clip.where or str(clip.path))
+    return reason
+
+
+def _unwritable(row: dict) -> str | None:
+    try:
+        row["audio"].encode()
+    except UnicodeEncodeError:
+        return "file name that is not UTF-8"
+    return None
+
+
+def _check_known(corpus: str, unknown: dict[str, list[str]]) -> None:
+    if not unknown:
+        return
+    named = ", ".join(f"{label!r} ({len(where)} times, first {where[0]})" for label, where in unknown.items())
+    labels = " ".join(shlex.quote(label) for label in unknown)
+    raise CorpusError(
+        f"{corpus}: unknown label {named}; expected those of docs/corpora.md, such as {', '.join(EMOTIONS)}; to leave such clips "
+        f"out: exclude_labels=[...], --exclude_labels {labels}"
+    )
 
 
 def _label_table(corpus: str) -> str:
@@ -155,7 +208,9 @@ def _counts(excluded: Counter) -> str:
 
 def _log(corpus: str, reading: Reading) -> None:
     """One line; what the label tables leave out by design is information, anything else deserves a look."""
-    by_design = all(reason.endswith("has no place") for reason in reading.excluded)
+    by_design = all(
+        reason.endswith("has no place") or reason.startswith("label left out") for reason in reading.excluded
+    )
     logger.log(
         logging.INFO if by_design else logging.WARNING,
         "%s: %d clips, %d left out%s",

@@ -57,6 +57,25 @@ def assign_speaker_splits(
     return dict(zip(ordered, sides, strict=True))
 
 
+def assign_file_splits(files: Iterable[tuple[str, str]], seed: int = 0) -> dict[str, str]:
+    """File -> split, 70/15/15 of the files of each emotion, for clips of unknown speakers.
+
+    Args:
+        files: (name of the file, emotion) of each clip; a file of several clips counts once.
+        seed: another seed gives another division.
+    """
+    emotion_of: dict[str, str] = {}
+    for file, emotion in sorted(files):
+        emotion_of.setdefault(file, emotion)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for file, emotion in emotion_of.items():
+        groups[emotion].append(file)
+    splits: dict[str, str] = {}
+    for group in groups.values():
+        splits |= assign_speaker_splits(group, seed=seed)
+    return splits
+
+
 def _side_sizes(count: int, fractions: Sequence[float]) -> list[int]:
     """Largest remainders, then one speaker for every side that wants some while another has two."""
     sizes = [int(count * fraction + 1e-9) for fraction in fractions]

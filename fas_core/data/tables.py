@@ -1,7 +1,14 @@
-"""Tables of clips: CSV, TSV, JSON and JSONL as rows of strings, with the line each row came from."""
+"""Tables of clips: CSV, TSV, JSON and JSONL as rows of strings, with the line each row came from.
 
+A table that could be read in two ways is refused: a label out of the wrong column is worse than an error.
+"""
+
+import codecs
 import csv
+import io
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +16,13 @@ from pathlib import Path
 from fas_core.errors import CorpusError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+DELIMITERS = {".csv": ",;\t", ".tsv": "\t,;"}  # the usual one first
+# What pandas writes and reads for a missing value (its na_values), and spreadsheets' errors; "Nan" and "Na" are names.
+NO_VALUE = frozenset(
+    "#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null|NaT|none"
+    "|#VALUE!|#REF!|#NAME?|#NULL!|#DIV/0!".split("|")
+)
+_ENCODINGS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 @dataclass(frozen=True)
@@ -31,20 +45,21 @@ class Row:
 
 
 def read_table(path: Path) -> list[Row]:
-    """All rows of a table; the format goes by the file's ending.
+    """All rows of a table; the format goes by the file's ending, the separator of columns (, ; or tab) by the header.
+
+    Cells that say that there is no value (`NO_VALUE`) are empty.
 
     Raises:
-        CorpusError: another ending, not UTF-8, not JSON, or rows that are not objects.
+        CorpusError: another ending, neither UTF-8 nor UTF-16, not JSON, rows that are not objects, cells that do not
+            match the header, a quote that is not closed.
     """
     suffix = path.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
         raise CorpusError(f"{path.name}: expected a table that ends in {', '.join(TABLE_SUFFIXES)}")
-    try:
-        if suffix in (".csv", ".tsv"):
-            return list(_delimited(path, "," if suffix == ".csv" else "\t"))
-        return list(_json_rows(path, lines=suffix == ".jsonl"))
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path.name}: not UTF-8 ({error.reason} at byte {error.start}); save it so") from None
+    text = _text(path)
+    if suffix in DELIMITERS:
+        return list(_delimited(path.name, text, DELIMITERS[suffix]))
+    return list(_json_rows(path.name, text, lines=suffix == ".jsonl"))
 
 
 def find_table(root: Path, names: Iterable[str] = ()) -> Path:
@@ -64,40 +79,122 @@ def find_table(root: Path, names: Iterable[str] = ()) -> Path:
     )
 
 
-def _delimited(path: Path, delimiter: str) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets write a byte order mark
-        reader = csv.DictReader(file, delimiter=delimiter)
+def _text(path: Path) -> str:
+    """Without the byte order mark that spreadsheets write; UTF-16 is what Excel calls Unicode text."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{path.name}: cannot be read ({error.strerror or error})") from None
+    encoding = next((name for mark, name in _ENCODINGS.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = f"not {encoding.upper()[:6].rstrip('-')} ({error.reason} at byte {error.start}, line {line})"
+        raise CorpusError(f"{path.name}: {problem}; save it as UTF-8 (in Excel: CSV UTF-8)") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise CorpusError(f"{path.name}, line {line}: a NUL character; the file is damaged, or UTF-16 without its mark")
+    return text
+
+
+def _delimited(name: str, text: str, delimiters: str) -> Iterator[Row]:
+    start = 0
+    if match := re.match(r"sep=(.)\r?\n", text):  # Excel's own first line
+        delimiters, start = match[1], 1
+    lines = list(io.StringIO(text, newline=""))[start:]  # str.splitlines would also cut at separators within a text
+    delimiter = max(delimiters, key=lambda character: len(next(csv.reader(lines, delimiter=character), ())))
+    records = _records(name, lines, delimiter, start)
+    header = [cell.strip().lower() for cell in next(records, (0, []))[1]]
+    _check_header(name, header, delimiter)
+    for line, cells in records:
+        where = f"{name}, line {line}"
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            named = ", ".join(header)
+            raise CorpusError(
+                f"{where}: {len(cells)} cells for {len(header)} columns ({named}); a text that holds "
+                f"{_shown(delimiter)} goes in double quotes"
+            )
+        nameless = [cell for column, cell in list(zip(header, cells, strict=True))[1:] if not column and cell.strip()]
+        if nameless:
+            raise CorpusError(f"{where}: a value in a column without a name; expected a name for it in line 1")
+        yield _row(where, dict(zip(header, cells, strict=True)))
+
+
+def _records(name: str, lines: list[str], delimiter: str, start: int) -> Iterator[tuple[int, list[str]]]:
+    """(line that it begins on, cells) of each record."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        line = start + reader.line_num + 1
         try:
-            for values in reader:
-                yield _row(f"{path.name}, line {reader.line_num}", values)
+            cells = next(reader)
+        except StopIteration:
+            return
         except csv.Error as error:
-            raise CorpusError(f"{path.name}, line {reader.line_num}: not a table ({error})") from None
+            hint = "a double quote is not closed, or stands inside a quoted text, where it is written twice"
+            raise CorpusError(f"{name}, line {line}: not a table ({error}); {hint}") from None
+        last = start + reader.line_num
+        # A text over two lines is allowed, but with the separator in it nobody can tell it from rows that a stray
+        # quote has swallowed.
+        if last > line and any("\n" in cell.strip() and delimiter in cell for cell in cells):
+            raise CorpusError(
+                f"{name}, line {line}: a quoted cell goes on to line {last} and holds {_shown(delimiter)}: a quote is not "
+                "closed; expected a text with separators on one line"
+            )
+        yield line, cells
 
 
-def _json_rows(path: Path, lines: bool) -> Iterator[Row]:
-    text = path.read_text(encoding="utf-8-sig")
+def _check_header(name: str, header: list[str], delimiter: str) -> None:
+    repeated = [column for column, count in Counter(header).items() if column and count > 1]
+    if repeated:
+        raise CorpusError(
+            f"{name}: two columns are named {repeated[0]!r} (case does not matter); expected each name once"
+        )
+
+
+def _shown(delimiter: str) -> str:
+    return "a tab" if delimiter == "\t" else repr(delimiter)
+
+
+def _json_rows(name: str, text: str, lines: bool) -> Iterator[Row]:
     if lines:
         for number, line in enumerate(text.split("\n"), 1):
-            where = f"{path.name}, line {number}"
+            where = f"{name}, line {number}"
             if line.strip():
                 yield _row(where, _parse(where, line))
         return
-    rows = _parse(path.name, text)
+    rows = _parse(name, text)
     if not isinstance(rows, list):
-        raise CorpusError(f"{path.name}: expected a JSON list of objects, found {type(rows).__name__}")
+        raise CorpusError(f"{name}: expected a JSON list of objects, found {type(rows).__name__}")
     for index, values in enumerate(rows, 1):
-        yield _row(f"{path.name}, item {index}", values)
+        yield _row(f"{name}, item {index}", values)
 
 
 def _parse(where: str, text: str):
+    def once(pairs: list[tuple]) -> dict:
+        repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+        if repeated:
+            raise CorpusError(f"{where}: the field {repeated[0]!r} is there twice; expected each once")
+        return dict(pairs)
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=once)
     except json.JSONDecodeError as error:
         raise CorpusError(f"{where}: not JSON ({error.msg} at character {error.pos})") from None
+    except RecursionError:
+        raise CorpusError(f"{where}: JSON that is nested too deeply; expected an object with named fields") from None
 
 
 def _row(where: str, values) -> Row:
     if not isinstance(values, dict):
         raise CorpusError(f"{where}: expected an object with named fields, found {type(values).__name__}")
-    named = {str(key).strip().lower(): value for key, value in values.items() if key is not None}
-    return Row(where, {key: str(value).strip() for key, value in named.items() if value not in (None, "")})
+    cells = {}
+    for column, value in values.items():
+        name, text = str(column).strip().lower(), "" if value is None else str(value).strip()
+        if name and text and text not in NO_VALUE:
+            if name in cells:
+                raise CorpusError(f"{where}: two fields are named {name!r} (case does not matter); expected each once")
+            cells[name] = text
+    return Row(where, cells)

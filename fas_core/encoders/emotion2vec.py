@@ -17,6 +17,7 @@ from torch import Tensor
 from fas_core.encoders.base import Encoder, EncoderOutput, check_waveforms
 from fas_core.encoders.weights import LOADING_ERRORS, find_device, first_line, public_name, tensors_sha256
 from fas_core.errors import CheckpointError, MissingDependencyError
+from fas_core.paths import is_dir
 
 CODE_VERSION = 1  # raise it whenever the features of the same weights change
 WINDOW = 30 * 16_000  # samples; longer clips are cut, because attention's memory grows with the square of the length
@@ -89,7 +90,7 @@ class Emotion2vecEncoder(Encoder):
 def _folder(model: str, revision: str | None) -> Path:
     """The model's directory, fetched from the hub where it is none."""
     try:
-        folder = Path(model) if Path(model).is_dir() else Path(_download(model, revision))
+        folder = Path(model) if is_dir(model) else Path(_download(model, revision))
     except LOADING_ERRORS as error:
         raise _cannot_load(model, first_line(error)) from error
     if missing := [name for name in FILES if not (folder / name).is_file()]:  # FunASR would go on with random values

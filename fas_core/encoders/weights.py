@@ -15,6 +15,7 @@ from fas_core.encoders.products import use_onednn
 from fas_core.errors import CheckpointError, FASError, first_line
 from fas_core.hub import hub_name
 from fas_core.model_files import check_model_files
+from fas_core.paths import is_dir
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LOADING_ERRORS = (OSError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, ImportError, ArithmeticError,
@@ -23,7 +24,7 @@ LOADING_ERRORS = (OSError, LookupError, TypeError, AttributeError, ValueError, R
 
 def public_name(model: str) -> str:
     """The name that an identity may carry: a directory is known by its last part only, one in the hub's cache by its id."""
-    if not Path(model).is_dir():
+    if not is_dir(model):
         return model
     return hub_name(Path(model)) or Path(model).resolve().name
 

@@ -24,7 +24,15 @@ Root = Annotated[Path, typer.Option("--cache", help="Root of the caches.")]
 def extract(
     data: Annotated[Path, typer.Option(help="Folder of the corpus.")],
     cache: Root,
-    corpus: Annotated[str | None, typer.Option(help="Name of the corpus. Without: any audio file.")] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the corpus, or a name of your own for a folder with a manifest. Without: any audio file."
+        ),
+    ] = None,
+    exclude_labels: Annotated[
+        list[str] | None, typer.Option(help="Leave out clips of this label; * for all unknown ones; repeatable.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML of a StreamConfig, instead of the flags.")] = None,
     model: Annotated[str, typer.Option(help="Whisper: hub id, directory or offline:NAME.")] = "offline:tiny.en",
     acoustic_layer: Annotated[str, typer.Option(help="1 to L, or last.")] = "2",
@@ -59,7 +67,7 @@ def extract(
         index, number = process_from_environment()
         for variant in [None, *(augmentation or [])]:
             report = extract_features(
-                _rows(corpus, data),
+                _rows(corpus, data, exclude_labels or []),
                 extractor,
                 features,
                 augmentation=variant,
@@ -88,12 +96,12 @@ def _layer(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdigit() else text
 
 
-def _rows(corpus: str | None, data: Path) -> list[dict] | object:
+def _rows(corpus: str | None, data: Path, exclude_labels: list[str]) -> list[dict] | object:
     if corpus is None:
         return [{"audio": path} for path in find_audio_files(data)]
     from fas_core.data import load_corpus
 
-    return load_corpus(corpus, data)
+    return load_corpus(corpus, data, exclude_labels=exclude_labels)
 
 
 if __name__ == "__main__":

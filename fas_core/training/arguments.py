@@ -9,6 +9,7 @@ from fas_core.configuration_fas import FASConfig
 from fas_core.encoders.registry import ENCODERS
 from fas_core.errors import CheckpointError, FASError
 from fas_core.features.augment import parse_variant
+from fas_core.paths import expanded
 
 log = logging.getLogger(__name__)
 CHOICES = {
@@ -29,12 +30,18 @@ def option(default, text: str):
 class DataArguments:
     """Which clips, and how they become features."""
 
-    corpora: list[str] = option([], "training corpora as NAME=FOLDER, e.g. ravdess=data/ravdess tess=data/tess")
+    corpora: list[str] = option(
+        [],
+        "training corpora as NAME=FOLDER, e.g. ravdess=data/ravdess tess=data/tess; any other NAME for a folder with a manifest",
+    )
     words_corpora: list[str] = option(
         [], "corpora NAME=FOLDER that teach only the semantic head (the emotion of the words); their tone is ignored"
     )
     fold: int | None = option(None, "fold of corpora that have folds (RAVDESS: 1 to 6, the EmoBox speakers)")
     exclude: str | None = option(None, "exclusion list written by `python -m fas_core.data check`")
+    exclude_labels: list[str] = option(
+        [], "labels of the corpora whose clips are left out; '*': all that no table knows, which are an error otherwise"
+    )
     cache_dir: str = option("~/.cache/fas_alm/features", "feature cache; features are extracted once")
     encoder: str = option("offline:tiny.en", "Whisper of both streams: hub id, directory, or offline:tiny.en")
     semantic_encoder: str | None = option(
@@ -160,7 +167,7 @@ def parse_pairs(pairs: list[str], option_name: str) -> list[tuple[str, Path]]:
         name, separator, folder = pair.partition("=")
         if not separator or not folder:
             raise FASError(f"{option_name} {pair!r}: expected NAME=FOLDER, e.g. ravdess=data/ravdess")
-        out.append((name, Path(folder).expanduser()))
+        out.append((name, expanded(folder)))
     return out
 
 

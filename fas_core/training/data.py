@@ -15,6 +15,7 @@ from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import AudioError, FASError
 from fas_core.features.cache import FeatureCache
 from fas_core.features.extract import extract_features
+from fas_core.paths import expanded
 from fas_core.sources import audio_digest
 from fas_core.training.arguments import DataArguments, parse_pairs
 from fas_core.training.clips import UNKNOWN, Clips, concatenate, label_indices
@@ -109,7 +110,7 @@ def load_clips(
     """
     if not data.corpora:
         raise FASError("--corpora is empty: give training corpora as NAME=FOLDER, e.g. ravdess=data/ravdess")
-    cache = FeatureCache(Path(data.cache_dir).expanduser(), extractor.identity())
+    cache = FeatureCache(expanded(data.cache_dir), extractor.identity())
     parts: dict[str, list[Clips]] = {"train": [], "validation": []}
     account = []
     for name, dataset, tone in read_corpora(data, seed):
@@ -141,7 +142,7 @@ def read_corpora(data: DataArguments, seed: int) -> list[tuple[str, Dataset, boo
 
 def _load(name: str, folder: Path, data: DataArguments) -> Dataset:
     fold = data.fold if has_folds(name) else None
-    return load_corpus(name, folder, fold=fold, exclude=data.exclude)
+    return load_corpus(name, folder, fold=fold, exclude=data.exclude, exclude_labels=data.exclude_labels)
 
 
 def _with_validation(corpora: list[tuple[str, Dataset, bool]], fraction: float, seed: int) -> list:

@@ -6,6 +6,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from fas_core.errors import FASError
+from fas_core.paths import is_file
 
 
 def parse_flags(classes: tuple[type, ...], argv: list[str], script: str, description: str | None = None) -> tuple:
@@ -32,7 +33,7 @@ def parse_flags(classes: tuple[type, ...], argv: list[str], script: str, descrip
 
 
 def _read_yaml(path: Path, known: set[str], script: str) -> dict:
-    if not path.is_file():
+    if not is_file(path):
         raise FASError(f"{path}: no such configuration file; see train/configs")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

@@ -1,0 +1,36 @@
+"""Whether text from outside (a question, a cell of a table, a hub id) is the path of something that is there.
+
+`pathlib` raises for text that cannot be a path: longer than a name may be, with NUL characters, `~` of an unknown user. Here
+the answer is no.
+"""
+
+import os
+from pathlib import Path
+
+
+def expanded(text: str | os.PathLike) -> Path:
+    """The path with `~` resolved; left as it is where nobody has that name."""
+    return Path(_expanded(text))
+
+
+def exists(text: str | os.PathLike) -> bool:
+    """Whether a file or folder is there.
+
+    >>> exists("How does she feel, really? " * 12), exists("a\\0b"), exists("~nobody-of-this-name/a.wav"), exists("/")
+    (False, False, False, True)
+    """
+    return os.path.exists(_expanded(text))
+
+
+def is_file(text: str | os.PathLike) -> bool:
+    """Whether a regular file is there."""
+    return os.path.isfile(_expanded(text))
+
+
+def is_dir(text: str | os.PathLike) -> bool:
+    """Whether a folder is there."""
+    return os.path.isdir(_expanded(text))
+
+
+def _expanded(text: str | os.PathLike) -> str:
+    return os.path.expanduser(os.fspath(text))  # "" stays "", which pathlib would take for the working folder
