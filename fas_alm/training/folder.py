@@ -15,6 +15,7 @@ from fas_alm.training.trainer import BEST
 from fas_alm.training.weights import weights_digest
 from fas_core.atomic import write_json
 from fas_core.errors import CheckpointError
+from fas_core.model_files import read_object
 
 DONE, RUN = "done.json", "run.json"
 # Of transformers' arguments, those that change what is learned; a resumed run must share them.
@@ -48,7 +49,7 @@ def start_run(output: Path, settings: dict, resume: bool, state: PartialState) -
     settings = json.loads(json.dumps(settings))
     settings["data"].pop("cache_dir")
     if resume and (output / RUN).is_file():
-        theirs = json.loads((output / RUN).read_text(encoding="utf-8"))
+        theirs = read_object(output / RUN)
         changed = [k for k, v in _flat(settings).items() if _flat(theirs).get(k) != v]
         if changed:
             raise CheckpointError(

@@ -1,7 +1,6 @@
 """A limit of wall time that a whole training keeps to, and the pace of a stage that has to fit into its share of it."""
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import IntervalStrategy
 
 from fas_core.atomic import write_json
-from fas_core.errors import FASError
+from fas_core.errors import CheckpointError, FASError
+from fas_core.model_files import read_object
 
 FINISH = 0.02  # of the limit: writing the adapter
 SPENT = "spent.json"
@@ -51,7 +51,12 @@ class TimeLimit:
         return now() + self.left() * epochs / (epochs + later_epochs)
 
     def _spent(self) -> float:
-        return json.loads(self.file.read_text(encoding="utf-8"))["seconds"] if self.file.is_file() else 0.0
+        if not self.file.is_file():
+            return 0.0
+        seconds = read_object(self.file).get("seconds")
+        if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+            raise CheckpointError(f"{self.file}: seconds {seconds!r}; expected what has been spent (leave out --resume)")
+        return seconds
 
 
 class Pace(TrainerCallback):

@@ -1,7 +1,6 @@
 """One stage of a training: what is trained in it, its trainer, and what it leaves behind."""
 
 import copy
-import json
 import logging
 import time
 from pathlib import Path
@@ -29,6 +28,7 @@ from fas_alm.training.trainer import BEST, AdapterTrainer
 from fas_alm.training.weights import load_trainable_state, load_weights
 from fas_core.atomic import write_json
 from fas_core.errors import FASError
+from fas_core.model_files import read_object
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def run_stage(
         answers.release()
         trainer.accelerator.wait_for_everyone()
     _, scores, labels = load_weights(folder / BEST)
-    return json.loads((folder / DONE).read_text(encoding="utf-8")), scores, labels
+    return read_object(folder / DONE), scores, labels
 
 
 def examples_of(stage: str, train: ExampleSet) -> ExampleSet:
@@ -154,6 +154,8 @@ def _checkpoint(folder: Path, resume: bool) -> str | None:
     last = get_last_checkpoint(str(folder)) if resume and folder.is_dir() else None
     if resume and last is None:
         log.warning("%s: no interrupted stage to resume; it starts from the beginning", folder)
+    if last is not None:
+        read_object(Path(last) / "trainer_state.json")  # transformers would say where in its code it broke, not which file
     return last
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fas_core.atomic import atomic_path
 from fas_core.errors import CheckpointError
+from fas_core.model_files import reads_checkpoint
 
 SAMPLED = 1000  # values of a weight that its digest looks at
 SCORES, LABELS = "validation.options", "validation.labels"
@@ -33,7 +34,7 @@ def load_trainable_state(model: nn.Module, state: dict[str, Tensor], source: str
     differing = sorted(set(here) ^ set(state))
     if differing:
         raise CheckpointError(f"{source}: is of other trained parameters than this run's, e.g. {differing[0]}")
-    with torch.no_grad():
+    with torch.no_grad(), reads_checkpoint(source, "the weights of this run"):
         for name, parameter in here.items():
             parameter.copy_(state[name])
 

@@ -17,6 +17,7 @@ from fas_core.batching import collate
 from fas_core.errors import CheckpointError, FASError, FeatureError
 from fas_core.inference import Logits, predict_logits
 from fas_core.losses import classification_loss, label_weight
+from fas_core.model_files import reads_checkpoint
 from fas_core.training import schedule
 from fas_core.training.arguments import TrainingArguments
 from fas_core.training.clips import UNKNOWN, Clips
@@ -268,7 +269,8 @@ class Trainer:
                 f"{self.output}: --resume needs the run's own settings, but these differ: {', '.join(changed)}; "
                 "give the same ones, another --output_dir, or leave out --resume"
             )
-        self.raw_model.load_state_dict(weights)
+        with reads_checkpoint(self.output, "the resume state of this model; leave out --resume"):
+            self.raw_model.load_state_dict(weights)
         self.history, self.best_score, self.best_epoch = info["history"], info["best_score"], info["best_epoch"]
         return info["epoch"]
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fas_core.atomic import write_json
+from fas_core.checkpoint import check_finite
 from fas_core.errors import CheckpointError
+from fas_core.model_files import read_object, reads_checkpoint
 from fas_core.training.clips import Clips
 
 POINTER = "resume.json"
+INFO = {"epoch": int, "history": list, "best_score": int | float, "best_epoch": int, "fingerprint": dict}
 
 
 def save_resume_state(
@@ -51,25 +55,32 @@ def load_resume_state(root: Path, optimizer: torch.optim.Optimizer) -> tuple[dic
     pointer = root / POINTER
     if not pointer.exists():
         return None
-    folder = root / json.loads(pointer.read_text())["state"]
-    try:
-        tensors = load_file(folder / "state.safetensors")
-        info = json.loads((folder / "info.json").read_text())
-    except Exception as error:
-        raise CheckpointError(
-            f"{folder}: the resume state cannot be read ({error}); remove {pointer} to start anew"
-        ) from None
-    parts: dict = {"model": {}, "best": {}, "optimizer": {}}
-    for key, value in tensors.items():
-        kind, rest = key.split(".", 1)
-        parts[kind][rest] = value
-    state = optimizer.state_dict()
-    state["state"] = {}
-    for key, value in parts["optimizer"].items():
-        index, name = key.split(".", 1)
-        state["state"].setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict(state)
+    name = read_object(pointer).get("state")
+    if not isinstance(name, str) or not re.fullmatch(r"resume-\d+", name):  # no way out of the folder
+        raise CheckpointError(f"{pointer}: state {name!r}; expected the name of a resume state (remove the file to start anew)")
+    folder = root / name
+    with reads_checkpoint(folder, f"a resume state; remove {pointer} to start anew"):
+        info = _checked_info(folder / "info.json")
+        parts: dict = {"model": {}, "best": {}, "optimizer": {}}
+        for key, value in load_file(folder / "state.safetensors").items():
+            kind, rest = key.split(".", 1)
+            parts[kind][rest] = value
+        check_finite(parts["model"] | parts["best"], folder / "state.safetensors")
+        state = optimizer.state_dict()
+        state["state"] = {}
+        for key, value in parts["optimizer"].items():
+            index, name = key.split(".", 1)
+            state["state"].setdefault(int(index), {})[name] = value
+        optimizer.load_state_dict(state)
     return parts["model"], parts["best"], info
+
+
+def _checked_info(path: Path) -> dict:
+    info = read_object(path)
+    for name, kind in INFO.items():
+        if not isinstance(info.get(name), kind) or isinstance(info[name], bool):
+            raise CheckpointError(f"{path}: {name} is {info.get(name)!r}; expected what training writes")
+    return info
 
 
 def clear_resume_state(root: Path) -> None:
