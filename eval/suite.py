@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from eval.benchmarks.registry import BENCHMARKS, Benchmark, register  # noqa: E402
 from eval.presets import PRESETS, Preset, load_preset  # noqa: E402
-from fas_core.errors import FASError  # noqa: E402
+from fas_core.errors import INPUT_ERRORS, FASError, error_line  # noqa: E402
 from fas_core.paths import is_file
 
 STOPPED = 130  # as shells say it of Ctrl-C
@@ -201,8 +201,8 @@ def main(argv: list[str] | None = None) -> int:
             print(listing())
             return 0
         found = run(arguments)
-    except FASError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except INPUT_ERRORS as error:
+        print(f"error: {error_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         kept = arguments.answers or f"{arguments.output}/answers"

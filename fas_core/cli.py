@@ -16,7 +16,7 @@ from rich.table import Table
 from fas_core.answers import Answer
 from fas_core.audio import AudioLimits
 from fas_core.cells import CellWriter
-from fas_core.errors import FASError
+from fas_core.errors import INPUT_ERRORS, FASError, error_line
 from fas_core.paths import exists
 from fas_core.sources import find_audio_files
 from fas_core.windows import check_windows
@@ -69,8 +69,8 @@ def predict(
         limits = AudioLimits(max_bytes, 0.025, max_seconds)
         answers = _answers(files, checkpoint, device, limits, timeline, window, hop, speech_threshold)
         failed = _write(answers, format, output, tokens, timeline)
-    except FASError as error:
-        typer.echo(f"error: {error}", err=True)
+    except INPUT_ERRORS as error:
+        typer.echo(f"error: {error_line(error)}", err=True)
         raise typer.Exit(2) from None
     for item in failed:
         typer.echo(f"error: {item.error}", err=True)

@@ -4,8 +4,12 @@ A message names the file or field, what was wrong, what is expected, and the opt
 """
 
 import functools
+import os
 import sys
 from collections.abc import Callable
+
+from safetensors import SafetensorError
+from yaml import YAMLError
 
 
 class FASError(ValueError):
@@ -54,6 +58,28 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+# What a command says in one line: our own errors, and those of libraries on files and values that are not as they expect.
+INPUT_ERRORS = (FASError, OSError, ValueError, ImportError, SafetensorError, YAMLError)
+TRACEBACK = "FAS_TRACEBACK"
+
+
+def error_line(error: Exception) -> str:
+    """What a command says of one of `INPUT_ERRORS`; with FAS_TRACEBACK=1 in the environment it is raised instead.
+
+    Text that came from outside cannot move the cursor, colour the terminal or begin a line of its own.
+    """
+    if os.environ.get(TRACEBACK):
+        raise error
+    if isinstance(error, FASError):
+        return "\n".join(map(printable, str(error).split("\n")))  # some list several problems
+    return printable(f"{type(error).__name__}: {first_line(error)} ({TRACEBACK}=1 shows where)")
+
+
+def printable(text: str) -> str:
+    """Text from outside for a terminal or a log: control characters, separators and halves of surrogates as escapes, no line ends."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
 def reports_errors(main: Callable[..., int | None]) -> Callable[..., int]:
     """A command's `main`: input that cannot be used is one line on stderr and exit code 2; without a code of its own it is 0."""
 
@@ -61,8 +87,8 @@ def reports_errors(main: Callable[..., int | None]) -> Callable[..., int]:
     def command(*arguments, **options) -> int:
         try:
             return main(*arguments, **options) or 0
-        except FASError as error:
-            print(f"error: {error}", file=sys.stderr)
+        except INPUT_ERRORS as error:
+            print(f"error: {error_line(error)}", file=sys.stderr)
             return 2
 
     return command

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fas_core.audio import AudioLimits
-from fas_core.errors import FASError
+from fas_core.errors import INPUT_ERRORS, error_line
 from serve.settings import ConnectionLimits, Settings
 
 LIMITS = "Limits"
@@ -131,8 +131,8 @@ def main(
             revision,
         )
         asyncio.run(serve(launch, lambda text: typer.echo(text, err=True)))
-    except FASError as error:
-        typer.echo(f"error: {error}", err=True)
+    except INPUT_ERRORS as error:
+        typer.echo(f"error: {error_line(error)}", err=True)
         raise typer.Exit(2) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(130) from None

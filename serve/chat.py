@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fas_core.errors import FASError
+from fas_core.errors import INPUT_ERRORS, error_line
 from fas_core.paths import exists
 from serve.client import DEFAULT_URL, Client, ServerError, audio_part, user_message
 
@@ -47,8 +47,8 @@ def main(
     except ServerError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
-    except FASError as error:
-        typer.echo(f"error: {error}", err=True)
+    except INPUT_ERRORS as error:
+        typer.echo(f"error: {error_line(error)}", err=True)
         raise typer.Exit(2) from None
 
 
@@ -118,8 +118,8 @@ def interact(conversation: Conversation) -> None:
             return
         try:
             _obey(conversation, line)
-        except FASError as error:
-            typer.echo(f"error: {error}", err=True)
+        except INPUT_ERRORS as error:
+            typer.echo(f"error: {error_line(error)}", err=True)
 
 
 def _obey(conversation: Conversation, line: str) -> None:

@@ -24,7 +24,7 @@ from fas_alm.prompts import OPTION_LETTERS, choice_prompt
 from fas_core.data import load_corpus
 from fas_core.demo.run import Clock
 from fas_core.demo.tables import timings_table
-from fas_core.errors import FASError
+from fas_core.errors import INPUT_ERRORS, FASError, error_line
 from fas_core.labels import EMOTIONS
 from serve.client import Client
 
@@ -144,8 +144,8 @@ def main(
     """Train the adapter on the demo's classifier and corpus, serve it, ask it."""
     try:
         run(demo.resolve(), clips, (stage1_epochs, stage2_epochs), adapter_minutes)
-    except FASError as error:
-        typer.echo(f"error: {error}", err=True)
+    except INPUT_ERRORS as error:
+        typer.echo(f"error: {error_line(error)}", err=True)
         raise typer.Exit(2) from None
 
 

@@ -1,7 +1,6 @@
 """What the gateway asks the language model about a clip: the lettered question, the words alone, and why."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from fas_alm.prompts import (
     question_content,
     transcript_prompt,
 )
-from fas_core.errors import CheckpointError
+from fas_core.model_files import reads_checkpoint
 from serve.audio_parts import wav_part
 from serve.backend import Backend
 
@@ -45,11 +44,11 @@ class LanguageModel:
         """With tokenizer and temperature of a model directory. Raises `CheckpointError` where they are not there."""
         from transformers import AutoTokenizer
 
-        try:
-            temperature = json.loads((directory / "config.json").read_text()).get("option_temperature") or 1.0
-            tokenizer = AutoTokenizer.from_pretrained(directory)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{directory}: no config.json and tokenizer of a FAS-ALM model") from error
+        from fas_alm.artifacts import read_audio_config
+
+        temperature = read_audio_config(directory).option_temperature
+        with reads_checkpoint(directory, "the tokenizer of a FAS-ALM model"):
+            tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
         return cls(backend, option_token_ids(tokenizer), temperature)
 
     async def hear(self, samples: np.ndarray, language: str) -> tuple[dict[str, float], float]:

@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from fas_core.errors import CheckpointError, FASError
 from fas_core.hub import find_directory
+from fas_core.model_files import check_lora, check_model_files
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from serve.app import create_app
 from serve.backend import Backend
@@ -91,6 +92,10 @@ def check(launch: Launch) -> Launch:
         raise CheckpointError(
             f"{launch.directory}: no config.json; expected a model directory (python -m fas_alm.export), or its hub id"
         )
+    if directory is not None:
+        check_model_files(directory, quantised=True)  # whoever loads it next, vLLM too
+        if (directory / "lora").is_dir():
+            check_lora(directory / "lora")
     name = launch.settings.model or (launch.directory.resolve().name if launch.directory else "fas")
     return replace(launch, directory=directory, settings=replace(launch.settings, model=name))
 

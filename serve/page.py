@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fas_core.audio import AudioLimits, load_audio
-from fas_core.errors import FASError, MissingDependencyError
+from fas_core.errors import INPUT_ERRORS, FASError, MissingDependencyError, error_line
 from serve.client import DEFAULT_URL, Client, user_message
 from serve.guard import is_loopback
 from serve.plots import tone_against_words, waveform
@@ -143,8 +143,8 @@ def main(
             raise FASError(f"--host {host}: others can reach this address; expected --password (FAS_PAGE_PASSWORD)")
         client = Client(url, api_key)
         can_chat = "chat" in client.models()[0]["abilities"]
-    except FASError as error:
-        typer.echo(f"error: {error}", err=True)
+    except INPUT_ERRORS as error:
+        typer.echo(f"error: {error_line(error)}", err=True)
         raise typer.Exit(2) from None
     build(client, can_chat).launch(
         server_name=host, server_port=port, share=False, auth=("fas", password) if password else None,

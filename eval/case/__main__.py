@@ -10,7 +10,7 @@ import typer
 
 from eval.case import scenarios, speakers
 from eval.case.agreement import MIN_LISTENERS, format_alpha
-from fas_core.errors import FASError
+from fas_core.errors import INPUT_ERRORS, FASError, error_line
 
 ENDPOINT_WORKERS = 4
 SHOWN = 20  # failures on the screen
@@ -241,8 +241,8 @@ def publish(
 def main() -> None:
     try:
         app()
-    except FASError as error:
-        typer.echo(f"error: {error}", err=True)
+    except INPUT_ERRORS as error:
+        typer.echo(f"error: {error_line(error)}", err=True)
         sys.exit(2)
 
 

@@ -22,6 +22,7 @@ from eval.study.recipes import SYSTEMS
 from eval.study.run import clip_vector, load_material, sides
 from fas_core.atomic import write_text
 from fas_core.audio import load_audio
+from fas_core.errors import reports_errors
 from fas_core.inference import predict_logits
 from fas_core.training.arguments import ModelArguments, TrainingArguments, fas_config
 from fas_core.training.loop import Trainer
@@ -142,6 +143,7 @@ def analyse(arguments) -> dict:
     )  # fmt: skip
 
 
+@reports_errors
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser("python -m eval.study.selection", description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", type=Path, required=True, help="folder with ravdess, tess, urdu")

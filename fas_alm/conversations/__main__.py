@@ -13,7 +13,7 @@ from fas_alm.conversations.jsonl import read_conversations, write_conversations
 from fas_alm.conversations.questions import TASKS
 from fas_alm.prompts import LANGUAGES
 from fas_core.data import has_folds, load_corpus
-from fas_core.errors import FASError
+from fas_core.errors import INPUT_ERRORS, FASError, error_line
 from fas_core.training.arguments import parse_pairs
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Conversations to train FAS-ALM on.")
@@ -79,8 +79,8 @@ def _summary(conversations: list[Conversation]) -> str:
 def _or_exit(work) -> None:
     try:
         work()
-    except FASError as error:
-        typer.echo(f"error: {error}", err=True)
+    except INPUT_ERRORS as error:
+        typer.echo(f"error: {error_line(error)}", err=True)
         raise typer.Exit(2) from None
 
 

@@ -26,7 +26,7 @@ import torch
 from fas_alm.prompts import choice_prompt
 from fas_core.atomic import write_json
 from fas_core.audio import SAMPLE_RATE
-from fas_core.errors import FASError
+from fas_core.errors import INPUT_ERRORS, error_line
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -256,8 +256,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         found = check_parity(arguments.directory, arguments.max_tokens, arguments.lora)
-    except FASError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except INPUT_ERRORS as error:
+        print(f"error: {error_line(error)}", file=sys.stderr)
         return 2
     for name, comparison in found.items():
         print(f"{name}: {comparison}")

@@ -14,7 +14,7 @@ from fas_core.atomic import write_json
 from fas_core.data.check import CheckReport, Duplicate, check_corpus
 from fas_core.data.corpora import CORPORA, read_corpus
 from fas_core.data.splits import SPLITS
-from fas_core.errors import FASError
+from fas_core.errors import INPUT_ERRORS, error_line
 from fas_core.labels import EMOTIONS
 
 SHOWN = 20  # problems of one kind on the screen; the report has them all
@@ -80,8 +80,8 @@ def list_clips(
 def _or_exit(work):
     try:
         return work()
-    except FASError as error:
-        typer.echo(f"error: {error}", err=True)
+    except INPUT_ERRORS as error:
+        typer.echo(f"error: {error_line(error)}", err=True)
         raise typer.Exit(2) from None
 
 

@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from fas_core.encoders import FeatureExtractor, StreamConfig
-from fas_core.errors import FASError
+from fas_core.errors import INPUT_ERRORS, error_line
 from fas_core.features.cache import FeatureCache
 from fas_core.features.extract import extract_features, process_from_environment
 from fas_core.sources import find_audio_files
@@ -75,8 +75,8 @@ def extract(
                 num_processes=number,
             )
             typer.echo(json.dumps({"process": index, "augmentation": variant, **report.to_dict()}))
-    except (FASError, OSError, yaml.YAMLError) as error:
-        typer.echo(f"error: {error}", err=True)
+    except INPUT_ERRORS as error:
+        typer.echo(f"error: {error_line(error)}", err=True)
         raise typer.Exit(2) from None
 
 
