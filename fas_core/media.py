@@ -95,7 +95,7 @@ def _chosen(samples: np.ndarray, source: str, channel: Channel) -> np.ndarray:
     check_channel(channel, samples.shape[1], source)
     if channel == "each":
         return samples if samples.shape[1] > 1 else samples[:, 0]
-    return samples.mean(axis=1) if channel == "mix" else samples[:, channel - 1]
+    return samples.mean(axis=1) if channel == "mix" else np.ascontiguousarray(samples[:, channel - 1])
 
 
 def check_channel(channel: Channel, channels: int, source: str) -> None:

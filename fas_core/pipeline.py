@@ -1,6 +1,6 @@
 """From audio files to answers: `EmotionPipeline.from_pretrained(DIR)("a.wav")`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 from fas_core.answers import Answer, answer, kept_token_times, no_speech, summarise
 from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits, stream_audio
 from fas_core.calibration import apply_temperature
+from fas_core.channels import EACH, checked_channels, reopenable
 from fas_core.checkpoint import find_device, learned_from, load_model, local_streams, read_record
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
@@ -108,54 +109,101 @@ class EmotionPipeline:
         *,
         sampling_rate: int | None = None,
         limits: AudioLimits = AudioLimits(),
+        channels: int | str = "mix",
         batch_seconds: float = 300.0,
     ) -> Answer | list[Answer]:
         """Answer one source or a list of them (paths, bytes, file objects, arrays with `sampling_rate`).
 
         One source that cannot be used raises `AudioError`; in a list it is an answer with `error` set, in its place.
+
+        Args:
+            channels: "mix" answers the mean over channels; a number, from 1, that channel; "each" every channel, so that one
+                source gives a list of answers, too: the two people of a call are often recorded on a channel each.
+                `answer.audio` says which it was.
+
+        Raises:
+            FASError: other channels.
         """
-        if not isinstance(sources, list | tuple):
-            result = next(self.stream([sources], sampling_rate=sampling_rate, limits=limits))
-            if result.exception is not None:
-                raise result.exception
-            return result
-        return list(self.stream(sources, sampling_rate=sampling_rate, limits=limits, batch_seconds=batch_seconds))
-
-    def stream(
-        self, sources: Sequence, *, sampling_rate=None, limits=AudioLimits(), batch_seconds: float = 300.0
-    ) -> Iterator[Answer]:
-        """Answers in the order of the sources; at most `batch_seconds` of audio is held, batches go by length."""
-        held: list[Audio | Answer] = []
-        seconds = 0.0
-        for source in sources:
-            loaded = self._load(source, sampling_rate, limits)
-            held.append(loaded)
-            seconds += loaded.duration if isinstance(loaded, Audio) else 0.0
-            if seconds >= batch_seconds:
-                yield from self._answer(held)
-                held, seconds = [], 0.0
-        yield from self._answer(held)
-
-    def _load(self, source, sampling_rate, limits) -> Audio | Answer:
-        """The audio, or the answer already: an error, or that of a long clip, which is never held whole."""
-        try:
-            blocks = stream_audio(
-                source,
-                block_seconds=max(WINDOW_SECONDS, limits.min_seconds),
+        is_one = not isinstance(sources, list | tuple)
+        answers = list(
+            self.stream(
+                [sources] if is_one else sources,
                 sampling_rate=sampling_rate,
                 limits=limits,
+                channels=channels,
+                batch_seconds=batch_seconds,
             )
-            first = list(islice(blocks, 3))
-            if sum(block.duration for block in first) > LONG_SECONDS:
-                return self._long(chain(first, blocks))
+        )
+        if not is_one:
+            return answers
+        if answers[0].exception is not None:
+            raise answers[0].exception
+        return answers if channels == EACH else answers[0]
+
+    def stream(self, sources: Iterable, **options) -> Iterator[Answer]:
+        """Answers in the order of the sources, as `groups`, whose options it takes."""
+        for group in self.groups(sources, **options):
+            yield from group
+
+    def groups(
+        self,
+        sources: Iterable,
+        *,
+        sampling_rate: int | None = None,
+        limits: AudioLimits = AudioLimits(),
+        channels: int | str = "mix",
+        batch_seconds: float = 300.0,
+        on_window: Callable[[Answer], None] = lambda answer: None,
+    ) -> Iterator[list[Answer]]:
+        """The answers to one source after the other: one, or with channels "each" one a channel.
+
+        At most `batch_seconds` of audio is held; batches go by length.
+
+        Args:
+            on_window: called with the answer to each window of a long clip as it comes, to show that work goes on.
+        """
+        channels = checked_channels(channels)
+        held: list[list[Audio | Answer]] = []
+        seconds = 0.0
+        for source in sources:
+            held.append(self._load(source, channels, sampling_rate, limits, on_window))
+            seconds += sum(each.duration for each in held[-1] if isinstance(each, Audio))
+            if seconds >= batch_seconds:
+                yield from self._answer_groups(held)
+                held, seconds = [], 0.0
+        yield from self._answer_groups(held)
+
+    def _load(self, source, channels, sampling_rate, limits, on_window) -> list[Audio | Answer]:
+        """The audio of each channel that is asked for, or its answer already: an error, or that of a long clip."""
+        try:
+            if channels != EACH:
+                return [self._load_channel(source, channels, sampling_rate, limits, on_window)]
+            source = reopenable(source, limits)
+            first = self._load_channel(source, 1, sampling_rate, limits, on_window)
+            count = first.original_channels if isinstance(first, Audio) else first.audio["channels"]
+            others = range(2, count + 1)
+            return [first, *(self._load_channel(source, n, sampling_rate, limits, on_window) for n in others)]
+        except AudioError as error:
+            return [Answer(file=error.source, error=str(error), exception=error)]
+
+    def _load_channel(self, source, channel, sampling_rate, limits, on_window) -> Audio | Answer:
+        """A long clip is answered window by window, so that it is never held whole."""
+        size = max(WINDOW_SECONDS, limits.min_seconds)
+        blocks = stream_audio(source, block_seconds=size, sampling_rate=sampling_rate, limits=limits, channel=channel)
+        first = list(islice(blocks, 3))
+        if sum(block.duration for block in first) <= LONG_SECONDS:
             samples = np.concatenate([block.samples for block in first])
             duration = len(samples) / SAMPLE_RATE
             return replace(first[0], samples=samples, duration=duration, is_silent=all(b.is_silent for b in first))
-        except AudioError as error:
-            return Answer(file=error.source, error=str(error), exception=error)
+        windows = []
+        for window in self._windows(chain(first, blocks), WINDOW_SECONDS, WINDOW_SECONDS, WINDOWS_AT_ONCE):
+            windows.append(window)
+            on_window(window)
+        return summarise(windows)
 
-    def _long(self, blocks: Iterable[Audio]) -> Answer:
-        return summarise(list(self._windows(blocks, WINDOW_SECONDS, WINDOW_SECONDS, WINDOWS_AT_ONCE)))
+    def _answer_groups(self, held: list[list]) -> Iterator[list[Answer]]:
+        answers = iter(self._answer([each for group in held for each in group]))
+        return (list(islice(answers, len(group))) for group in held)
 
     def _answer(self, held: list) -> list[Answer]:
         audios = [a for a in held if isinstance(a, Audio)]
@@ -213,7 +261,9 @@ class EmotionPipeline:
         """Calibrated probabilities (N, 7) of each head that there is."""
         heads = {h: getattr(logits, h) for h in HEADS}
         if not np.isfinite(logits.fused).all():
-            raise CheckpointError(f"{self.name}: its answers are no numbers; expected the weights of a finished training")
+            raise CheckpointError(
+                f"{self.name}: its answers are no numbers; expected the weights of a finished training"
+            )
         return {h: apply_temperature(x, self._temperature(h)) for h, x in heads.items() if np.isfinite(x).all()}
 
     def _temperature(self, head: str) -> float:
@@ -225,24 +275,38 @@ class EmotionPipeline:
         *,
         window: float = 4.0,
         hop: float = 2.0,
-        sampling_rate=None,
-        limits=AudioLimits(),
+        sampling_rate: int | None = None,
+        limits: AudioLimits = AudioLimits(),
+        channels: int | str = "mix",
         batch: int = 32,
     ) -> Iterator[Answer]:
         """Answers to windows of long audio, with `start` and `end` in seconds; the file is never held whole.
 
         Args:
             window, hop: seconds; the last window holds what is left.
+            channels: as of `__call__`; "each" answers a window of every channel before the next window.
 
         Raises:
-            FASError: windows that leave audio out, or are shorter than 25 ms.
+            FASError: windows that leave audio out, or are shorter than 25 ms; other channels.
             AudioError: as `load_audio`, when iterated.
         """
         check_windows(window, hop)
-        return self._timeline(source, window, hop, sampling_rate, limits, batch)
+        return self._timeline(source, window, hop, sampling_rate, limits, checked_channels(channels), batch)
 
-    def _timeline(self, source, window, hop, sampling_rate, limits, batch) -> Iterator[Answer]:
-        yield from self._windows(stream_audio(source, sampling_rate=sampling_rate, limits=limits), window, hop, batch)
+    def _timeline(self, source, window, hop, sampling_rate, limits, channels, batch) -> Iterator[Answer]:
+        def answers(channel) -> Iterator[Answer]:
+            blocks = stream_audio(source, sampling_rate=sampling_rate, limits=limits, channel=channel)
+            return self._windows(blocks, window, hop, batch)
+
+        if channels != EACH:
+            yield from answers(channels)
+            return
+        source = reopenable(source, limits)
+        first = answers(1)
+        start = next(first)
+        others = [answers(number) for number in range(2, start.audio["channels"] + 1)]
+        for group in zip(chain([start], first), *others, strict=True):
+            yield from group
 
     def _windows(self, blocks: Iterable[Audio], window: float, hop: float, batch: int) -> Iterator[Answer]:
         """Answers to windows, `batch` of them at once, their times counted in the whole."""

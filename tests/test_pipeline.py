@@ -325,6 +325,71 @@ class TestTimeline:
             list(pipeline.timeline(tmp_path / "missing.wav"))
 
 
+@pytest.fixture(scope="module")
+def call(tmp_path_factory):
+    people = [noise(2.0, seed=1), noise(2.0, seed=2)]
+    path = tmp_path_factory.mktemp("call") / "call.wav"
+    soundfile.write(path, np.stack(people, axis=1), RATE, subtype="FLOAT")
+    return path, people
+
+
+class TestChannels:
+    """Two people of a call, a channel each."""
+
+    def test_mix_is_said(self, pipeline, call):
+        path, people = call
+        answer = pipeline(path)
+        assert (answer.audio["channels"], answer.audio["channel"]) == (2, "mix")
+        assert_same(answer, pipeline((people[0] + people[1]) / 2, sampling_rate=RATE))
+
+    @pytest.mark.parametrize(
+        "as_source", [str, lambda p: p.read_bytes(), lambda p: open(p, "rb")], ids=["path", "bytes", "file"]
+    )
+    def test_each_is_every_channel_alone(self, pipeline, call, as_source):
+        path, people = call
+        answers = pipeline(as_source(path), channels="each")
+        assert [a.audio["channel"] for a in answers] == [1, 2]
+        for number, (answer, person) in enumerate(zip(answers, people, strict=True), 1):
+            assert_same(answer, pipeline(person, sampling_rate=RATE))
+            assert_same(answer, pipeline(path, channels=number))
+            assert_same(answer, pipeline(path, channels=str(number)))
+
+    def test_each_among_others_and_of_one_channel(self, pipeline, call, place, tmp_path):
+        path, _ = call
+        answers = pipeline([place.files[0], path, tmp_path / "missing.wav", path], channels="each")
+        assert [a.audio.get("channel") for a in answers] == [None, 1, 2, None, 1, 2] and answers[3].error
+        groups = pipeline.groups([place.files[0], path], channels="each")
+        assert [len(group) for group in groups] == [1, 2]
+        assert len(pipeline(place.files[0], channels="each")) == 1
+
+    @pytest.mark.parametrize("as_source", [str, lambda p: open(p, "rb")], ids=["path", "file"])
+    def test_a_timeline_of_each_goes_by_time(self, pipeline, call, as_source):
+        path, people = call
+        found = list(pipeline.timeline(as_source(path), window=1.0, hop=1.0, channels="each", batch=1))
+        assert [(a.start, a.audio["channel"]) for a in found] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+        assert_same(found[3], pipeline(people[1][RATE:], sampling_rate=RATE))
+
+    def test_a_long_call(self, pipeline, tmp_path):
+        path = tmp_path / "long.wav"
+        soundfile.write(path, np.stack([noise(61.0, seed=1), noise(61.0, seed=2)], axis=1), RATE)
+        seen = []
+        ((first, second),) = pipeline.groups([path], channels="each", on_window=seen.append)
+        assert first.audio["windows"] == second.audio["windows"] == 3 and len(seen) == 6
+        assert (first.audio["channel"], second.audio["channel"]) == (1, 2)
+        assert not np.allclose(numbers(first), numbers(second))
+
+    @pytest.mark.parametrize("channels", ["left", "", 0, -1, 1.5, True, None, "0"])
+    def test_channels_that_cannot_be(self, pipeline, call, channels):
+        with pytest.raises(FASError, match="--channels"):
+            pipeline(call[0], channels=channels)
+        with pytest.raises(FASError, match="--channels"):
+            pipeline.timeline(call[0], channels=channels)
+
+    def test_a_channel_that_is_not_there(self, pipeline, call):
+        with pytest.raises(AudioError, match="no channel 3"):
+            pipeline(call[0], channels=3)
+
+
 class TestCheckpoints:
     def test_without_pathway_heads(self, place, tmp_path):
         checkpoint = save_tiny_checkpoint(tmp_path / "bare", place.whisper, pathway_heads=False)
