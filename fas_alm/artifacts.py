@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from fas_alm.adapters import AUTO_MAPPING, PROJECTOR, holds_adapter, with_lora
 from fas_alm.card import model_card
 from fas_alm.configuration import FASAudioConfig
 from fas_alm.language_models import load_language_model
@@ -18,13 +19,13 @@ from fas_alm.processing import FASAudioProcessor
 from fas_core.atomic import atomic_directory, write_json, write_text
 from fas_core.checkpoint import RECORD, check_finite, find_device, load_model, local_streams, read_record
 from fas_core.encoders.extractor import FeatureExtractor
-from fas_core.errors import CheckpointError, MissingDependencyError
+from fas_core.errors import CheckpointError, FASError
 from fas_core.hub import find_directory, named_source
-from fas_core.model_files import LORA, check_lora, check_model_files, read_object, reads_checkpoint
+from fas_core.model_files import LORA, check_model_files, read_object, reads_checkpoint
 from fas_core.pipeline import EmotionPipeline
 from fas_core.speech import THRESHOLD
 
-PROJECTOR = "projector.safetensors"
+WRAPPER = "base_model.model."  # what the names of PEFT's tensors begin with
 FAS_FOLDER, WHISPER_FOLDER, LORA_FOLDER = "fas", "whisper", "lora"
 
 
@@ -44,7 +45,11 @@ def save_adapter(
     Args:
         record: JSON-ready, becomes `training.json`; the card tells of it (`fas_alm.card.model_card`).
         state_dict: the model's weights, gathered, where processes hold parts of them (FSDP, ZeRO-3).
+
+    Raises:
+        FASError: PEFT on the whole model instead of `model.language_model`, or more than one adapter.
     """
+    _check_saved(model)
     state = state_dict or model.state_dict()
     with atomic_directory(directory) as folder:
         model.config.save_pretrained(folder)
@@ -60,17 +65,31 @@ def save_adapter(
 
 
 def save_lora(llm: nn.Module, folder: Path, config: FASAudioConfig, state: dict[str, Tensor] | None = None) -> None:
-    """PEFT's two files of the active adapter. The embedding table is left out: none of it is trained."""
+    """PEFT's two files of the only adapter. The embedding table is left out: none of it is trained."""
     from peft import get_peft_model_state_dict
 
-    name = llm.active_adapter
+    (name,) = llm.peft_config
     tensors = get_peft_model_state_dict(llm, state_dict=state, adapter_name=name, save_embedding_layers=False)
     settings = copy.deepcopy(llm.peft_config[name])
     settings.base_model_name_or_path, settings.revision = config.base_language_model, config.base_revision
     settings.inference_mode = True
+    settings.task_type, settings.auto_mapping = None, AUTO_MAPPING if (folder / PROJECTOR).is_file() else None
     folder.mkdir(exist_ok=True)
     settings.save_pretrained(folder)
-    _save_tensors(tensors, folder / LORA[1])
+    # transformers' own `add_adapter` puts layers into the model without PEFT's wrapper, whose name PEFT's files carry
+    _save_tensors({f"{WRAPPER}{key.removeprefix(WRAPPER)}": value for key, value in tensors.items()}, folder / LORA[1])
+
+
+def _check_saved(model: nn.Module) -> None:
+    if not isinstance(model, FASAudioForConditionalGeneration):
+        raise FASError(f"{type(model).__name__}: expected a FASAudioForConditionalGeneration, with PEFT on its language_model")
+    configs = getattr(model.language_model, "peft_config", None)
+    if configs is None and holds_adapter(model):
+        raise FASError("PEFT is on the whole model; expected it on the language model (model.add_adapter)")
+    if configs and len(configs) > 1:
+        raise FASError(
+            f"the language model has adapters {', '.join(configs)}; one is saved: delete the others (model.delete_adapter)"
+        )
 
 
 def load_adapter(
@@ -129,11 +148,7 @@ def load_model_directory(
     """
     check_model_files(directory, quantised=True)
     with reads_checkpoint(directory, "a model directory (python -m fas_alm.export)"):
-        model, report = FASAudioForConditionalGeneration.from_pretrained(
-            directory, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
-        if missing := sorted(report["missing_keys"]):  # transformers would go on with random values
-            raise OSError(f"its weights lack {missing[0]} and {len(missing) - 1} more")
+        model = FASAudioForConditionalGeneration.from_pretrained(directory, dtype=dtype, use_safetensors=True)
     return model.eval(), load_processor(directory)
 
 
@@ -197,24 +212,6 @@ def _check_same(config: FASAudioConfig, llm: PreTrainedModel, name: str) -> None
                 f"language model {name}: {field} is {here}, the adapter was trained on {config.base_language_model} "
                 f"with {there}; give the same one as `language_model`"
             )
-
-
-def with_lora(llm: PreTrainedModel, directory: Path, is_trainable: bool = False) -> nn.Module:
-    """The LLM with the LoRA of a directory.
-
-    Raises:
-        CheckpointError: it is damaged, another model's, or asks for more than a LoRA.
-        MissingDependencyError: no package peft.
-    """
-    try:
-        from peft import PeftModel, get_peft_model_state_dict
-    except ImportError:
-        raise MissingDependencyError(f"{directory}: its LoRA needs the package peft: pip install peft") from None
-    check_lora(directory)
-    with reads_checkpoint(directory / LORA[1]):
-        adapted = PeftModel.from_pretrained(llm, str(directory), is_trainable=is_trainable)
-        check_finite(get_peft_model_state_dict(adapted, save_embedding_layers=False), directory / LORA[1])
-        return adapted
 
 
 def _below(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:

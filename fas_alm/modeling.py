@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, Cache, GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from fas_alm.adapters import FLOAT32_PARTS, LanguageModelAdapters, holds_adapter
 from fas_alm.configuration import FASAudioConfig
 from fas_alm.processing import FASAudioProcessor, add_audio_token
 from fas_alm.projector import MultiModalProjector
@@ -20,17 +21,16 @@ from fas_core.errors import CheckpointError, FASError
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 
-FLOAT32_PARTS = ("audio_tower", "fas", "multi_modal_projector")
 VOCABULARY_MULTIPLE = 64
 
 
-class FASAudioForConditionalGeneration(PreTrainedModel, GenerationMixin):
+class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, GenerationMixin):
     """Encoder, FAS, projector and LLM.
 
     Encoder, FAS and projector are float32 whatever the LLM is, because the choice of tokens by their norm flips in low
-    precision; their output is cast at the end. The encoder is frozen; FAS is in training mode only where some of its
-    parameters are trained. LoRA goes on `model.language_model`:
-    `model.language_model = get_peft_model(model.language_model, LoraConfig(...))`.
+    precision; their output is cast at the end. Quantisation leaves them out. The encoder is frozen; FAS is in training
+    mode only where some of its parameters are trained. LoRA goes on `model.language_model`:
+    `model.add_adapter(LoraConfig(...))`, or `get_peft_model(model.language_model, LoraConfig(...))` in its place.
     """
 
     config_class = FASAudioConfig
@@ -38,6 +38,7 @@ class FASAudioForConditionalGeneration(PreTrainedModel, GenerationMixin):
     input_modalities = ("audio", "text")
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
+    _keep_in_fp32_modules = set(FLOAT32_PARTS)  # what transformers' quantisers leave out
     _keep_in_fp32_modules_strict = set(FLOAT32_PARTS)
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
     _skip_keys_device_placement = ["past_key_values"]
@@ -116,6 +117,41 @@ class FASAudioForConditionalGeneration(PreTrainedModel, GenerationMixin):
         model.generation_config.suppress_tokens = [config.audio_token_id]
         return model.freeze_parts().eval()
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
+        """As of transformers, from a model directory (`python -m fas_alm.export`).
+
+        Raises:
+            CheckpointError: weights are missing, for which transformers would take random ones.
+        """
+        model, info = super().from_pretrained(
+            pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+        )  # fmt: skip
+        if missing := sorted(info["missing_keys"]):
+            raise CheckpointError(
+                f"{pretrained_model_name_or_path}: its weights lack {missing[0]} and {len(missing) - 1} more; expected a model "
+                "directory of python -m fas_alm.export, whose language model holds no unmerged adapter"
+            )
+        return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, save_directory, *args, **kwargs) -> None:
+        """As of transformers. Raises `FASError` for an unmerged adapter inside, whose weights could not be loaded again."""
+        self._refuse_adapter(save_directory)
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    def push_to_hub(self, repo_id: str, *args, **kwargs):
+        """As of transformers. Raises as `save_pretrained`."""
+        self._refuse_adapter(repo_id)
+        return super().push_to_hub(repo_id, *args, **kwargs)
+
+    def _refuse_adapter(self, where) -> None:
+        if holds_adapter(self):
+            raise FASError(
+                f"{where}: the model holds an unmerged adapter, which from_pretrained could not load; merge it "
+                "(model.language_model = model.language_model.merge_and_unload()), or keep it apart with "
+                "fas_alm.save_adapter(model, processor, DIRECTORY)"
+            )
+
     def freeze_parts(self, fas: bool = True, language_model: bool = True) -> FASAudioForConditionalGeneration:
         """Freezes the encoder, and FAS and the LLM unless told not to; the projector stays trainable. Returns itself."""
         self.audio_tower.requires_grad_(False)
@@ -153,6 +189,7 @@ class FASAudioForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             FASError: audio tokens and embeddings that differ in number; the message gives both.
         """
+        self._check_adapters()
         if inputs_embeds is None:
             inputs_embeds = self.embed(input_ids, audio_mels, audio_window_lengths, audio_features)
         return self.language_model(

@@ -103,8 +103,11 @@ def check_lora(directory: Path) -> None:
         raise CheckpointError(f"{directory}: {LORA[0]} without {LORA[1]}")
     config = read_object(path)
     _expect(config.get("peft_type") == "LORA", f"{path}: peft_type {config.get('peft_type')!r}", "'LORA'")
-    for name in ("megatron_config", "auto_mapping"):
-        _expect(not config.get(name), f"{path}: {name} names modules to import", "null")
+    _expect(not config.get("megatron_config"), f"{path}: megatron_config names modules to import", "null")
+    mapping = config.get("auto_mapping") or {}
+    library = mapping.get("parent_library", "transformers") if isinstance(mapping, dict) else mapping
+    is_known = str(library).partition(".")[0] in ("transformers", "fas_alm")
+    _expect(is_known, f"{path}: auto_mapping names the module {library!r} to import", "one of transformers, or null")
     with reads_checkpoint(weights), safe_open(weights, "pt") as file:
         names = [name for name in file.keys() if "lora_A" in name]  # noqa: SIM118  not a dict
         largest = max((file.get_slice(name).get_shape()[0] for name in names), default=0)
