@@ -24,7 +24,6 @@ from fas_core.hub import find_directory, named_source
 from fas_core.model_files import LORA, check_model_files, read_object, reads_checkpoint
 from fas_core.pipeline import EmotionPipeline
 from fas_core.speech import THRESHOLD
-from fas_core.speech import THRESHOLD
 
 WRAPPER = "base_model.model."  # what the names of PEFT's tensors begin with
 FAS_FOLDER, WHISPER_FOLDER, LORA_FOLDER = "fas", "whisper", "lora"
