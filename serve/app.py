@@ -159,7 +159,6 @@ def _add_emotion(
     @app.post(
         "/v1/emotion",
         response_model=EmotionResponse,
-        response_model_exclude_none=True,
         responses=ERRORS,
         openapi_extra={"requestBody": _emotion_body()},
         summary="Label, probabilities, what the tone and the words say, and their conflict",
@@ -180,7 +179,8 @@ def _add_emotion(
             answers = await while_connected(request, work, settings, asked.turn)
         for each in answers:
             _count(metrics, each)
-        return EmotionResponse(model=settings.model, data=answers)
+        head = {"object": "emotion.list", "model": settings.model}
+        return JSONResponse(head | {"data": [each.told() for each in answers]})
 
 
 async def _events(answers: AsyncGenerator[ClipEmotion, None], metrics: Metrics) -> AsyncGenerator[bytes, None]:
@@ -188,7 +188,7 @@ async def _events(answers: AsyncGenerator[ClipEmotion, None], metrics: Metrics) 
         async for each in answers:
             if each.start is None:
                 _count(metrics, each)
-            yield b"data: " + each.model_dump_json(exclude_none=True).encode() + b"\n\n"
+            yield b"data: " + JSONResponse(each.told()).body + b"\n\n"
     yield b"data: [DONE]\n\n"
 
 

@@ -73,14 +73,20 @@ class AudioReader:
         return await fetch(url, where, self.settings.media_hosts, self.settings.audio.max_bytes)
 
     async def windows(
-        self, file: bytes | BinaryIO, where: str, limits: AudioLimits, window: float, hop: float
+        self,
+        file: bytes | BinaryIO,
+        where: str,
+        limits: AudioLimits,
+        window: float,
+        hop: float,
+        channel: int | str = "mix",
     ) -> AsyncGenerator[Window, None]:
         """Windows of a file, as they are decoded; it is never held whole, and decoding ends with the iteration.
 
         Raises:
             APIError: 400 naming the part: whatever `stream_audio` refuses, also midway.
         """
-        decoding = _Decoding(cut(stream_audio(file, block_seconds=BLOCK, limits=limits), window, hop))
+        decoding = _Decoding(cut(stream_audio(file, block_seconds=BLOCK, limits=limits, channel=channel), window, hop))
         try:
             while (item := await self._run(decoding.next)) is not None:
                 yield item

@@ -104,18 +104,21 @@ class BoundedProtocol(H11Protocol):
             return
         if not self.is_idle and self.conn.their_state is not h11.SEND_BODY:
             return self._drop_pipelined(len(data))
-        if self.is_idle and self._head_timer is None:
+        if self.is_idle and self._head_timer is None and self.conn.their_state is h11.IDLE:
             self._await_head()
         super().data_received(data)
 
     def handle_events(self) -> None:
         super().handle_events()
-        if self.is_idle:
-            if not self._closing and self.conn.their_state is not h11.SEND_BODY:  # the rest of a refused body has come
-                _cancel(self._linger_timer)
+        if self._closing:
             return
-        _cancel(self._head_timer)
-        self._head_timer = None
+        if self.is_idle:
+            if self._linger_timer and self.conn.their_state is not h11.SEND_BODY:
+                self._keep_alive()
+            return
+        for timer in (self._head_timer, self._linger_timer):
+            _cancel(timer)
+        self._head_timer = self._linger_timer = None
         if self.conn.their_state is not h11.SEND_BODY:
             if rest := len(self.conn.trailing_data[0]):
                 self._drop_pipelined(rest)
@@ -151,6 +154,12 @@ class BoundedProtocol(H11Protocol):
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
         self._linger_timer = self.loop.call_later(self.limits.linger_seconds, self.transport.abort)
+
+    def _keep_alive(self) -> None:
+        """The rest of a refused body has come in time."""
+        _cancel(self._linger_timer)
+        self._linger_timer = None
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(self.limits.head_seconds, self.transport.abort)

@@ -90,14 +90,12 @@ class EmotionService:
         """
         places = asyncio.Semaphore(AT_ONCE)
 
-        async def one(index: int, clip: ClipSource) -> ClipEmotion:
+        async def one(index: int, clip: ClipSource) -> list[ClipEmotion]:
             async with places:
-                *windows, summary = [each async for each in self._entry(index, clip, asked, reader, budgets, alone)]
-            summary.timeline = windows if asked.options.timeline and not summary.error else None
-            return summary
+                return _with_timelines([e async for e in self._entry(index, clip, asked, reader, budgets, alone)])
 
         alone = len(clips) == 1
-        return await gather(one(i, clip) for i, clip in enumerate(clips))
+        return [each for answers in await gather(one(i, clip) for i, clip in enumerate(clips)) for each in answers]
 
     async def stream(
         self, clips: list[ClipSource], asked: Asked, reader: AudioReader, budgets: Budgets
@@ -112,21 +110,27 @@ class EmotionService:
         self, index: int, clip: ClipSource, asked: Asked, reader: AudioReader, budgets: Budgets, alone: bool
     ) -> AsyncGenerator[ClipEmotion, None]:
         try:
-            file = await clip.load()
-            async with aclosing(self._answers(file, clip.where, asked, reader, budgets)) as answers:
-                async for answer in answers:
-                    answer.index, answer.name = index, clip.name
-                    yield answer
+            file, channels = await clip.load(), deque([asked.options.first_channel])
+            while channels:
+                channel = channels.popleft()
+                async with aclosing(self._answers(file, clip.where, channel, asked, reader, budgets)) as answers:
+                    async for answer in answers:
+                        answer.index, answer.name = index, clip.name
+                        yield answer
+                if asked.options.channels == "each" and channel == 1:  # now it is known how many there are
+                    channels.extend(range(2, answer.audio["channels"] + 1))
         except APIError as error:
             if alone or error.status >= 500 or error.status == 429:
                 raise
             yield ClipEmotion(index=index, name=clip.name, error=ErrorDetail(**error.to_dict()["error"]))
 
-    async def _answers(self, file, where: str, asked: Asked, reader: AudioReader, budgets: Budgets):
-        """The timeline, if it is asked for, and the summary."""
+    async def _answers(
+        self, file, where: str, channel: int | str, asked: Asked, reader: AudioReader, budgets: Budgets
+    ) -> AsyncGenerator[ClipEmotion, None]:
+        """The timeline of a channel, if it is asked for, and its summary."""
         options, limits = asked.options, reader.settings.recording
         window, hop = (options.window, options.hop) if options.timeline else (WINDOW_SECONDS, WINDOW_SECONDS)
-        windows = _counted(reader.windows(file, where, limits, window, hop), asked, where, limits)
+        windows = _counted(reader.windows(file, where, limits, window, hop, channel), asked, where, limits)
         clip = _Clip(reader.settings.audio if self.language else None, asked.share, budgets)
         async with aclosing(windows), aclosing(self._heard(clip.kept(windows, not options.timeline), asked)) as heard:
             async for start, end, each in heard:
@@ -134,8 +138,6 @@ class EmotionService:
                 clip.heard.append(each)
                 if options.timeline:
                     yield _from_fas(each, options.tokens, start, end)
-        if clip.silent:
-            raise invalid(f"{where}: digital silence; expected audio with a voice", where, "silent_audio")
         yield await self._summary(clip, asked)
 
     async def _heard(self, windows: AsyncIterator[Window], asked: Asked) -> AsyncGenerator:
@@ -159,8 +161,8 @@ class EmotionService:
     async def _summary(self, clip: "_Clip", asked: Asked) -> ClipEmotion:
         heard = clip.together()
         answer = _from_fas(heard, asked.options.tokens)
-        if self.language is not None and clip.samples is not None:
-            await self._ask(answer, clip.samples, heard, asked.options)
+        if self.language is not None and not answer.no_speech and (samples := clip.samples) is not None:
+            await self._ask(answer, samples, heard, asked.options)
         if answer.tone and answer.words and answer.words.source == "language_model":
             p, q = ([each.probabilities[e] for e in EMOTIONS] for each in (answer.tone, answer.words))
             answer.conflict = float(conflict(p, q))
@@ -185,7 +187,6 @@ class _Clip:
         limits: of what the language model hears, None where there is none; a longer clip is answered by FAS alone.
 
     Attributes:
-        silent: digital silence.
         samples: of all of it, for the language model; None where it is too long, or not asked.
     """
 
@@ -194,7 +195,7 @@ class _Clip:
         self.heard: list[Heard] = []
         self._pieces: list[np.ndarray] | None = [] if limits else None
         self._first: Audio | None = None
-        self._seconds, self.silent = 0.0, True
+        self._seconds, self._silent = 0.0, True
 
     async def kept(self, windows: AsyncIterator[Window], join: bool) -> AsyncGenerator[Window, None]:
         """The windows; with `join` those of a clip that FAS answers whole are one."""
@@ -213,7 +214,7 @@ class _Clip:
 
     def _remember(self, start: float, end: float, audio: Audio) -> None:
         self._first = self._first or audio
-        self.silent = self.silent and audio.is_silent
+        self._silent = self._silent and audio.is_silent
         new = audio.samples[round((self._seconds - start) * 16_000) :]  # windows of a timeline overlap
         self._seconds = end
         if self._pieces is None:
@@ -229,14 +230,28 @@ class _Clip:
         return np.concatenate(self._pieces) if self._pieces else None
 
     def _whole(self, samples: np.ndarray) -> Audio:
-        return replace(self._first, samples=samples, duration=self._seconds, is_silent=self.silent)
+        return replace(self._first, samples=samples, duration=self._seconds, is_silent=self._silent)
 
     def together(self) -> Heard:
         """One answer for all windows."""
         if len(self.heard) == 1:
             return self.heard[0]
         texts = [each.transcript for each in self.heard if each.transcript]
-        return Heard(summarise([each.answer for each in self.heard]), " ".join(texts) if any(each.transcript is not None for each in self.heard) else None)
+        asked = any(each.transcript is not None for each in self.heard)
+        return Heard(summarise([each.answer for each in self.heard]), " ".join(texts) if asked else None)
+
+
+def _with_timelines(answers: list[ClipEmotion]) -> list[ClipEmotion]:
+    """The summaries of one clip's channels, each with the windows that came before it."""
+    summaries, windows = [], []
+    for answer in answers:
+        if answer.start is not None:
+            windows.append(answer)
+            continue
+        answer.timeline = windows if windows and not answer.error else None
+        summaries.append(answer)
+        windows = []
+    return summaries
 
 
 async def _counted(windows, asked: Asked, where: str, limits: AudioLimits) -> AsyncGenerator[Window, None]:
@@ -254,6 +269,8 @@ async def _counted(windows, asked: Asked, where: str, limits: AudioLimits) -> As
 
 def _from_fas(heard: Heard, tokens: bool, start: float | None = None, end: float | None = None) -> ClipEmotion:
     fas = heard.answer
+    if fas.no_speech:
+        heard = Heard(fas)
     tone = fas.acoustic and Tone(label=_top(fas.acoustic), probabilities=fas.acoustic)
     words = fas.semantic and Words(
         label=_top(fas.semantic), probabilities=fas.semantic, source="fas", transcript=heard.transcript
@@ -261,7 +278,8 @@ def _from_fas(heard: Heard, tokens: bool, start: float | None = None, end: float
     audio = {key: value for key, value in fas.audio.items() if key != "source"}
     return ClipEmotion(
         index=0, label=fas.label, probabilities=fas.probabilities, source="fas", tone=tone, words=words, audio=audio,
-        kept_tokens=fas.kept_tokens if tokens else None, conflict=fas.conflict, start=start, end=end,
+        kept_tokens=fas.kept_tokens if tokens else None, conflict=fas.conflict,
+        conflict_max=fas.conflict_max, speech=fas.speech, no_speech=fas.no_speech, start=start, end=end,
     )  # fmt: skip
 
 

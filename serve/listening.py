@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fas_core.answers import Answer
+from fas_core.answers import Answer, no_speech
 from fas_core.audio import SAMPLE_RATE, Audio
 from fas_core.checkpoint import local_streams
 from fas_core.encoders.whisper import LAST, WhisperEncoder
@@ -56,12 +56,24 @@ class Listener:
         return [Heard(_named(answer, q.audio)) for answer, q in zip(answers, questions, strict=True)]
 
     def _with_words(self, questions: list[Question]) -> list[Heard]:
+        """Where nobody speaks Whisper is not asked: it would make words up."""
+        speech = [self.pipeline.speech(q.audio) for q in questions]
+        spoken = [i for i, share in enumerate(speech) if share != 0]
+        heard = [Heard(no_speech(q.audio), "") for q in questions]
+        for i, answer in zip(
+            spoken, self._spoken([questions[i] for i in spoken], [speech[i] for i in spoken]), strict=True
+        ):
+            heard[i] = answer
+        return heard
+
+    def _spoken(self, questions: list[Question], speech: list[float | None]) -> list[Heard]:
         extractor = self.pipeline.extractor
         prepared = [extractor.front_end(q.audio.samples) for q in questions]
         heard: list[Heard | None] = [None] * len(questions)
         for batch in extractor.batches(prepared):
             features, frames = extractor.encode_with_frames([prepared[i] for i in batch])
-            answers = self.pipeline.answer_features(features, [questions[i].audio for i in batch])
+            clips, shares = [questions[i].audio for i in batch], [speech[i] for i in batch]
+            answers = self.pipeline.answer_features(features, clips, shares)
             texts = self.transcriber([frames.clip(row) for row in range(len(batch))])
             for index, answer, text in zip(batch, answers, texts, strict=True):
                 heard[index] = Heard(answer, text)

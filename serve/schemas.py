@@ -45,10 +45,17 @@ class EmotionOptions(Strict):
     rationale: bool = Field(False, description="a sentence or two on why; needs a language model")
     tokens: bool = Field(False, description="with the times of the tokens that FAS listened to")
     language: Literal["en", "zh"] = Field("en", description="of the questions put to the language model")
+    channels: Literal["mix", "each"] | Annotated[int, Field(ge=1)] = Field(
+        "mix", description="of a file with several: their mean, an answer for each, or the number of one, from 1"
+    )
     timeline: bool = Field(False, description="also an answer for each window; for recordings of minutes and hours")
     window: float = Field(4.0, ge=0.5, le=30, description="seconds of a window of the timeline")
     hop: float = Field(2.0, ge=0.25, le=30, description="seconds from one window to the next, a quarter of it or more")
     stream: bool = Field(False, description="server-sent events: each window as it is answered, then the summary")
+
+    @property
+    def first_channel(self) -> int | str:
+        return 1 if self.channels == "each" else self.channels
 
     @model_validator(mode="after")
     def _windows_follow_each_other(self) -> "EmotionOptions":
@@ -98,7 +105,7 @@ class ClipEmotion(BaseModel):
 
     index: int = Field(description="place of the clip in the request")
     name: str | None = Field(None, description="name of the uploaded file")
-    label: str | None = Field(None, description="the most probable emotion")
+    label: str | None = Field(None, description="the most probable emotion; null where nobody speaks")
     probabilities: Probabilities | None = None
     source: Literal["language_model", "fas"] | None = Field(
         None, description="who gave label and probabilities: the language model's lettered options, or FAS's fused head"
@@ -111,6 +118,9 @@ class ClipEmotion(BaseModel):
     conflict: float | None = Field(
         None, description="Jensen-Shannon divergence (base 2) of tone and words: 0 they agree, 1 they share no emotion"
     )
+    conflict_max: float | None = Field(None, description="of a long clip, the largest conflict of its windows")
+    speech: float | None = Field(None, description="share of the clip that is speech, 0 to 1")
+    no_speech: bool | None = Field(None, description="true: nobody speaks, and no emotion is named; label is null")
     rationale: str | None = Field(None, description="the language model's own words, not to be taken for a measurement")
     audio: dict | None = Field(None, description="what was read and done: rate, channels, seconds, trimming, gain")
     kept_tokens: dict[str, list[dict]] | None = Field(
@@ -123,8 +133,13 @@ class ClipEmotion(BaseModel):
         None, description="an answer for each window, if asked for; the other fields are their summary"
     )
 
+    def told(self) -> dict:
+        """For JSON: what is not known is left out, but for the label where nobody speaks."""
+        values = self.model_dump(exclude_none=True) | ({"label": None} if self.no_speech else {})
+        return values | ({"timeline": [each.told() for each in self.timeline]} if self.timeline else {})
+
 
 class EmotionResponse(BaseModel):
     object: Literal["emotion.list"] = "emotion.list"
     model: str
-    data: list[ClipEmotion] = Field(description="one entry a clip, in the order of the request")
+    data: list[ClipEmotion] = Field(description="one entry a clip, or a channel of it, in the order of the request")

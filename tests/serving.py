@@ -19,7 +19,7 @@ import soundfile
 import uvicorn
 from synthetic import noise
 
-from fas_core.answers import Answer
+from fas_core.answers import Answer, no_speech
 from fas_core.labels import EMOTIONS
 from serve.app import create_app
 from serve.audio_parts import samples_of
@@ -129,6 +129,8 @@ class FakeListener:
         return [Heard(self._answer(q.audio), "I am so glad" if q.transcript else None) for q in questions]
 
     def _answer(self, audio) -> Answer:
+        if audio.is_silent:
+            return no_speech(audio)
         tone, words = (certain(self.tone), certain(self.words))
         return Answer(
             file=audio.source, label=self.tone, probabilities=tone, acoustic=tone, semantic=words, conflict=1.0,

@@ -84,11 +84,21 @@ def test_fas_alone_answers_with_its_own_heads(fas_only):
 
 
 def test_bad_clip_of_a_batch_is_an_error_in_its_place(client):
-    data = answer(client, wav(), b"no audio", SILENT, wav(seed=1))["data"]
+    data = answer(client, wav(), b"no audio", wav()[:1000], wav(seed=1))["data"]
     assert [c["index"] for c in data] == [0, 1, 2, 3]
     assert ["error" in c for c in data] == [False, True, True, False]
-    assert data[1]["error"]["param"] == "audio[1]" and data[2]["error"]["code"] == "silent_audio"
+    assert data[1]["error"]["param"] == "audio[1]" and data[2]["error"]["code"] == "invalid_audio"
     assert set(data[1]) == {"index", "error"}
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_where_nobody_speaks_no_emotion_is_named_and_no_model_asked(client, fas_only, words):
+    for each in (client, fas_only):
+        (clip,) = answer(each, SILENT, words=words, rationale=each is client)["data"]
+        assert clip["no_speech"] is True and clip["label"] is None and clip["speech"] == 0
+        assert set(clip["probabilities"].values()) == {0.0} and clip["source"] == "fas"
+        assert not {"tone", "words", "conflict", "rationale", "error"} & set(clip)
+    assert answer(client)["data"][0]["no_speech"] is False
 
 
 def test_files_json_and_urls_are_one(client):
@@ -252,6 +262,38 @@ def test_long_audio_is_answered_as_the_pipeline_does_and_has_words(pipeline):
     assert got["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
     assert got["conflict"] == pytest.approx(expected.conflict, abs=1e-5)
     assert got["words"]["transcript"].count("frames") == 3
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_speech_is_that_of_the_pipeline(words, tmp_path):
+    strict = EmotionPipeline.from_pretrained(save_tiny_checkpoint(tmp_path / "fas", save_tiny_whisper(tmp_path / "w")))
+    listen = Listener(strict, Letters())
+    clips = [load_audio(noise(1.0, seed) * (seed != 1), sampling_rate=16_000) for seed in range(3)]
+    for h, clip in zip(listen([Question(clip, words) for clip in clips]), clips, strict=True):
+        expected = strict(clip.samples, sampling_rate=16_000)
+        assert (h.answer.label, h.answer.speech, h.answer.no_speech) == (
+            expected.label, expected.speech, expected.no_speech
+        )  # fmt: skip
+
+
+def test_channels_are_mixed_taken_or_answered_each(pipeline):
+    app = create_app(Settings(), EmotionService(Batcher(Listener(pipeline))))
+    both = encoded(np.stack([noise(2.0, 1), noise(2.0, 2)], axis=1), 16_000, subtype="FLOAT")
+    with running(app) as client:
+        by_channel = {c: answer(client, both, wav(), channels=c)["data"] for c in ("mix", "each", 1)}
+        windows = answer(client, both, channels="each", timeline=True, window=1, hop=1)["data"]
+        missing = client.post(EMOTION, json={"audio": part(both), "channels": 3})
+        for wrong in (0, -1, "both", 1.5, None):
+            refused = client.post(EMOTION, json={"audio": part(both), "channels": wrong})
+            assert refused.status_code == 400 and refused.json()["error"]["param"].startswith("channels")
+    assert [c["audio"]["channel"] for c in by_channel["mix"]] == ["mix", None]
+    assert [(c["index"], c["audio"]["channel"]) for c in by_channel["each"]] == [(0, 1), (0, 2), (1, None)]
+    assert [c["audio"]["channel"] for c in by_channel[1]] == [1, None]
+    for channel, clip in enumerate(by_channel["each"][:2], 1):
+        expected = pipeline(load_audio(both, channel=channel).samples, sampling_rate=16_000)
+        assert clip["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
+    assert [[w["audio"]["channel"] for w in c["timeline"]] for c in windows] == [[1, 1], [2, 2]]
+    assert missing.status_code == 400 and "no channel 3" in missing.json()["error"]["message"]
 
 
 def test_whisper_without_tokenizer_means_no_transcripts(pipeline):

@@ -103,8 +103,9 @@ def test_bad_audio_is_one_error_that_names_the_part(client, backend, kind):
     assert error["code"] == code and words in error["message"]
     assert "--max" not in error["message"] and "AudioLimits" not in error["message"]  # options that no client has
     assert len(backend.requests) == before
-    emotion = client.post(EMOTION, json={"audio": part(data)})
-    assert emotion.status_code == 400 and error_of(emotion)["code"] == code
+    if kind != "silent":  # of which /v1/emotion says that nobody speaks
+        emotion = client.post(EMOTION, json={"audio": part(data)})
+        assert emotion.status_code == 400 and error_of(emotion)["code"] == code
     assert_answers(client)
 
 
