@@ -7,7 +7,6 @@ kept for the report, and asked again by the next run.
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from eval.systems.base import Answer, Clip, System
 from fas_core.atomic import write_json
 from fas_core.errors import FASError
-from fas_core.paths import expanded
+from fas_core.paths import expanded, file_name
 
 LONGEST_NAME = 80  # characters of a folder's name that are the system's: file systems take 255 bytes
 
@@ -34,7 +33,7 @@ class AnswerStore:
     """
 
     def __init__(self, root: str | Path, system: System, process_index: int = 0):
-        slug = re.sub(r"[^A-Za-z0-9.-]+", "_", system.name)[:LONGEST_NAME]
+        slug = file_name(system.name, LONGEST_NAME)
         self.folder = expanded(root) / f"{slug}-{system.digest[:16]}"
         self.file = self.folder / f"answers-{process_index:03d}.jsonl"
         self.identity = system.identity()

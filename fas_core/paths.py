@@ -5,6 +5,7 @@ the answer is no.
 """
 
 import os
+import re
 from pathlib import Path
 
 
@@ -30,6 +31,22 @@ def is_file(text: str | os.PathLike) -> bool:
 def is_dir(text: str | os.PathLike) -> bool:
     """Whether a folder is there."""
     return os.path.isdir(_expanded(text))
+
+
+def is_inside(folder: str | os.PathLike, path: str | os.PathLike) -> bool:
+    """Whether a file is below a folder and no link on the way leads out of it, or from one of its files to another."""
+    home = Path(folder).resolve()
+    target = Path(path).resolve()
+    return target.is_relative_to(home) and not Path(path).is_symlink()
+
+
+def file_name(text: str, longest: int = 80) -> str:
+    """A name, an id or a language from outside as one part of a path: never another folder, hidden, empty or too long.
+
+    >>> file_name("../../etc/passwd"), file_name("emodb (test)"), file_name("..")
+    ('_.._etc_passwd', 'emodb_test_', '_')
+    """
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text).lstrip(".")[:longest] or "_"
 
 
 def _expanded(text: str | os.PathLike) -> str:

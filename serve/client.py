@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 
 from fas_core.errors import FASError
+from fas_core.http import strict_options
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 LONGEST_WAIT = 60.0  # seconds that a full server may ask for
@@ -53,7 +54,7 @@ class Client:
         key = api_key or os.environ.get("FAS_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.url, self.retries = url, retries
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, **strict_options())
 
     def __enter__(self) -> "Client":
         return self

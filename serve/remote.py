@@ -15,7 +15,11 @@ from serve.errors import APIError, invalid
 
 TIMEOUT = 15.0  # seconds, for all of a download
 DEFAULT_PORTS = {"http": 80, "https": 443}
-TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
+# Of IPv6 the open internet is 2000::/3; all else (NAT64, IPv4 in other clothes, site-local, unique local) stays inside or leads
+# there. Within it: Teredo and other protocols of the IETF, documentation, 6to4.
+IPV6 = ipaddress.ip_network("2000::/3")
+NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "192.88.99.0/24")))
+ISATAP = (0x00005EFE, 0x02005EFE)  # the upper half of an interface identifier that holds an IPv4 address
 
 
 async def fetch(url: str, where: str, hosts: tuple[str, ...], max_bytes: int) -> bytes:
@@ -105,6 +109,6 @@ def is_public(address: str) -> bool:
     if ip.version == 6:
         if ip.ipv4_mapped:
             return is_public(str(ip.ipv4_mapped))
-        if any(ip in network for network in TRANSLATED):
+        if ip not in IPV6 or (int(ip) >> 32) & 0xFFFFFFFF in ISATAP:
             return False
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in NOT_PUBLIC)

@@ -16,6 +16,7 @@ from string import Template
 from eval.case.rendering import Take
 from fas_core.atomic import atomic_path, write_text
 from fas_core.labels import EMOTIONS
+from fas_core.paths import file_name
 
 _TEMPLATE = Path(__file__).with_name("panel.html")
 _WORDS = json.loads(Path(__file__).with_name("panel_words.json").read_text(encoding="utf-8"))
@@ -61,7 +62,7 @@ def _write_page(takes: Sequence[Take], language: str, folder: Path, out: Path, e
     content = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")  # nothing in it can end the script element
     page = Template(_TEMPLATE.read_text(encoding="utf-8"))
     text = page.substitute(data=content, language=language if language in _WORDS else "en", title=words["title"])
-    return write_text(out / f"panel-{language}.html", text)
+    return write_text(out / f"panel-{file_name(language)}.html", text)
 
 
 def _embedded(take: Take, folder: Path, out: Path) -> str:

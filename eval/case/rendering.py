@@ -15,12 +15,13 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from eval.case.scenarios import Scenario, check_id
+from eval.case.scenarios import Scenario, check_id, check_language
 from eval.case.speakers import Voice
 from eval.case.speech import Generator, SpeechError
 from fas_core.atomic import atomic_path, write_text
 from fas_core.audio import AudioLimits, load_audio
 from fas_core.errors import AudioError, FASError
+from fas_core.paths import is_inside
 from fas_core.sources import audio_digest
 
 RECORDS = "renders.jsonl"
@@ -49,6 +50,7 @@ class Take:
 
     def __post_init__(self):
         check_id(self.item.id)
+        check_language(self.item.language)
 
     @property
     def file(self) -> str:
@@ -147,7 +149,7 @@ def read_records(out: Path) -> Iterator[Take]:
     for line in lines:
         try:
             take = Take.from_dict(json.loads(line))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
         last[take.item.id] = take
     return iter(last.values())
@@ -202,7 +204,7 @@ def _as_flac(content: bytes) -> tuple[bytes, float]:
 
 def _unchanged(out: Path, take: Take) -> bool:
     path = out / take.file
-    return path.is_file() and audio_digest(path) == take.sha256
+    return path.is_file() and is_inside(out, path) and audio_digest(path) == take.sha256  # a link's target may be anything
 
 
 def _append(out: Path, take: Take) -> None:

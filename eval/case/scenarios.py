@@ -103,8 +103,14 @@ def problems(items: Sequence[Scenario], *, per_pair: int = PER_PAIR) -> list[str
 
 def check_id(name: str) -> None:
     """Raise FASError where an id is not fit for a file name."""
-    if not _ID.fullmatch(name):
+    if not isinstance(name, str) or not _ID.fullmatch(name):
         raise FASError(f"id {name!r}; expected letters, digits, dots, hyphens: it becomes a file name")
+
+
+def check_language(language: str) -> None:
+    """Raise FASError where a language is no code: pages are named by it."""
+    if not isinstance(language, str) or not _LANGUAGE.fullmatch(language):
+        raise FASError(f"language {language!r}; expected an ISO 639 code such as en or zh")
 
 
 def text_length(item: Scenario) -> int:
@@ -119,8 +125,10 @@ def _item_problems(item: Scenario) -> list[str]:
         check_id(item.id)
     except FASError as error:
         found.append(str(error))
-    if not _LANGUAGE.fullmatch(item.language):
-        found.append(f"language {item.language!r}; expected an ISO 639 code such as en or zh")
+    try:
+        check_language(item.language)
+    except FASError as error:
+        found.append(str(error))
     for field in ("semantic_emotion", "acoustic_emotion"):
         if getattr(item, field) not in EMOTIONS:
             found.append(f"{field} {getattr(item, field)!r}; expected one of {', '.join(EMOTIONS)}")

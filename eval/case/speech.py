@@ -18,6 +18,7 @@ import soundfile
 
 from eval.case.scenarios import Scenario
 from fas_core.errors import FASError, MissingDependencyError
+from fas_core.http import strict_options
 from fas_core.provenance import package_versions
 from fas_core.synth.corpus import SAMPLE_RATE, ClipPlan, render_clip
 from fas_core.synth.espeak import Synthesizer
@@ -86,7 +87,8 @@ class EndpointSpeech:
         self.title = f"{model}, by instructions, through an OpenAI-compatible endpoint"
         self._answered = False  # of an endpoint that nobody reached, no item can succeed
         key = os.environ.get(KEY_VARIABLE) or "none"  # servers of one's own ask for no key, the client insists on one
-        self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=retries, timeout=timeout)
+        http = openai.DefaultHttpxClient(timeout=timeout, **strict_options())
+        self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=retries, timeout=timeout, http_client=http)
 
     def identity(self) -> dict:
         return {"type": "openai-speech", "model": self._model, "format": self._format}

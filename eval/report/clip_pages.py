@@ -96,7 +96,9 @@ def _picture(run: Run, description: dict, page: Path | None) -> dict:
         try:
             samples = load_audio(source).samples
             picture |= {"outline": outline(samples), "seconds": len(samples) / SAMPLE_RATE}
-            if page is not None:
+            if page is not None and Path(split_segment(source)[0]).is_symlink():
+                picture["problem"] = "Its file is a link, whose target is not copied into a report."
+            elif page is not None:
                 picture["audio"] = _copied(source, samples, page)
         except (FASError, OSError) as error:
             picture["problem"] = str(error)

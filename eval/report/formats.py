@@ -3,8 +3,9 @@
 import math
 import re
 
+from fas_core.paths import file_name
+
 METRIC_NAMES = {"accuracy": "WA", "ua": "UA", "macro_f1": "macro-F1"}
-LONGEST_SLUG = 80
 DASH = "–"
 # /folder/.../name and C:\folder\...\name, but no address (https://...), no "w/o", no relative path
 _PLACE = re.compile(r"(?<![\w.:/~-])(?:~?/(?:[\w.+@~-]+/)+|[A-Za-z]:\\(?:[^\\\s\"']+\\)+)([\w.+@~-]*)")
@@ -50,19 +51,14 @@ def without_places(text: str) -> str:
     return _PLACE.sub(r"…/\1", text)
 
 
-def file_slug(name: str) -> str:
-    """A file name of a name that users chose; a manifest's benchmark name holds a path, and that may be long."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", name).lstrip(".")[:LONGEST_SLUG] or "_"
-
-
 def unique_slugs(names) -> dict[str, str]:
     """name -> slug; two names never share one, even where case does not count."""
     slugs: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
-        slug, n = file_slug(name), 2
+        slug, n = file_name(name), 2
         while slug.casefold() in taken:
-            slug, n = f"{file_slug(name)}-{n}", n + 1
+            slug, n = f"{file_name(name)}-{n}", n + 1
         taken.add(slug.casefold())
         slugs[name] = slug
     return slugs

@@ -19,6 +19,7 @@ from eval.systems.base import Answer
 from eval.systems.options import check_options
 from fas_alm.prompts import OPTION_LETTERS
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
+from fas_core.http import strict_options
 
 OPTIONS = ("model", "base_url", "api_key_env", "timeout", "retries", "extra")
 OPENAI = "https://api.openai.com/v1"
@@ -126,7 +127,8 @@ class ChatEndpoint:
     def client(self):
         """The SDK's client; its connections are shared by all threads."""
         logging.getLogger("openai._base_client").setLevel(logging.INFO)  # at DEBUG some versions write whole requests, audio and all
-        http = self._openai.DefaultHttpxClient(event_hooks={"response": [_nonsense_is_a_bad_gateway]}, timeout=self.timeout)
+        hooks = {"response": [_nonsense_is_a_bad_gateway]}
+        http = self._openai.DefaultHttpxClient(event_hooks=hooks, timeout=self.timeout, **strict_options())
         return self._openai.OpenAI(
             base_url=self.base_url, api_key=self.key, timeout=self.timeout, max_retries=self.retries, http_client=http
         )
@@ -169,6 +171,8 @@ class ChatEndpoint:
         """The error without the key and without what it may quote of the request."""
         if getattr(getattr(error, "response", None), "extensions", {}).get(NONSENSE):
             return "the endpoint answered with a body that is no chat completion"
+        if 300 <= (getattr(error, "status_code", None) or 0) < 400:
+            return "the endpoint redirects to another address, which is not followed with audio and key; give that one (base_url)"
         cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) else ""
         text = ENCODED.sub("...", " ".join(f"{error}{cause}".split()).replace(self.key, "..."))
         return text[:LONGEST_ERROR] or type(error).__name__
