@@ -74,7 +74,34 @@ def make_fau_aibo(root):
     touch(root, *(f"wav/{chunk}.wav" for chunk in chunks))
 
 
+def make_cmu_mosei(root):
+    head = '"HITId","Input.VIDEO_ID","Input.CLIP",' + ",".join(f'"Answer.{e}"' for e in MOSEI) + ',"Answer.sentiment","Approve","Reject"'
+    ratings = {"a1_0": [(0, 0, 0, 2, 0, 0), (0, 0, 0, 1, 1, 0)], "a1_1": [(0,) * 6, (0,) * 6], "-b2_0": [(3, 0, 0, 0, 0, 0)],
+               "-b2_1": [(1, 0, 0, 0, 1, 0)], "c3_0": [(0, 1, 0, 0, 0, 0)]}  # fmt: skip
+    lines = [head]
+    for clip, votes in ratings.items():
+        video, number = clip.rsplit("_", 1)
+        lines += [",".join(f'"{cell}"' for cell in ("hit", video, number, *vote, 1)) for vote in votes]
+    write(root / "Raw/Labels/Batch_2980374_batch_results.csv", "\n".join(lines) + "\n")
+    for video, segments in {"a1": 2, "-b2": 2, "c3": 2}.items():
+        times = [f"{video}___{n}___{n - 0.4}___{n + 1.5}___well, {n}___ok" for n in range(segments)]
+        write(root / f"Raw/Transcript/Segmented/Combined/{video}.txt", "\n".join(times) + "\n")
+        touch(root, f"Raw/Audio/Full/WAV_16000/{video}.wav")
+
+
+MOSEI = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+
+
+def make_mer2024(root):
+    rows = [f"sample_{n:08d},{('Happy', 'worried', 'sad')[n % 3]},0.5" for n in range(9)]
+    write(root / "label-disdim.csv", "name,discrete,valence\n" + "\n".join(rows) + "\n")
+    write(root / "label-transcription.csv", "name,chinese,english\n" + 'sample_00000000,"好的，走","Well, go"\n')
+    touch(root, *(f"video-labeled/sample_{n:08d}.mp4" for n in range(8)), "video-unlabeled/sample_00000099.mp4")
+
+
 MAKERS = {
+    "cmu-mosei": make_cmu_mosei,
+    "mer2024": make_mer2024,
     "casia": make_casia,
     "m3ed": make_m3ed,
     "emov-db": make_emov_db,

@@ -16,6 +16,7 @@ from fas_core.data import COLUMNS, CORPORA, assign_speaker_splits, load_corpus, 
 from fas_core.data.splits import fold_splits, ravdess_folds, speakers_on_two_sides
 from fas_core.errors import CorpusError
 from fas_core.labels import EMOTIONS
+from fas_core.segments import file_of
 
 SPEECH = Path(os.environ.get("FAS_SPEECH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 # Their official splits divide sentences (ESD) or dialogues (MELD), not speakers: see docs/corpora.md.
@@ -166,7 +167,7 @@ class TestEveryCorpus:
         for row in dataset:
             assert row["emotion"] in EMOTIONS and row["semantic_emotion"] in (*EMOTIONS, None)
             assert row["split"] in ("train", "validation", "test")
-            assert os.path.isabs(row["audio"]) and os.path.isfile(row["audio"])
+            assert os.path.isabs(row["audio"]) and os.path.isfile(file_of(row["audio"]))
             assert row["id"].startswith(row["corpus"] + "/")
         assert len(set(dataset["id"])) == len(dataset)
         assert not dataset.cache_files  # in memory: a read-only or full disk does not matter

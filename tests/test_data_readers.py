@@ -154,3 +154,47 @@ class TestFauAibo:
         write(tmp_path / "labels/IS2009EmotionChallenge/chunk_labels_5cl_corpus.txt", f"Ohm_01_000_01 E 1\n{line}\n")
         with pytest.raises(CorpusError, match="chunk_labels_5cl_corpus.txt, line 2: .*expected a chunk and its label"):
             load_corpus("fau-aibo", tmp_path)
+
+
+class TestCmuMosei:
+    def test_segments_of_videos_with_mean_ratings(self, tmp_path, read, caplog):
+        rows, excluded = read("cmu-mosei")
+        assert {name: row["emotion"] for name, row in rows.items()} == {"a1_0": "happy", "a1_1": "neutral", "-b2_0": "angry", "c3_0": "disgust"}
+        assert excluded == {"a tie of two emotions has no place": 1, "no ratings": 1}
+        clip = rows["a1_1"]
+        assert clip["audio"].endswith("WAV_16000/a1.wav#t=0.6,2.5") and rows["a1_0"]["audio"].endswith("a1.wav#t=0,1.5")
+        assert (clip["speaker"], clip["text"], clip["language"]) == ("a1", "well, 1___ok", "en")
+        assert "no cmu_mosei_std_folds.py" in caplog.text
+        assert len({row["split"] for row in rows.values() if row["speaker"] == "a1"}) == 1
+
+    def test_standard_folds(self, tmp_path, read):
+        write(
+            tmp_path / "cmu_mosei_std_folds.py",
+            "standard_train_fold=['a1',\n 'x']\nstandard_valid_fold=['-b2']\nstandard_test_fold=['c3']\n",
+        )
+        rows, _ = read("cmu-mosei")
+        assert {name: row["split"] for name, row in rows.items()} == {
+            "a1_0": "train", "a1_1": "train", "-b2_0": "validation", "c3_0": "test"}  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("file", "text", "message"),
+        [
+            ("Raw/Transcript/Segmented/Combined/a1.txt", "a1___0___1.0___x\n", "a1.txt, line 1"),
+            ("Raw/Transcript/Segmented/Combined/a1.txt", "a1___0___2.0___1.0___x\n", "a1.txt, line 1"),
+            ("cmu_mosei_std_folds.py", "import os\n", "standard_train_fold"),
+            ("Raw/Labels/more.csv", "Input.VIDEO_ID,Input.CLIP\na1,0\n", "more.csv, line 2: no answer.anger"),
+        ],
+    )
+    def test_other_forms_are_named(self, tmp_path, read, file, text, message):
+        MAKERS["cmu-mosei"](tmp_path)
+        write(tmp_path / file, text)
+        with pytest.raises(CorpusError, match=message):
+            read("cmu-mosei", make=False)
+
+
+def test_mer2024(read):
+    rows, excluded = read("mer2024")
+    assert excluded == {"worried has no place": 3, "audio file missing": 1} and len(rows) == 5
+    clip = rows["sample_00000000"]
+    assert (clip["emotion"], clip["text"], clip["language"], clip["speaker"]) == ("happy", "好的，走", "zh", None)
+    assert {row["split"] for row in rows.values()} == {"train", "validation"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from fas_core.data import acted, annotated, conversational, path_coded
+from fas_core.data import acted, annotated, conversational, path_coded, wild
 from fas_core.data import manifest as tabled
 from fas_core.data.exclusions import ExclusionList
 from fas_core.data.reading import CorpusReader, Reading
@@ -77,6 +77,18 @@ CORPORA: dict[str, CorpusReader] = {
             annotated.fau_aibo,
             "the folder wav and chunk_labels_5cl_corpus.txt of the Interspeech 2009 challenge",
             "wav/Ohm_01_000_00.wav",
+        ),
+        CorpusReader(
+            "cmu-mosei",
+            wild.cmu_mosei,
+            "the folder Raw with Audio, Transcript and Labels",
+            "Raw/Audio/Full/WAV_16000/--qXJuDtHPw.wav",
+        ),
+        CorpusReader(
+            "mer2024",
+            wild.mer2024,
+            "label-disdim.csv and the labelled clips",
+            "video-labeled/sample_00000001.mp4",
         ),
         CorpusReader("case", tabled.case, "a table of file, text, acoustic and semantic emotion", "case.csv"),
         CorpusReader("emo-emilia", tabled.emo_emilia, "Emo-Emilia-ALL.jsonl", "Emo-Emilia-ALL.jsonl"),

@@ -57,12 +57,15 @@ def assign_speaker_splits(
     return dict(zip(ordered, sides, strict=True))
 
 
-def assign_file_splits(files: Iterable[tuple[str, str]], seed: int = 0) -> dict[str, str]:
-    """File -> split, 70/15/15 of the files of each emotion, for clips of unknown speakers.
+def assign_file_splits(
+    files: Iterable[tuple[str, str]], seed: int = 0, fractions: Sequence[float] = (0.7, 0.15, 0.15)
+) -> dict[str, str]:
+    """File -> split, these fractions of the files of each emotion, for clips of unknown speakers.
 
     Args:
         files: (name of the file, emotion) of each clip; a file of several clips counts once.
         seed: another seed gives another division.
+        fractions: as `assign_speaker_splits` takes them.
     """
     emotion_of: dict[str, str] = {}
     for file, emotion in sorted(files):
@@ -72,7 +75,7 @@ def assign_file_splits(files: Iterable[tuple[str, str]], seed: int = 0) -> dict[
         groups[emotion].append(file)
     splits: dict[str, str] = {}
     for group in groups.values():
-        splits |= assign_speaker_splits(group, seed=seed)
+        splits |= assign_speaker_splits(group, fractions, seed)
     return splits
 
 

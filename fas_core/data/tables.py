@@ -9,7 +9,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,10 +44,13 @@ class Row:
         return value
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path, optional: Collection[str] = ()) -> list[Row]:
     """All rows of a table; the format goes by the file's ending, the separator of columns (, ; or tab) by the header.
 
     Cells that say that there is no value (`NO_VALUE`) are empty.
+
+    Args:
+        optional: last columns that a CSV's rows may end before.
 
     Raises:
         CorpusError: another ending, neither UTF-8 nor UTF-16, not JSON, rows that are not objects, cells that do not
@@ -58,7 +61,7 @@ def read_table(path: Path) -> list[Row]:
         raise CorpusError(f"{path.name}: expected a table that ends in {', '.join(TABLE_SUFFIXES)}")
     text = _text(path)
     if suffix in DELIMITERS:
-        return list(_delimited(path.name, text, DELIMITERS[suffix]))
+        return list(_delimited(path.name, text, DELIMITERS[suffix], optional))
     return list(_json_rows(path.name, text, lines=suffix == ".jsonl"))
 
 
@@ -98,7 +101,7 @@ def _text(path: Path) -> str:
     return text
 
 
-def _delimited(name: str, text: str, delimiters: str) -> Iterator[Row]:
+def _delimited(name: str, text: str, delimiters: str, optional: Collection[str]) -> Iterator[Row]:
     start = 0
     if match := re.match(r"sep=(.)\r?\n", text):  # Excel's own first line
         delimiters, start = match[1], 1
@@ -111,6 +114,7 @@ def _delimited(name: str, text: str, delimiters: str) -> Iterator[Row]:
         where = f"{name}, line {line}"
         if not any(cell.strip() for cell in cells):
             continue
+        cells += [""] * len(header[len(cells) :]) if set(header[len(cells) :]) <= set(optional) else []
         if len(cells) != len(header):
             named = ", ".join(header)
             raise CorpusError(
