@@ -29,6 +29,7 @@ from fas_core.data import has_folds, load_corpus
 from fas_core.errors import FASError, reports_errors
 from fas_core.hub import find_directory
 from fas_core.labels import EMOTIONS
+from fas_core.markdown import cell, plain
 from fas_core.provenance import provenance
 from fas_core.training.arguments import parse_pairs
 
@@ -138,6 +139,7 @@ def table(results: dict[str, dict]) -> str:
     """Markdown; figures in per cent, but for the mass and the calibration error."""
     lines = ["| set | system | clips | accuracy | UA | macro-F1 | mass | ECE |", "|---|---|---|---|---|---|---|---|"]
     for name, result in results.items():
+        name = cell(plain(name))
         for system in ("alm", "cascade"):
             if system in result:
                 m = result[system]
@@ -148,7 +150,7 @@ def table(results: dict[str, dict]) -> str:
             t = result["free_text"]
             how = f"{t['exact']} as they stand, {t['repaired']} repaired, {t['by_options']} by the options"
             lines.append(
-                f"| {name} | free text ({t['task']}; {how}) | {result['clips']} | {100 * t['accuracy']:.1f} | | | | |"
+                f"| {name} | free text ({cell(plain(t['task']))}; {how}) | {result['clips']} | {100 * t['accuracy']:.1f} | | | | |"
             )
     return "\n".join(lines)
 

@@ -1,6 +1,9 @@
 """The model card that an adapter or a model directory carries."""
 
+import yaml
+
 from fas_alm.configuration import FASAudioConfig
+from fas_core.markdown import cell, plain
 from fas_core.training.card import LICENCES
 
 TEMPLATE = """---
@@ -8,7 +11,7 @@ library_name: fas-alm
 pipeline_tag: audio-text-to-text
 tags: [speech-emotion-recognition, fas, audio-language-model]
 license: other
-base_model: {base}
+base_model: {base_model}
 ---
 # FAS-ALM: {base} that hears the tone of a voice
 
@@ -57,17 +60,19 @@ def model_card(config: FASAudioConfig, record: dict | None = None, is_adapter: b
         is_adapter: or a whole model.
     """
     record = record or {}
+    base = config.base_language_model or config.text_config.model_type
     commit = record.get("provenance", {}).get("commit")
     return TEMPLATE.format(
-        base=config.base_language_model or config.text_config.model_type,
-        encoder=config.streams.acoustic["model"],
+        base=plain(base),
+        base_model=yaml.safe_dump(base).splitlines()[0],
+        encoder=plain(config.streams.acoustic["model"]),
         tokens=config.tokens_per_window,
         kind="adapter" if is_adapter else "model",
         what=ADAPTER if is_adapter else MODEL,
         usage=ADAPTER_USAGE if is_adapter else MODEL_USAGE,
         data=_corpora(record.get("data", {}).get("corpora", [])),
         metrics=_metrics(record),
-        provenance=f"Commit {commit}. Details in `training.json`." if commit else "Details in `training.json`.",
+        provenance=f"Commit {plain(commit)}. Details in `training.json`." if commit else "Details in `training.json`.",
     )
 
 
@@ -79,13 +84,13 @@ def _corpora(corpora: list[dict]) -> str:
 
 def _corpus(values: dict) -> str:
     name = values.pop("corpus", "a corpus")
-    numbers = ", ".join(f"{value} {key}" for key, value in values.items() if isinstance(value, int))
-    return f"- {name}: {numbers or 'see training.json'}; licence: {LICENCES.get(name, 'look it up')}"
+    numbers = ", ".join(f"{value} {plain(key)}" for key, value in values.items() if isinstance(value, int))
+    return f"- {plain(name)}: {numbers or 'see training.json'}; licence: {LICENCES.get(name, 'look it up')}"
 
 
 def _metrics(record: dict) -> str:
     rows = [
-        f"| {side} | {name} | {value:.4g} |"
+        f"| {side} | {cell(plain(name))} | {value:.4g} |"
         for side in ("validation", "test")
         for name, value in record.get(side, {}).items()
         if isinstance(value, int | float)

@@ -415,7 +415,7 @@ class TestFormats:
         assert without_places(text) == expected
 
     def test_markdown_shows_what_was_written(self):
-        assert markdown_text("a*b_[x](http://y) <b>\n`c`") == r"a\*b\_\[x\](http://y) &lt;b> \`c\`"
+        assert markdown_text("a*b_[x](http://y) <b>\n`c`") == r"a\*b\_\[x\](http&#58;//y) &lt;b> \`c\`"
 
     def test_percent(self):
         assert percent(0.12345) == "12.3" and percent(None) == percent(float("nan")) == "-"

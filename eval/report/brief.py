@@ -4,7 +4,6 @@ from eval.report.formats import (
     METRIC_NAMES,
     count,
     duration,
-    markdown_table,
     markdown_text,
     percent,
     without_places,
@@ -14,6 +13,8 @@ from eval.report.reading import Run
 from eval.report.scoretable import Cell, ScoreTable, usual_setting
 from eval.report.sections import answer_counts, costs, failures, tone_or_words
 from eval.report.summary import caveats, compared, findings, interval_text, legend
+from fas_core.markdown import code
+from fas_core.markdown import table as table_of
 
 
 def render_brief(run: Run, table: ScoreTable) -> str:
@@ -25,7 +26,7 @@ def render_brief(run: Run, table: ScoreTable) -> str:
     parts.append("\n".join(f"> - {markdown_text(note)}" for note in caveats(run, table)))
     for metric, name in METRIC_NAMES.items():
         parts += [f"## {name}", _scores(run, table, metric)]
-    parts.append(legend(run))
+    parts.append(markdown_text(legend(run)))
     if table.published:
         where = f"{table.published[0].source}, {table.published[0].table}"
         parts += [
@@ -47,14 +48,14 @@ def _findings(run: Run, table: ScoreTable) -> str:
 def _scores(run: Run, table: ScoreTable, metric: str) -> str:
     header = [
         "system",
-        *(f"{markdown_text(run.benchmarks[b]['title'])} ({usual_setting(run, b)})" for b in table.benchmarks),
+        *(f"{markdown_text(run.benchmarks[b]['title'])} ({markdown_text(usual_setting(run, b))})" for b in table.benchmarks),
     ]
     rows = []
     for row in table.rows:
         title = markdown_text(row.title) + (" (random weights)" if row.random_weights else "")
         cells = [_cell(row.cells.get((b, metric)), row.settings.get(b)) for b in table.benchmarks]
         rows.append([title, *cells])
-    return markdown_table(header, rows)
+    return table_of(header, rows)
 
 
 def _cell(cell: Cell | None, setting: str | None) -> str:
@@ -63,7 +64,7 @@ def _cell(cell: Cell | None, setting: str | None) -> str:
     text = interval_text(cell.figure)
     if cell.best:
         text = f"**{percent(cell.figure.value)}**{text.removeprefix(percent(cell.figure.value))}"
-    return text + (f" {cell.mark}" if cell.mark else "") + (f" ({setting})" if setting else "")
+    return text + (f" {cell.mark}" if cell.mark else "") + (f" ({markdown_text(setting)})" if setting else "")
 
 
 def _published(run: Run, table: ScoreTable) -> str:
@@ -75,7 +76,7 @@ def _published(run: Run, table: ScoreTable) -> str:
         ]
         for row in table.published
     ]
-    return markdown_table(header, [[markdown_text(cell) for cell in row] for row in rows])
+    return table_of(header, [[markdown_text(cell) for cell in row] for row in rows])
 
 
 def _conflicts(run: Run) -> list[str]:
@@ -100,7 +101,7 @@ def _conflicts(run: Run) -> list[str]:
             auroc = "-" if found is None else f"{found['auroc']:.3f}"
             rows.append([markdown_text(title), *kinds, *halves, gap, auroc])
         title = markdown_text(run.benchmarks[item.benchmark]["title"])
-        parts += [f"## Tone or words: {title}", markdown_table(header, rows)]
+        parts += [f"## Tone or words: {title}", table_of(header, rows)]
     return parts
 
 
@@ -121,13 +122,13 @@ def _costs(run: Run) -> str:
         rows.append(
             [markdown_text(row["title"]), *sizes, speed, count(row["memory_mb"]), markdown_text(row["weights"] or "-")]
         )
-    return markdown_table(header, rows)
+    return table_of(header, rows)
 
 
 def _answers(run: Run) -> str:
     ways, rows = answer_counts(run)
     cells = [[markdown_text(r["title"]), *(str(r["how"].get(way, 0)) for way in ways), str(r["retries"])] for r in rows]
-    return markdown_table(["system", *map(markdown_text, ways), "retries"], cells)
+    return table_of(["system", *map(markdown_text, ways), "retries"], cells)
 
 
 def _missing(run: Run) -> list[str]:
@@ -135,14 +136,14 @@ def _missing(run: Run) -> list[str]:
         [f"{e.get('kind') or ''} {e.get('name') or ''}", e.get("why") or "-", e.get("where") or "-"]
         for e in run.results["missing"]
     ]
-    table = markdown_table(["what", "why", "where to get it"], [[markdown_text(cell) for cell in row] for row in rows])
+    table = table_of(["what", "why", "where to get it"], [[markdown_text(cell) for cell in row] for row in rows])
     return ["## Missing", table] if rows else []
 
 
 def _failures(run: Run, listed: int = 20) -> list[str]:
     found, total = failures(run)
     rows = [[b, system or "unreadable", clip or "-", why or "-"] for b, system, _, clip, why in found[:listed]]
-    table = markdown_table(
+    table = table_of(
         ["benchmark", "system", "clip", "why"], [[markdown_text(cell) for cell in row] for row in rows]
     )
     return [f"## Failures: {total}" + (f", the first {listed}" if total > listed else ""), table] if rows else []
@@ -158,12 +159,12 @@ def _provenance(run: Run) -> str:
     state = " with uncommitted changes" if made.get("dirty") else ""
     versions = ", ".join(f"{name} {version}" for name, version in (made.get("versions") or {}).items() if version)
     seeds = "; ".join(
-        f"{markdown_text(s['title'])} {', '.join(map(str, s['seeds']))}" for s in run.systems.values() if s.get("seeds")
+        f"{markdown_text(s['title'])} {markdown_text(', '.join(map(str, s['seeds'])))}" for s in run.systems.values() if s.get("seeds")
     )
     lines = [
-        f"date: {made.get('date') or 'unknown'}, commit: {made.get('commit') or 'unknown'}{state}",
-        f"command: `{command_line(run).replace('`', '')}`",
-        f"versions: {versions or 'unknown'}",
-        f"seeds: statistics {run.results['suite'].get('seed', 'unknown')}; systems: {seeds or 'none trained here'}",
+        markdown_text(f"date: {made.get('date') or 'unknown'}, commit: {made.get('commit') or 'unknown'}{state}"),
+        f"command: {code(command_line(run))}",
+        markdown_text(f"versions: {versions or 'unknown'}"),
+        f"seeds: statistics {markdown_text(run.results['suite'].get('seed', 'unknown'))}; systems: {seeds or 'none trained here'}",
     ]
     return "\n".join(f"- {line}" for line in lines)

@@ -3,6 +3,7 @@
 import math
 import re
 
+from fas_core.markdown import plain
 from fas_core.paths import file_name
 
 METRIC_NAMES = {"accuracy": "WA", "ua": "UA", "macro_f1": "macro-F1"}
@@ -64,17 +65,6 @@ def unique_slugs(names) -> dict[str, str]:
     return slugs
 
 
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(markdown_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def markdown_cell(text: str) -> str:
-    """A bar or a line break in a file name or an error would break the row."""
-    return " ".join(str(text).replace("|", "\\|").split())
-
-
 def markdown_text(text) -> str:
-    """What users wrote, so that it shows as written: no markup, no link, no picture from elsewhere."""
-    plain = " ".join(without_places(str(text)).split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*_\[\]])", r"\\\1", plain)
+    """What users wrote, as `fas_core.markdown.plain`, without places of a machine."""
+    return plain(without_places(str(text)))

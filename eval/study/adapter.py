@@ -28,6 +28,7 @@ from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.training import run as alm
 from fas_core.checkpoint import find_device
 from fas_core.errors import reports_errors
+from fas_core.markdown import cell, plain
 from fas_core.pipeline import EmotionPipeline
 from fas_core.precision import loading_dtype
 from fas_core.provenance import git_state
@@ -134,7 +135,7 @@ def table(records: list[dict]) -> str:
     for (name, system), runs in sorted(groups.items(), key=lambda item: (item[0][0], SYSTEMS.index(item[0][1]))):
         hears = system == "alm"
         cells = [
-            name, system, str(len(runs)),
+            cell(plain(name)), system, str(len(runs)),
             " / ".join(_mean([100 * r["alm"][f] for r in runs]) for f in FIGURES),
             _mean([100 * r["fas_accuracy"] for r in runs]) if hears else "",
             f"{np.mean([r['alm']['mass'] for r in runs]):.3f}",

@@ -1,5 +1,7 @@
 """The model card that a checkpoint carries."""
 
+from fas_core.markdown import plain
+
 # Licences that bind what is trained on a corpus; others are for the user to look up.
 LICENCES = {
     "ravdess": "CC BY-NC-SA 4.0",
@@ -49,14 +51,14 @@ def model_card(result: dict) -> str:
     heads = result["validation"].items()
     keys = ("accuracy", "ua", "macro_f1", "ece_before", "ece")
     return TEMPLATE.format(
-        licences="; ".join(f"{c['corpus']}: {LICENCES[c['corpus']]}" for c in corpora if c["corpus"] in LICENCES),
+        licences="; ".join(f"{plain(c['corpus'])}: {LICENCES[c['corpus']]}" for c in corpora if c["corpus"] in LICENCES),
         corpora="\n".join(
-            f"- {c['corpus']}: {c['train']} training and {c['validation']} validation clips, learns {LEARNS[c['learns']]}"
+            f"- {plain(c['corpus'])}: {c['train']} training and {c['validation']} validation clips, learns {LEARNS[c['learns']]}"
             for c in corpora
         ),
         parameters=result["parameters"],
         encoders="; ".join(
-            f"{s}: {streams[s]['model']} layer {streams[s].get('layer', '-')}" for s in ("acoustic", "semantic")
+            f"{s}: {plain(streams[s]['model'])} layer {streams[s].get('layer', '-')}" for s in ("acoustic", "semantic")
         ),
         commit=result["provenance"]["commit"],
         metrics="\n".join(
