@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -52,14 +53,19 @@ def main(
         list[str] | None, typer.Option(help="option passed on to vLLM, e.g. --vllm-arg=--max-model-len=4096; repeat")
     ] = None,
     vllm_log: Annotated[
-        Path | None, typer.Option(help="file for what vLLM prints; default: shown only when it fails")
+        Path | None, typer.Option(help="file for what vLLM prints, without requests; default: shown only when it fails")
     ] = None,
     log_level: Annotated[Level, typer.Option(help="info: a line for each request, never its content")] = Level.info,
-    max_seconds: Annotated[float, typer.Option(help="of one audio", rich_help_panel=LIMITS)] = AUDIO.max_seconds,
+    max_seconds: Annotated[
+        float, typer.Option(help="of one audio that the language model hears", rich_help_panel=LIMITS)
+    ] = AUDIO.max_seconds,
     max_bytes: Annotated[int, typer.Option(help="of one audio file", rich_help_panel=LIMITS)] = AUDIO.max_bytes,
     max_decoded_bytes: Annotated[
         int, typer.Option(help="that one audio decodes to, as float32", rich_help_panel=LIMITS)
     ] = int(AUDIO.max_decoded_bytes),
+    max_recording_seconds: Annotated[
+        float, typer.Option(help="of the clips of one /v1/emotion request together", rich_help_panel=LIMITS)
+    ] = DEFAULTS.recording.max_seconds,
     max_audios: Annotated[int, typer.Option(help="of one chat request", rich_help_panel=LIMITS)] = DEFAULTS.max_audios,
     max_clips: Annotated[
         int, typer.Option(help="of one /v1/emotion request", rich_help_panel=LIMITS)
@@ -69,8 +75,20 @@ def main(
     ] = DEFAULTS.max_text,
     max_tokens: Annotated[int, typer.Option(help="of one answer", rich_help_panel=LIMITS)] = DEFAULTS.max_tokens,
     max_body_bytes: Annotated[
-        int, typer.Option(help="of one request", rich_help_panel=LIMITS)
+        int, typer.Option(help="of one request in JSON", rich_help_panel=LIMITS)
     ] = DEFAULTS.max_body_bytes,
+    max_upload_bytes: Annotated[
+        int, typer.Option(help="of one request with files, which go to the disk", rich_help_panel=LIMITS)
+    ] = DEFAULTS.max_upload_bytes,
+    memory_budget: Annotated[
+        int, typer.Option(help="bytes that all requests may hold in memory; the next gets 429", rich_help_panel=LIMITS)
+    ] = DEFAULTS.memory_budget,
+    disk_budget: Annotated[
+        int, typer.Option(help="the same of uploads on the disk, in $TMPDIR", rich_help_panel=LIMITS)
+    ] = DEFAULTS.disk_budget,
+    clips_budget: Annotated[
+        int, typer.Option(help="clips of all requests", rich_help_panel=LIMITS)
+    ] = DEFAULTS.clips_budget,
     max_connections: Annotated[
         int, typer.Option(help="at once; the longest idle one makes room for a new one", rich_help_panel=LIMITS)
     ] = DEFAULTS.connections.connections,
@@ -81,7 +99,7 @@ def main(
         int, typer.Option(help="requests that wait; the next gets 429", rich_help_panel=LIMITS)
     ] = DEFAULTS.queue,
     request_timeout: Annotated[
-        float, typer.Option(help="seconds until 504", rich_help_panel=LIMITS)
+        float, typer.Option(help="seconds until 504, of a recording without a new piece", rich_help_panel=LIMITS)
     ] = DEFAULTS.request_timeout,
     allowed_media_hosts: Annotated[
         list[str] | None,
@@ -112,7 +130,9 @@ def main(
         settings = Settings(
             model=name or "", api_key=api_key or None,
             audio=AudioLimits(max_bytes=max_bytes, max_seconds=max_seconds, max_decoded_bytes=max_decoded_bytes),
-            max_audios=max_audios, max_clips=max_clips, max_text=max_text, max_tokens=max_tokens,
+            recording=replace(DEFAULTS.recording, max_bytes=max_upload_bytes, max_seconds=max_recording_seconds),
+            max_upload_bytes=max_upload_bytes, memory_budget=memory_budget, disk_budget=disk_budget,
+            clips_budget=clips_budget, max_audios=max_audios, max_clips=max_clips, max_text=max_text, max_tokens=max_tokens,
             max_body_bytes=max_body_bytes, concurrency=concurrency, queue=queue, request_timeout=request_timeout,
             media_hosts=tuple(allowed_media_hosts or ()), connections=ConnectionLimits(max_connections),
         )  # fmt: skip

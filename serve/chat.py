@@ -98,6 +98,8 @@ def describe(answer: dict) -> str:
     """One line for one clip."""
     if "error" in answer:
         return f"{answer['index'] + 1}: {answer['error']['message']}"
+    if answer.get("no_speech"):
+        return f"{answer['index'] + 1}: nobody speaks"
     ranked = sorted(answer["probabilities"].items(), key=lambda item: -item[1])
     text = ", ".join(f"{emotion} {p:.2f}" for emotion, p in ranked[:3])
     sides = [f"{side} {answer[side]['label']}" for side in ("tone", "words") if side in answer]

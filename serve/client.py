@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +69,28 @@ class Client:
     def emotion(self, audio: Any, *, sampling_rate: int | None = None, **options) -> dict | list[dict]:
         """Emotion of one audio (a dict) or of a list of them (a list; what cannot be used has `error`).
 
+        Files are uploaded as they are, from the disk: an hour of a call needs no more memory than a minute.
+
         Args:
             audio: path, bytes, `audio_part`, or array with `sampling_rate`; or a list of them.
-            options: words, rationale, tokens (true or false), language ("en", "zh").
+            options: words, rationale, tokens, timeline (true or false), window, hop (seconds), channels ("mix", "each",
+                or a number from 1), language ("en", "zh"). With channels="each" the answer is always a list.
 
         Raises:
             ServerError: also for a single audio that cannot be used.
         """
         several = isinstance(audio, list | tuple)
-        sources = audio if several else [audio]
-        parts = [each if isinstance(each, dict) else audio_part(each, sampling_rate) for each in sources]
-        data = self._json("POST", "/v1/emotion", {"audio": parts, **options})["data"]
-        return data if several else data[0]
+        with _request(list(audio) if several else [audio], sampling_rate, options) as request:
+            data = self._json("POST", "/v1/emotion", **request)["data"]
+        return data if several or options.get("channels") == "each" else data[0]
+
+    def timeline(self, audio: Any, *, sampling_rate: int | None = None, **options) -> Iterator[dict]:
+        """The answers to the windows of one audio as they come, each with start and end, then the summary, without.
+
+        Arguments and errors are those of `emotion`.
+        """
+        with _request([audio], sampling_rate, options | {"timeline": True, "stream": True}) as request:
+            yield from self._events("/v1/emotion", request)
 
     def chat(
         self, text: str, audio: Sequence = (), *, history: Sequence[dict] = (), audio_first: bool = True, **options
@@ -97,19 +108,23 @@ class Client:
             ServerError: the request cannot be answered.
         """
         request = {"messages": [*history, user_message(text, audio, audio_first)], **options}
-        return self._json("POST", "/v1/chat/completions", request)["choices"][0]["message"]["content"]
+        return self._json("POST", "/v1/chat/completions", json=request)["choices"][0]["message"]["content"]
 
     def stream(self, text: str, audio: Sequence = (), *, history: Sequence[dict] = (), **options) -> Iterator[str]:
         """The same piece by piece, as it is written."""
         request = {"messages": [*history, user_message(text, audio)], **options, "stream": True}
+        for event in self._events("/v1/chat/completions", {"json": request}):
+            yield from _pieces(event)
+
+    def _events(self, route: str, request: dict) -> Iterator[dict]:
         try:
-            with self._http.stream("POST", "/v1/chat/completions", json=request) as response:
+            with self._http.stream("POST", route, **request) as response:
                 if response.status_code != 200:
                     response.read()
                     raise _error(response)
                 for line in response.iter_lines():
                     if line.startswith("data: ") and line != "data: [DONE]":
-                        yield from _pieces(json.loads(line[6:]))
+                        yield _checked(json.loads(line[6:]))
         except httpx.HTTPError as error:
             raise self._unreachable(error) from None
 
@@ -123,10 +138,10 @@ class Client:
         except httpx.HTTPError:
             return False
 
-    def _json(self, method: str, route: str, body: dict | None = None) -> dict:
+    def _json(self, method: str, route: str, **request) -> dict:
         for attempt in range(self.retries + 1):
             try:
-                response = self._http.request(method, route, json=body)
+                response = self._http.request(method, route, **request)
             except httpx.HTTPError as error:
                 raise self._unreachable(error) from None
             if response.status_code != 429 or attempt == self.retries:
@@ -170,9 +185,36 @@ def audio_part(source: Any, sampling_rate: int | None = None) -> dict:
     return {"type": "input_audio", "input_audio": {"data": base64.b64encode(data).decode("ascii"), "format": form}}
 
 
+@contextmanager
+def _request(sources: list, sampling_rate: int | None, options: dict) -> Iterator[dict]:
+    """Arguments of httpx: a form with the files where all are files, else JSON."""
+    if not all(isinstance(source, str | os.PathLike | bytes | bytearray) for source in sources):
+        parts = [each if isinstance(each, dict) else audio_part(each, sampling_rate) for each in sources]
+        yield {"json": {"audio": parts, **options}}
+        return
+    fields = {k: json.dumps(v) if isinstance(v, bool) else v for k, v in options.items() if v is not None}
+    with ExitStack() as stack:
+        yield {"files": [("files", _upload(source, stack)) for source in sources], "data": fields}
+
+
+def _upload(source: Any, stack: ExitStack) -> tuple[str, Any]:
+    if isinstance(source, bytes | bytearray):
+        return "audio", bytes(source)
+    try:
+        name = Path(os.fsdecode(source)).name.encode("utf-8", "replace").decode()
+        return name, stack.enter_context(open(source, "rb"))
+    except (OSError, ValueError) as error:
+        raise FASError(f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _checked(event: dict) -> dict:
+    """An event; the error that ends a stream is raised. One clip of several may fail alone: that has its index."""
+    if "error" in event and "index" not in event:
+        raise ServerError(event["error"]["message"], code=event["error"].get("code"), param=event["error"].get("param"))
+    return event
+
+
 def _pieces(event: dict) -> Iterator[str]:
-    if "error" in event:
-        raise ServerError(event["error"]["message"], code=event["error"].get("code"))
     for choice in event.get("choices", []):
         if piece := choice["delta"].get("content"):
             yield piece

@@ -258,9 +258,10 @@ def _tell_failure(loop: asyncio.AbstractEventLoop, context: dict) -> None:
 
 
 def configure_logging(level: str) -> None:
-    """One line an event on standard error; of uvicorn only errors: it warns of every request that is none."""
+    """One line an event on standard error; of what reads requests only errors: it warns of each that is none."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("serve").setLevel(level.upper())
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    for name in ("uvicorn", "python_multipart"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

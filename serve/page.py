@@ -90,6 +90,8 @@ def _emotion(client: Client, path: str, words: bool) -> dict:
 
 def describe(answer: dict) -> str:
     """What was heard, in words."""
+    if answer.get("no_speech"):
+        return "**nobody speaks**: no emotion is named"
     lines = [f"**{answer['label']}**, {answer['probabilities'][answer['label']]:.0%}"]
     if transcript := answer.get("words", {}).get("transcript"):
         lines.append(f"words: “{_plain(transcript)}”")
@@ -97,6 +99,10 @@ def describe(answer: dict) -> str:
         lines.append(f"the tone says {answer['tone']['label']}, the words say {answer['words']['label']}")
     if "conflict" in answer:
         lines.append(f"conflict {answer['conflict']:.2f} (0: they agree, 1: they share no emotion)")
+    if answer.get("speech", 1) < 0.5:
+        lines.append(f"speech: {answer['speech']:.0%} of it")
+    if answer.get("audio", {}).get("channel") == "mix":
+        lines.append(f"its {answer['audio']['channels']} channels were mixed; of a call each may be a person")
     if "option_mass" in answer and answer["option_mass"] < 0.5:
         lines.append(f"the seven options hold {answer['option_mass']:.0%} of the answer: do not trust it")
     return "\n\n".join(lines)

@@ -48,6 +48,27 @@ def test_emotion_of_path_bytes_and_array(url, file):
         assert client.healthy() and client.models()[0]["id"] == "tiny"
 
 
+def test_timeline_comes_window_by_window_and_then_the_summary(url, tmp_path):
+    path = tmp_path / "a\udcff.wav"
+    path.write_bytes(wav(7.0, channels=2))
+    with Client(url) as client:
+        *windows, summary = client.timeline(path, window=2, hop=2)
+        assert [(w["start"], w["end"]) for w in windows] == [(0, 2), (2, 4), (4, 6), (6, 7)] and "start" not in summary
+        whole = client.emotion(path, timeline=True, window=2, hop=2)
+        assert len(whole["timeline"]) == 4 and whole["audio"]["channel"] == "mix" and whole["name"] == "a?.wav"
+        assert [c["audio"]["channel"] for c in client.emotion(path, channels="each")] == [1, 2]
+        samples = np.full((32_000, 2), 0.1, np.float32)
+        assert len(list(client.timeline(samples, sampling_rate=16_000, window=1, hop=1))) == 3
+        for bad in (lambda: client.timeline(b"no audio"), lambda: client.timeline(path, window=99)):
+            with pytest.raises(ServerError) as caught:
+                list(bad())
+            assert caught.value.status == 400
+        with pytest.raises(FASError, match="nothing.wav: cannot be read"):
+            client.emotion("nothing.wav")
+        with pytest.raises(FASError, match="cannot be read"):
+            client.emotion("null\0.wav")
+
+
 def test_chat_and_stream(url, backend, file):
     with Client(url) as client:
         assert client.chat("How?", [file], max_tokens=5) == "heard 1"
