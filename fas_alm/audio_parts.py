@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from fas_core.arrays import is_array
 from fas_core.audio import Audio
 from fas_core.errors import AudioError, FASError
-from fas_core.sources import is_array
 
 AUDIO_PARTS = ("audio", "input_audio", "audio_url")
 FORMS = "a path, bytes, an array with its rate, (array, rate), or a mapping with 'array' and 'sampling_rate'"

@@ -1,8 +1,8 @@
 """Audio in: any file, bytes, file object or array becomes mono float32 at 16 kHz, or one clear error.
 
-Down-mix is the mean over channels, unless one channel is asked for; resampling is soxr's high-quality filter. Everything is decoded, mixed and
-resampled in blocks, so memory follows the result and not the file, and limits hold for what is decoded, not
-only for what a header claims.
+Down-mix is the mean over channels, unless one channel is asked for; resampling is soxr's high-quality filter. Everything
+is decoded, mixed and resampled in blocks, so memory follows the result and not the file, and limits hold for what is
+decoded, not only for what a header claims.
 """
 
 import math
@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 import soxr
 
+from fas_core.arrays import CHANNELS, check_finite, check_rate, checked_array, is_array
 from fas_core.errors import AudioError
 from fas_core.media import BLOCK_FRAMES, Channel, Decoded, check_channel, decode, downmix, file_size
 from fas_core.segments import cut, split_segment
-from fas_core.sources import CHANNELS, binary_file, checked_array, is_array
+from fas_core.sources import binary_file
 
 SAMPLE_RATE = 16_000
 SILENCE = 10 ** (-90 / 20)  # -90 dBFS: the last bit of a 16-bit file, switching
-LARGEST_AMPLITUDE = 1e12  # beyond any integer scale; squares of it still fit float32
-RATES = (4_000, 384_000)  # Hz
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,9 @@ def load_audio(
     """Reads all of a source as mono float32 at 16 kHz.
 
     Args:
-        source: path, or a segment of one such as "call.wav#t=1.5,4" (`fas_core.segments`); bytes; binary file object (read from its start if it can seek, and left open); array or
-            tensor, (n,) or (n, channels), float or uint8/int16/int32 PCM.
+        source: path, or a segment of one such as "call.wav#t=1.5,4" (`fas_core.segments`); bytes; binary file object (read
+            from its start if it can seek, and left open); array or tensor, (n,), (n, channels) or (channels, n), float or
+            uint8/int16/int32 PCM.
         sampling_rate: Hz; for arrays, and only for them.
         limits: of size and duration.
         channel: "mix", the mean over channels, or the number of one, from 1: the two people of a call are often
@@ -227,7 +227,7 @@ def _resampled(decoded: Decoded, name: str, limits: AudioLimits, channel: Channe
     for block in decoded.blocks:
         frames += len(block)
         _check_size(frames, decoded, name, limits)
-        _check_finite(block, (frames - len(block)) / decoded.rate, name)
+        check_finite(block, (frames - len(block)) / decoded.rate, name)
         yield block if decoded.rate == SAMPLE_RATE else stream.resample_chunk(block)
     if frames == 0:
         raise AudioError(name, "empty: holds no samples")
@@ -239,9 +239,7 @@ def _resampled(decoded: Decoded, name: str, limits: AudioLimits, channel: Channe
 
 
 def _check_header(decoded: Decoded, name: str, limits: AudioLimits) -> None:
-    low, high = RATES
-    if not low <= decoded.rate <= high:
-        raise AudioError(name, f"sample rate is {decoded.rate} Hz", f"expected {low} to {high} Hz")
+    check_rate(decoded.rate, name)
     if not 1 <= decoded.channels <= CHANNELS:
         raise AudioError(name, f"has {decoded.channels} channels", f"expected 1 to {CHANNELS}")
     if decoded.frames is not None:
@@ -256,9 +254,3 @@ def _check_size(frames: int, decoded: Decoded, name: str, limits: AudioLimits) -
     if size > limits.max_decoded_bytes:
         hint = f"at most {limits.max_decoded_bytes}; AudioLimits(max_decoded_bytes=...) changes it"
         raise AudioError(name, f"too big: decodes to {size} bytes or more", hint)
-
-
-def _check_finite(block: np.ndarray, start: float, name: str) -> None:
-    if not np.abs(block).max(initial=0) < LARGEST_AMPLITUDE:  # false for NaN, too
-        hint = "expected finite samples, full scale at 1"
-        raise AudioError(name, f"NaN, Inf or absurdly large samples after {start:.1f} s", hint)

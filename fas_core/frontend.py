@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fas_core.audio import LARGEST_AMPLITUDE, SAMPLE_RATE, is_silent
+from fas_core.arrays import LARGEST_AMPLITUDE
+from fas_core.audio import SAMPLE_RATE, is_silent
 from fas_core.errors import AudioError
 
 VERSION = 1  # of what is computed: a change here makes new features and leaves old caches alone

@@ -14,13 +14,13 @@ from typing import BinaryIO, Literal
 import numpy as np
 import soundfile
 
+from fas_core.arrays import as_float
 from fas_core.errors import AudioError
 
 BLOCK_FRAMES = 65_536
 Channel = int | Literal["mix", "each"]
 UNKNOWN_FORMAT = (1, 4)  # libsndfile: format, or encoding inside a known format, not recognised
 UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's frame count of a stream that does not say
-FULL_SCALE = {"uint8": 2**7, "int16": 2**15, "int32": 2**31}
 # Plain containers only: playlists (hls, concat, dash) would make FFmpeg open other files and addresses.
 FFMPEG_FORMATS = "aac,ac3,aiff,amr,asf,avi,caf,flac,flv,matroska,mov,mp3,mpegts,ogg,wav,wv"
 INSTALL_PYAV = "for m4a, webm, mp4 and the like: pip install 'fas-alm[media]'"
@@ -78,17 +78,10 @@ def downmix(samples: np.ndarray, source: str, channel: Channel = "mix") -> np.nd
         channel: "mix", the mean over channels; the number of one, from 1; or "each", which gives (n, channels).
 
     Raises:
-        AudioError: samples of another type, or no such channel.
+        AudioError: no such channel.
     """
-    kind = samples.dtype.name
-    if kind not in FULL_SCALE and samples.dtype.kind != "f":
-        raise AudioError(source, f"samples are {kind}", f"expected float, {', '.join(FULL_SCALE)}")
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is reported by who asked
-        mono = samples.astype(np.float32, copy=False)
-        mono = _chosen(mono, source, channel) if mono.ndim == 2 else mono
-    if kind in FULL_SCALE:
-        mono = (mono - (128 if kind == "uint8" else 0)) / np.float32(FULL_SCALE[kind])
-    return mono
+    floats = as_float(samples)
+    return _chosen(floats, source, channel) if floats.ndim == 2 else floats
 
 
 def _chosen(samples: np.ndarray, source: str, channel: Channel) -> np.ndarray:

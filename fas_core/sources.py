@@ -11,18 +11,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
-from numbers import Real
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from fas_core.arrays import checked_array, is_array
 from fas_core.errors import AudioError
 from fas_core.paths import exists, is_dir
 from fas_core.segments import file_of, split_segment
 from fas_core.walk import walk_files
 
-CHANNELS = 64  # at most
 SOURCES = "a path, bytes, a binary file object, or an array with sampling_rate"
 AUDIO_SUFFIXES = frozenset(
     ".wav .wave .w64 .rf64 .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .au .snd .caf .sph "
@@ -141,28 +140,3 @@ def _rewound(file: Any, spool: BinaryIO, max_bytes: float) -> BinaryIO:
         raise AudioError("<file>", f"cannot be read: {error}", "expected an open binary file") from None
     spool.seek(0)
     return spool
-
-
-def is_array(source: Any) -> bool:
-    """An array or tensor, of any library."""
-    return hasattr(source, "__array__")
-
-
-def checked_array(source: Any, sampling_rate: int | None) -> np.ndarray:
-    """(n,) or (n, channels). Raises `AudioError` without a rate, for another shape, or for what NumPy cannot read."""
-    name = "<array>"
-    if sampling_rate is None:
-        raise AudioError(name, "has no sample rate", "pass sampling_rate=..., in Hz")
-    if not isinstance(sampling_rate, Real) or sampling_rate % 1 != 0:  # NaN and Inf leave NaN
-        raise AudioError(name, f"sampling_rate is {sampling_rate!r}", "expected a whole number of Hz")
-    try:
-        array = np.asarray(source)
-    except (RuntimeError, TypeError, ValueError):  # a tensor on a GPU, with gradients, or of bfloat16
-        hint = "for a tensor pass tensor.detach().float().cpu()"
-        raise AudioError(name, "cannot become a NumPy array", hint) from None
-    if array.ndim not in (1, 2):
-        raise AudioError(name, f"has shape {array.shape}", "expected (samples,) or (samples, channels)")
-    if array.ndim == 2 and array.shape[1] > CHANNELS:
-        hint = f"expected (samples, channels) with at most {CHANNELS} channels; transpose (channels, samples)"
-        raise AudioError(name, f"has shape {array.shape}", hint)
-    return array

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import soundfile
 
-from fas_core.errors import FASError
+from fas_core.arrays import float_array, is_array
+from fas_core.errors import AudioError, FASError
 from fas_core.http import strict_options
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -164,10 +164,10 @@ def user_message(text: str, audio: Sequence = (), audio_first: bool = True) -> d
 
 
 def audio_part(source: Any, sampling_rate: int | None = None) -> dict:
-    """An `input_audio` part of a path, bytes, or array (n,) or (n, channels) with its rate.
+    """An `input_audio` part of a path, bytes, or array with its rate, which the server hears as `load_audio` here would.
 
     Raises:
-        FASError: a file that cannot be read, an array without rate.
+        FASError: a file that cannot be read, an array that `fas_core.arrays.float_array` refuses.
     """
     if isinstance(source, str | os.PathLike):
         try:
@@ -176,12 +176,12 @@ def audio_part(source: Any, sampling_rate: int | None = None) -> dict:
             raise FASError(f"{source}: cannot be read: {error.strerror or error}") from None
     elif isinstance(source, bytes | bytearray):
         data, form = bytes(source), "wav"
-    else:
-        if sampling_rate is None:
-            raise FASError("array of samples without sampling_rate; expected its rate in Hz")
+    elif is_array(source):
         buffer, form = io.BytesIO(), "wav"
-        soundfile.write(buffer, np.asarray(source, dtype=np.float32), sampling_rate, format="WAV", subtype="FLOAT")
+        soundfile.write(buffer, *float_array(source, sampling_rate), format="WAV", subtype="FLOAT")
         data = buffer.getvalue()
+    else:
+        raise AudioError(f"<{type(source).__name__}>", "not a source of audio", "expected a path, bytes, or an array")
     return {"type": "input_audio", "input_audio": {"data": base64.b64encode(data).decode("ascii"), "format": form}}
 
 
