@@ -99,8 +99,9 @@ def load_adapter(
     dtype: torch.dtype | str = "auto",
     is_trainable: bool = False,
     revision: str | None = None,
+    **options,
 ) -> tuple[FASAudioForConditionalGeneration, FASAudioProcessor]:
-    """The model of an adapter directory, on the CPU; LoRA stays apart (`model.language_model` is then a PEFT model).
+    """The model of an adapter directory, on the CPU unless `device_map` says otherwise; LoRA stays apart (`model.language_model` is then a PEFT model).
 
     Args:
         directory: as `save_adapter` writes it, or a hub id of such files.
@@ -108,6 +109,8 @@ def load_adapter(
         dtype: of the LLM.
         is_trainable: leave LoRA and projector trainable.
         revision: branch, tag or commit of a hub id.
+        options: of the LLM, as `load_language_model` takes them: `quantization_config`, `device_map`, ... Encoder, FAS and
+            projector are float32 beside it, on the device of its embeddings.
 
     Raises:
         CheckpointError: a file is missing or damaged, the LLM is another one, or the hub does not give the files.
@@ -124,7 +127,7 @@ def load_adapter(
     else:
         hint = "or name it, or another place of it, yourself (language_model, --language-model)"
         source = named_source(name, config.base_revision, f"{directory}/config.json: base_language_model", hint)
-    llm, _ = load_language_model(*source, dtype)
+    llm, _ = load_language_model(*source, dtype, **options)
     grow_vocabulary(llm, config.audio_token_id)
     _check_same(config, llm, str(name))
     pipeline = EmotionPipeline.from_pretrained(directory / FAS_FOLDER, device="cpu")

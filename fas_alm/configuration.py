@@ -90,10 +90,13 @@ class FASAudioConfig(PreTrainedConfig):
         return self.text_config.vocab_size
 
     def to_diff_dict(self) -> dict:
-        """What is written to a file: without the paths of this machine that the parts were loaded from."""
+        """What is written to a file: without the paths of this machine that the parts were loaded from, and without the
+        quantisation that the LLM was loaded with, which is that of a run and not of the model.
+        """
         values = super().to_diff_dict()
         for part in PARTS:
-            (values.get(part) or {}).pop("_name_or_path", None)
+            for name in ("_name_or_path", "quantization_config"):
+                (values.get(part) or {}).pop(name, None)
         return values
 
     def _check(self) -> None:

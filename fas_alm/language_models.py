@@ -24,30 +24,37 @@ OFFLINE_MODELS = {
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     )
 }
+LOADING_OPTIONS = ("quantization_config", "device_map", "max_memory", "offload_folder", "attn_implementation")
 
 
 def load_language_model(
-    name: str | Path, revision: str | None = None, dtype: torch.dtype | str = "auto"
+    name: str | Path, revision: str | None = None, dtype: torch.dtype | str = "auto", **options
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A causal LLM and its tokenizer, on the CPU.
+    """A causal LLM and its tokenizer, on the CPU unless `device_map` says otherwise.
 
     Args:
         name: hub id, directory, or "offline:smollm2".
         revision: branch, tag or commit of the hub.
         dtype: of the weights; "auto" is that of the files.
+        options: of transformers' `from_pretrained`: `quantization_config`, `device_map`, `offload_folder`,
+            `attn_implementation` and the like (`LOADING_OPTIONS`).
 
     Raises:
-        FASError: an unknown offline name.
+        FASError: an unknown offline name or option.
         CheckpointError: it cannot be loaded, or its safetensors lack weights.
         MissingDependencyError: the package of an offline model is not installed.
     """
+    options = {name: value for name, value in options.items() if value is not None}
+    if unknown := sorted(set(options) - set(LOADING_OPTIONS)):
+        raise FASError(f"option {unknown[0]!r} of the language model is not known; expected {', '.join(LOADING_OPTIONS)}")
     source = language_model_dir(name)
     revision = revision if source == str(name) else None
     try:
         check_model_files(source, revision, quantised=True)
         model, report = AutoModelForCausalLM.from_pretrained(
-            source, revision=revision, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-        )
+            source, revision=revision, dtype=dtype, use_safetensors=True, trust_remote_code=False,
+            output_loading_info=True, **options,
+        )  # fmt: skip
         missing = sorted(report["missing_keys"])
         if missing:  # transformers would go on with random values
             raise OSError(f"its weights lack {missing[0]} and {len(missing) - 1} more")

@@ -41,6 +41,7 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
     _keep_in_fp32_modules = set(FLOAT32_PARTS)  # what transformers' quantisers leave out
     _keep_in_fp32_modules_strict = set(FLOAT32_PARTS)
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
+    _no_split_modules = ["AudioTower", "FASForEmotionClassification", "MultiModalProjector"]  # and those of the LLM
     _skip_keys_device_placement = ["past_key_values"]
 
     def __init__(self, config: FASAudioConfig):
@@ -62,8 +63,9 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
         revision: str | None = None,
         dtype: torch.dtype | str = "auto",
         seed: int = 0,
+        **options,
     ) -> tuple[FASAudioForConditionalGeneration, FASAudioProcessor]:
-        """A model with a new projector, and its processor, on the CPU.
+        """A model with a new projector, and its processor; on the CPU unless `device_map` says otherwise.
 
         Args:
             fas: a checkpoint of fas_core, or a pipeline, which is copied.
@@ -72,6 +74,7 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
             revision: of the language model on the hub.
             dtype: of the language model; "auto" is that of its weights.
             seed: of the projector's first values.
+            options: of the language model, as `load_language_model` takes them: `quantization_config`, `device_map`, ...
 
         Raises:
             CheckpointError: a part that cannot be loaded, or streams that are not two layers of one Whisper.
@@ -83,7 +86,7 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
             fas, device="cpu"
         )  # fmt: skip
         is_loaded = isinstance(language_model, tuple)
-        llm, tokenizer = language_model if is_loaded else load_language_model(language_model, revision, dtype)
+        llm, tokenizer = language_model if is_loaded else load_language_model(language_model, revision, dtype, **options)
         tokenizer = copy.deepcopy(tokenizer)
         audio_token_id = add_audio_token(tokenizer)
         grow_vocabulary(llm, audio_token_id)
@@ -110,8 +113,10 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model.multi_modal_projector = MultiModalProjector(config.audio_token_size, config.hidden_size)
-        model.audio_tower = AudioTower(config, _encoder(pipeline).cpu())
-        model.fas, model.language_model = pipeline.model.cpu().float(), language_model
+        device = _device_of(language_model.get_input_embeddings())
+        model.multi_modal_projector.to(device)
+        model.audio_tower = AudioTower(config, _encoder(pipeline).to(device))
+        model.fas, model.language_model = pipeline.model.to(device).float(), language_model
         config.text_config = language_model.config
         model.generation_config = copy.deepcopy(language_model.generation_config)
         model.generation_config.suppress_tokens = [config.audio_token_id]
@@ -123,6 +128,7 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
 
         Raises:
             CheckpointError: weights are missing, for which transformers would take random ones.
+            FASError: a `device_map` that offloads the audio side.
         """
         model, info = super().from_pretrained(
             pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
@@ -132,19 +138,31 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
                 f"{pretrained_model_name_or_path}: its weights lack {missing[0]} and {len(missing) - 1} more; expected a model "
                 "directory of python -m fas_alm.export, whose language model holds no unmerged adapter"
             )
+        if any(p.is_meta for part in FLOAT32_PARTS for p in getattr(model, part).parameters()):
+            raise FASError(
+                f"device_map {model.hf_device_map}: encoder, FAS and projector cannot be offloaded; give a device_map (or more "
+                f"max_memory) that keeps {', '.join(FLOAT32_PARTS)} on a device"
+            )
         return (model, info) if output_loading_info else model
 
     def save_pretrained(self, save_directory, *args, **kwargs) -> None:
         """As of transformers. Raises `FASError` for an unmerged adapter inside, whose weights could not be loaded again."""
-        self._refuse_adapter(save_directory)
+        self._check_saved(save_directory)
         super().save_pretrained(save_directory, *args, **kwargs)
 
     def push_to_hub(self, repo_id: str, *args, **kwargs):
         """As of transformers. Raises as `save_pretrained`."""
-        self._refuse_adapter(repo_id)
+        self._check_saved(repo_id)
         return super().push_to_hub(repo_id, *args, **kwargs)
 
-    def _refuse_adapter(self, where) -> None:
+    def _check_saved(self, where) -> None:
+        if getattr(self.language_model, "is_quantized", False) and getattr(self, "hf_quantizer", None) is None:
+            raise FASError(
+                f"{where}: the language model is quantised, and could not be loaded again inside the whole model; keep what was "
+                "trained with fas_alm.save_adapter(model, processor, DIRECTORY), and export it with an LLM that is not quantised"
+            )
+        if any(p.is_meta for p in self.language_model.parameters()) and not hasattr(self, "hf_device_map"):
+            raise FASError(f"{where}: weights of the language model are offloaded; load it without offloading to save it")
         if holds_adapter(self):
             raise FASError(
                 f"{where}: the model holds an unmerged adapter, which from_pretrained could not load; merge it "
@@ -280,6 +298,14 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
         """That of the LLM."""
         return next(p.dtype for p in self.language_model.parameters() if p.is_floating_point())
 
+    def set_attn_implementation(self, attn_implementation: str | dict, *args, **kwargs) -> None:
+        """As of transformers, of the LLM: the encoder's attention keeps the clips of a batch apart, and stays."""
+        wanted = attn_implementation
+        if isinstance(wanted, dict):
+            wanted = wanted.get("text_config", wanted.get(""))
+        if wanted is not None:
+            self.language_model.set_attn_implementation(wanted, *args, **kwargs)
+
     def get_input_embeddings(self) -> nn.Module:
         return self.language_model.get_input_embeddings()
 
@@ -311,10 +337,22 @@ def grow_vocabulary(language_model: PreTrainedModel, token_id: int) -> None:
     old = table.shape[0]
     if token_id < old:
         return
+    if any(part.weight.is_meta for part in (language_model.get_input_embeddings(), language_model.get_output_embeddings())):
+        raise FASError(
+            f"the embedding table has {old} rows and has to grow for the audio token, but is offloaded; expected a device_map "
+            "that keeps embeddings and lm_head on a device"
+        )
     language_model.resize_token_embeddings(token_id + 1, pad_to_multiple_of=VOCABULARY_MULTIPLE, mean_resizing=False)
     for part in (language_model.get_input_embeddings(), language_model.get_output_embeddings()):
         weight = part.weight.data
         weight[old:] = weight[:old].float().mean(0).to(weight.dtype)
+
+
+def _device_of(table: nn.Module) -> torch.device:
+    """Where a table of embeddings computes, also while its weights lie elsewhere (offloading of accelerate)."""
+    hook = getattr(table, "_hf_hook", None)
+    device = getattr(hook, "execution_device", None)
+    return table.weight.device if device is None else torch.device(device)
 
 
 def _encoder(pipeline: EmotionPipeline) -> nn.Module:
