@@ -11,6 +11,7 @@ import numpy as np
 
 from fas_core.audio import SAMPLE_RATE, Audio
 from fas_core.labels import EMOTIONS
+from fas_core.text import printable
 
 if TYPE_CHECKING:  # `fas --help` does not wait for torch
     from fas_core.distillation import KeptTokens
@@ -64,23 +65,36 @@ class Answer:
         return self
 
     def to_dict(self, tokens: bool = True) -> dict:
-        """JSON-ready; what is None or empty is left out, as are the kept tokens unless `tokens`."""
+        """JSON-ready; what is None or empty is left out, as are the kept tokens unless `tokens`; names are `printable`."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "exception"}
         values = {k: v for k, v in values.items() if v not in (None, {}) or k == "label" and self.no_speech}
         if not self.error:
             values["no_speech"] = self.no_speech
         if not tokens:
             values.pop("kept_tokens", None)
+        values |= {k: printable(values[k]) for k in ("file", "error") if k in values}
+        if "source" in self.audio:
+            values["audio"] = self.audio | {"source": printable(self.audio["source"])}
         return values
 
     def to_row(self) -> dict:
-        """Flat, for CSV: the label, seven probabilities, each pathway's label, conflict, speech, error."""
-        top = {s: max(p, key=p.get) if (p := getattr(self, s)) else None for s in ("acoustic", "semantic")}
-        probabilities = {f"p_{e}": (self.probabilities or {}).get(e) for e in EMOTIONS}
-        return dict(
-            file=self.file, start=self.start, end=self.end, label=self.label, **probabilities, **top,
+        """Flat, for CSV: label and probabilities of the fused answer and of each pathway, conflict, speech, error."""
+        row = dict(
+            file=printable(self.file),
+            channel=self.audio.get("channel"),
+            start=self.start,
+            end=self.end,
+            label=self.label,
+        )
+        row |= {f"p_{e}": (self.probabilities or {}).get(e) for e in EMOTIONS}
+        for pathway in ("acoustic", "semantic"):
+            probabilities = getattr(self, pathway) or {}
+            row[pathway] = max(probabilities, key=probabilities.get, default=None)
+            row |= {f"{pathway}.{e}": probabilities.get(e) for e in EMOTIONS}
+        return row | dict(
             conflict=self.conflict, conflict_max=self.conflict_max, speech=self.speech,
-            no_speech=None if self.error else self.no_speech, silent=self.audio.get("silent"), error=self.error,
+            no_speech=None if self.error else self.no_speech, silent=self.audio.get("silent"),
+            error=self.error and printable(self.error),
         )  # fmt: skip
 
 

@@ -163,6 +163,15 @@ def stream_audio(
     yield _audio(np.frombuffer(buffer, np.float32), name, decoded, channel)
 
 
+def claimed_seconds(source: Any) -> float | None:
+    """How long a file says that it lasts, for a progress bar; None where it does not say, or cannot be read."""
+    try:
+        with _open(source, None, AudioLimits(), "mix") as (_, decoded):
+            return decoded.frames / decoded.rate if decoded.frames else None
+    except AudioError:
+        return None
+
+
 def is_silent(samples: np.ndarray) -> bool:
     """Digital silence: no sample above -90 dBFS."""
     return bool(max(samples.max(), -samples.min()) <= SILENCE)

@@ -1,31 +1,41 @@
 """The command `fas`: predictions for files and folders."""
 
-import json
 import os
+import shutil
+import signal
 import sys
-from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from fas_core.answers import Answer
+from fas_core.answer_formats import CSVFormat, JSONFormat, JSONLinesFormat
+from fas_core.answer_output import FileOutput, ScreenOutput
+from fas_core.answer_table import WIDTHS, TableFormat, short_names
 from fas_core.audio import AudioLimits
-from fas_core.cells import CellWriter
-from fas_core.errors import INPUT_ERRORS, FASError, error_line
-from fas_core.paths import exists
+from fas_core.channels import EACH, checked_channels
+from fas_core.errors import FASError
 from fas_core.sources import find_audio_files
+from fas_core.text import printable
 from fas_core.windows import check_windows
+
+INTERRUPTED, TERMINATED, CLOSED = (
+    128 + 2,
+    128 + 15,
+    128 + 13,
+)  # exit codes of SIGINT, SIGTERM, SIGPIPE, as shells give them
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 class Format(str, Enum):
-    table, json, csv = "table", "json", "csv"
+    table, json, jsonl, csv = "table", "json", "jsonl", "csv"
+
+
+class Stopped(BaseException):
+    """The process was asked to end."""
 
 
 @app.callback()
@@ -39,12 +49,24 @@ def predict(
     checkpoint: Annotated[
         str | None, typer.Option(help="checkpoint directory or hub id; default: the shipped one")
     ] = None,
-    format: Annotated[Format, typer.Option(help="how to print the answers")] = Format.table,
+    format: Annotated[
+        Format, typer.Option(help="how to write the answers; jsonl: one a line, as they come")
+    ] = Format.table,
     output: Annotated[Path | None, typer.Option(help="write to this file instead of printing")] = None,
-    timeline: Annotated[bool, typer.Option(help="answer window by window, for long audio")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with what a stopped run left in --output")] = False,
+    timeline: Annotated[bool, typer.Option("--timeline", help="answer window by window, for long audio")] = False,
     window: Annotated[float, typer.Option(help="seconds of a window of the timeline")] = 4.0,
     hop: Annotated[float, typer.Option(help="seconds from one window to the next")] = 2.0,
-    tokens: Annotated[bool, typer.Option(help="JSON: with the times of the kept tokens")] = False,
+    channels: Annotated[
+        str, typer.Option(help="of a recording: mix, each (a call with one person a channel), or the number of one")
+    ] = "mix",
+    tokens: Annotated[bool, typer.Option("--tokens", help="JSON: with the times of the kept tokens")] = False,
+    csv_excel: Annotated[
+        bool, typer.Option("--csv-excel", help="CSV for a spreadsheet: marked as UTF-8, figures rounded")
+    ] = False,
+    csv_separator: Annotated[
+        str, typer.Option(help='CSV: "," or ";", with which --csv-excel writes decimal commas')
+    ] = ",",
     speech_threshold: Annotated[
         float, typer.Option(help="probability from which sound is speech; 0: every sound is given an emotion")
     ] = 0.5,
@@ -54,114 +76,144 @@ def predict(
 ) -> None:
     """Say what emotion a voice carries, what each pathway alone hears, and whether they disagree.
 
+    Answers are written as they come. A run that is stopped says how many files are answered, and the same command with --resume goes on; beside --output a file whose name ends in .journal remembers which.
+
     Examples:
 
       fas predict call.wav
 
       fas predict recordings/ --format csv --output answers.csv
 
-      fas predict meeting.mp3 --timeline --window 5 --hop 2.5
+      fas predict recordings/ --csv-excel --output answers.csv
 
-    Exit code: 0; 1 when a file could not be used (the others are answered); 2 when nothing could be done.
+      fas predict call.mp3 --timeline --window 5 --hop 2.5 --channels each
+
+    Exit code: 0; 1 when a file could not be used (the others are answered); 2 when the command could not begin or go on; 130 interrupted, 143 terminated, 141 when nobody reads what is printed any more.
     """
     try:
+        format = Format.csv if csv_excel and format is Format.table else format
+        _check_options(format, output, resume, csv_excel, csv_separator)
+        options = dict(
+            timeline=timeline, window=window, hop=hop, channels=checked_channels(channels), tokens=tokens,
+            speech_threshold=speech_threshold, max_seconds=max_seconds, max_bytes=max_bytes,
+        )  # fmt: skip
         files = _files(paths)
-        limits = AudioLimits(max_bytes, 0.025, max_seconds)
-        answers = _answers(files, checkpoint, device, limits, timeline, window, hop, speech_threshold)
-        failed = _write(answers, format, output, tokens, timeline)
-    except INPUT_ERRORS as error:
-        typer.echo(f"error: {error_line(error)}", err=True)
-        raise typer.Exit(2) from None
-    for item in failed:
-        typer.echo(f"error: {item.error}", err=True)
-    if failed:
-        typer.echo(f"{len(failed)} of {len(files)} files could not be used", err=True)
-        raise typer.Exit(1)
+        layout = _layout(format, files, options, csv_excel, csv_separator, on_screen=output is None)
+        run = _prepared(files, checkpoint, device, options, prints=output is None)
+        if output is None:
+            target = ScreenOutput(sys.stdout.buffer, layout)
+        else:
+            written = dict(format=format.value, csv_excel=csv_excel, csv_separator=csv_separator)
+            target = FileOutput(output, layout, None if format is Format.table else run.facts(written), files, resume)
+        code = _answer(run, target)
+    except FASError as error:
+        _say(f"error: {error}")
+        code = 2
+    except KeyboardInterrupt:
+        _say("stopped before the first file")
+        code = INTERRUPTED
+    raise typer.Exit(code)
+
+
+def _check_options(format: Format, output: Path | None, resume: bool, csv_excel: bool, csv_separator: str) -> None:
+    if resume and (output is None or format is Format.table):
+        raise FASError("--resume: expected together with --output and --format csv, json or jsonl")
+    if format is not Format.csv and (csv_excel or csv_separator != ","):
+        raise FASError(f"--csv-excel, --csv-separator: expected with --format csv, which is {format.value}")
+    if csv_separator not in (",", ";", "\t"):
+        raise FASError(f"--csv-separator {csv_separator!r}: expected a comma, a semicolon or a tab")
 
 
 def _files(paths: list[Path]) -> list[Path]:
     """All audio files; a path that is not there is one error entry among others, and an error where it is alone."""
-    if not any(exists(path) for path in paths):
+    if not any(os.path.lexists(path) for path in paths):
         return find_audio_files(paths)
-    return [file for path in paths for file in (find_audio_files([path]) if exists(path) else [path])]
+    return [file for path in paths for file in (find_audio_files([path]) if os.path.exists(path) else [path])]
 
 
-def _answers(files, checkpoint, device, limits, timeline, window, hop, speech_threshold) -> Iterator[Answer]:
-    from tqdm import tqdm
-    from transformers.utils.logging import disable_progress_bar
+def _layout(format: Format, files: list[Path], options: dict, csv_excel: bool, csv_separator: str, on_screen: bool):
+    if format is Format.csv:
+        return CSVFormat(csv_separator, csv_excel)
+    if format is not Format.table:
+        return (JSONFormat if format is Format.json else JSONLinesFormat)(options["tokens"])
+    is_terminal = on_screen and sys.stdout.isatty()
+    left_out = {"seconds": not options["timeline"], "channel": options["channels"] != EACH}
+    columns = [name for name in WIDTHS if not left_out.get(name)]
+    width = shutil.get_terminal_size().columns if is_terminal else None
+    return TableFormat(short_names([str(file) for file in files]), columns, width, colour=is_terminal)
 
-    from fas_core.pipeline import SHIPPED, EmotionPipeline  # here, so that --help does not load torch
 
-    if timeline:
-        check_windows(window, hop)
+def _prepared(files: list[Path], checkpoint: str | None, device: str | None, options: dict, prints: bool):
+    """The run, with its model loaded."""
+    if options["timeline"]:
+        check_windows(options["window"], options["hop"])
     if not files:
         raise FASError(
             "no audio file found; expected files, or folders that hold wav, flac, ogg, opus, mp3, aiff, m4a ..."
         )
-    disable_progress_bar()  # of loading weights
-    pipeline = EmotionPipeline.from_pretrained(checkpoint or SHIPPED, device=device, speech_threshold=speech_threshold)
-    bar = tqdm(files, unit="file", disable=len(files) < 2 or not sys.stderr.isatty())
-    if not timeline:
-        yield from pipeline.stream(bar, limits=limits)
-        return
-    for file in bar:
-        try:
-            yield from pipeline.timeline(file, window=window, hop=hop, limits=limits)
-        except FASError as error:
-            yield Answer(file=str(file), error=str(error))
+    limits = AudioLimits(options["max_bytes"], 0.025, options["max_seconds"])
+    from fas_core.prediction import Run  # here, so that --help does not load torch
+
+    return Run(files, checkpoint, device, options, limits, prints)
 
 
-def _write(answers: Iterable[Answer], format: Format, output: Path | None, tokens: bool, timed: bool) -> list[Answer]:
-    """Write the answers; returns those that are errors."""
-    answers = list(answers)
-    if output is None:
-        _print(answers, sys.stdout, format, tokens, timed)
-    else:
-        from fas_core.atomic import atomic_path
-
-        try:
-            with atomic_path(output) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-                _print(answers, file, format, tokens, timed)
-        except OSError as error:
-            raise FASError(f"--output {output}: cannot be written: {error.strerror or error}") from None
-    return [a for a in answers if a.error]
-
-
-def _print(answers: list[Answer], file, format: Format, tokens: bool, timed: bool) -> None:
-    if format is Format.json:
-        json.dump([a.to_dict(tokens=tokens) for a in answers], file, indent=2, ensure_ascii=False)
-        file.write("\n")
-    elif format is Format.csv:
-        CellWriter(file, list(Answer("").to_row())).writerows(a.to_row() for a in answers)
-    else:
-        Console(file=file, width=None if file.isatty() else 120).print(_table(answers, timed))
-
-
-def _table(answers: list[Answer], timed: bool) -> Table:
-    table = Table(caption="tone and words: what each pathway alone says; conflict: 0 they agree, 1 they disagree")
-    columns = ("file", *(("seconds",) if timed else ()), "emotion", "probability", "tone", "words", "conflict", "note")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for a in answers:
-        seconds = (f"{a.start or 0:.1f}-{a.end or 0:.1f}",) if timed else ()
-        table.add_row(*map(escape, (Path(a.file).name, *seconds, *_cells(a))))  # [names] are no markup
-    return table
+def _answer(run, target: ScreenOutput | FileOutput) -> int:
+    """Answer the files; gives the exit code, and says on stderr what there is to say."""
+    before = signal.signal(signal.SIGTERM, _stop)
+    errors, mixed, complete, code = [], 0, False, 1
+    try:
+        for file, answers in run.answers(target.files):
+            failed = False
+            for answer in answers:
+                target.write(answer)
+                errors += [answer.error] if answer.error else []
+                failed = failed or bool(answer.error)
+            mixed += answer.audio.get("channel") == "mix"
+            target.finish_file(file, failed)
+        complete, code = True, int(target.failed > 0)
+        target.close(complete)
+    except (KeyboardInterrupt, Stopped, BrokenPipeError) as error:
+        code = {Stopped: TERMINATED, BrokenPipeError: CLOSED}.get(type(error), INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _tell(run, target, errors, mixed, complete)
+        if not complete:
+            _close(target)
+    return code
 
 
-def _cells(a: Answer) -> tuple[str, ...]:
-    if a.error:
-        return "-", "-", "-", "-", "-", a.error.removeprefix(f"{a.file}: ")
-    if a.no_speech:
-        return "-", "-", "-", "-", "-", "silent" if a.audio.get("silent") else "no speech"
-    top = [max(p, key=p.get) if p else "-" for p in (a.acoustic, a.semantic)]
-    conflict = "-" if a.conflict is None else f"{a.conflict:.2f}"
-    return a.label, f"{a.probabilities[a.label]:.2f}", *top, conflict, "silent" if a.audio.get("silent") else ""
+def _tell(run, target: ScreenOutput | FileOutput, errors: list[str], mixed: int, complete: bool) -> None:
+    run.progress.close()
+    for error in errors:
+        _say(f"error: {error}")
+    if target.failed:
+        _say(f"{target.failed} of {len(run.files)} files could not be used")
+    if mixed:
+        _say(f"{mixed} of {len(run.files)} files have several channels, which were mixed; --channels each answers each")
+    if not complete:
+        _say(f"stopped: {target.files} of {len(run.files)} files are answered{target.hint}")
+
+
+def _close(target: ScreenOutput | FileOutput) -> None:
+    """What a stopped run wrote is made whole, where that can be done."""
+    with suppress(FASError, BrokenPipeError):
+        target.close(complete=False)
+
+
+def _stop(number: int, frame) -> None:
+    raise Stopped
+
+
+def _say(line: str) -> None:
+    typer.echo(printable(line), err=True)
 
 
 def main() -> None:
     """Entry point of the command `fas`."""
     # Threads that spin while they wait cost a factor of ten where other processes hold the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone
     app()
 
 

@@ -114,8 +114,12 @@ def _opened_path(name: str) -> BinaryIO:
     try:
         path = Path(name)
         if path.is_dir():
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise AudioError(name, "a folder that may not be listed", "expected permission to read it")
             raise AudioError(name, "is a folder", "expected a file; find_audio_files lists those of a folder")
         if not path.exists():
+            if path.is_symlink():
+                raise AudioError(name, "a link to a file that is not there")
             raise AudioError(name, "no such file", "expected a local path; addresses are not opened")
         if not path.is_file():
             raise AudioError(name, "not a regular file", "for a pipe or device pass an open file object")

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from fas_core.text import printable
+
 logger = logging.getLogger(__name__)
 NAMED = 5  # of what was not followed, in one warning
 
@@ -24,7 +26,7 @@ def walk_files(root: str | os.PathLike, pattern: str = "*") -> list[Path]:
     found = [path for path in _walk(Path(root), skipped) if pattern == "*" or _matches(path, root, pattern)]
     if skipped:
         more = f", and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
-        logger.warning("%s: not followed: %s%s", root, "; ".join(skipped[:NAMED]), more)
+        logger.warning("%s: not followed: %s%s", printable(str(root)), printable("; ".join(skipped[:NAMED])), more)
     return sorted(found)
 
 

@@ -1,0 +1,103 @@
+"""Answers as a table, row by row as they come, so that a long run shows what it has found."""
+
+from os.path import commonprefix
+from pathlib import Path
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from fas_core.answers import Answer
+from fas_core.text import printable
+
+CAPTION = "tone and words: what each pathway alone says; conflict: 0 they agree, 1 they disagree"
+WIDTHS = {"seconds": 15, "channel": 7, "emotion": 8, "probability": 11, "tone": 8, "words": 8, "conflict": 8}
+RIGHT = ("seconds", "channel", "probability", "conflict")
+NOTE_WIDTH = 24  # that is left for the note, which comes last and may be longer
+NARROWEST = 16  # of the column of files
+
+
+class TableFormat:
+    """A format as those of `fas_core.answer_formats`.
+
+    Args:
+        names: file -> its name in the table (`short_names`).
+        columns: which of `WIDTHS` are shown.
+        width: of the terminal; None: no name is cut.
+        colour: whether it is a terminal that shows styles.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, names: dict[str, str], columns: list[str], width: int | None = None, colour: bool = False):
+        self.names, self.columns, self.colour = names, columns, colour
+        longest = max([len("file"), *map(cell_len, names.values())])
+        left = None if width is None else width - sum(WIDTHS[c] + 2 for c in columns) - NOTE_WIDTH
+        self.file_width = longest if left is None else min(longest, max(NARROWEST, left))
+        self.header = self._line("file", {c: c for c in columns}, "note", "bold")
+        self.footer = self._styled(Text(f"{CAPTION}\n", "dim"))
+
+    def entry(self, answer: Answer, is_first: bool) -> str:
+        top = {k: max(p, key=p.get) if (p := getattr(answer, k)) else "-" for k in ("acoustic", "semantic")}
+        is_answered = answer.label is not None
+        cells = {
+            "seconds": f"{answer.start or 0:.1f}-{answer.end or 0:.1f}",
+            "channel": str(answer.audio.get("channel") or "-"),
+            "emotion": answer.label or "-",
+            "probability": f"{answer.probabilities[answer.label]:.2f}" if is_answered else "-",
+            "tone": top["acoustic"],
+            "words": top["semantic"],
+            "conflict": "-" if answer.conflict is None else f"{answer.conflict:.2f}",
+        }
+        return self._line(self.names.get(answer.file, printable(answer.file)), cells, _note(answer))
+
+    def _line(self, file: str, cells: dict[str, str], note: str, style: str = "") -> str:
+        parts = [_fitted(file, self.file_width)]
+        parts += [cells[c].rjust(WIDTHS[c]) if c in RIGHT else cells[c].ljust(WIDTHS[c]) for c in self.columns]
+        return self._styled(Text("  ".join([*parts, note]).rstrip() + "\n", style))
+
+    def _styled(self, text: Text) -> str:
+        if not self.colour:
+            return text.plain
+        console = Console(force_terminal=True, highlight=False, soft_wrap=True)
+        with console.capture() as capture:
+            console.print(text, end="")
+        return capture.get()
+
+
+def short_names(files: list[str]) -> dict[str, str]:
+    """file -> the shortest end of its path that no other file has, as it may be printed.
+
+    >>> short_names(["a/x/1.wav", "a/y/1.wav", "a/y/2.wav"])
+    {'a/x/1.wav': 'x/1.wav', 'a/y/1.wav': 'y/1.wav', 'a/y/2.wav': '2.wav'}
+    """
+    parts = {file: Path(file).parts[::-1] for file in files}
+    ordered = sorted(parts.items(), key=lambda item: item[1])  # who shares most of an end stands next to each other
+    names = {}
+    for number, (file, ends) in enumerate(ordered):
+        beside = [ordered[i][1] for i in (number - 1, number + 1) if 0 <= i < len(ordered)]
+        shared = max((len(commonprefix([ends, other])) for other in beside), default=0)
+        names[file] = printable(str(Path(*ends[: shared + 1][::-1])))
+    return {file: names[file] for file in files}
+
+
+def _fitted(name: str, width: int) -> str:
+    """Cut at its start, where paths differ least, or filled up."""
+    if cell_len(name) <= width:
+        return set_cell_size(name, width)
+    while cell_len(name) > width - 1:
+        name = name[1:]
+    return set_cell_size(f"…{name}", width)
+
+
+def _note(answer: Answer) -> str:
+    if answer.error:
+        return printable(answer.error.removeprefix(f"{answer.file}: "))
+    if answer.no_speech:
+        return "silent" if answer.audio.get("silent") else "no speech"
+    notes = ["silent"] if answer.audio.get("silent") else []
+    if windows := answer.audio.get("windows"):
+        silent = answer.audio["windows_without_speech"]
+        notes.append(f"{windows} windows" + (f", {silent} without speech" if silent else ""))
+        notes += [] if answer.conflict_max is None else [f"conflict up to {answer.conflict_max:.2f}"]
+    return ", ".join(notes)
