@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from serve.audio_parts import AudioReader
 from serve.backend import Backend
 from serve.batching import Turn
-from serve.budget import Budget, Budgets, Share
+from serve.budget import Budgets, Share
 from serve.chat_request import check_model, read_chat
 from serve.emotion import Asked, EmotionService
 from serve.errors import APIError
@@ -103,10 +103,11 @@ def _add_chat(
             text = "this server has no language model (--fas-only); POST /v1/emotion answers"
             raise APIError(404, text, code="not_available")
         async with AsyncExitStack() as place:
-            await place.enter_async_context(gate.admission())
+            await place.enter_async_context(gate.admission(_address(request)))
             share = place.enter_context(Share())
             body = await read_json(request, settings, share, budgets.memory)
-            work = _prepared(body, reader, settings, gate, place, share, budgets.memory)
+            slot = gate.slot(_address(request))
+            work = _prepared(body, reader, settings, place, slot, lambda size: share.take(budgets.memory, size))
             ready = await while_connected(request, work, settings)
             if not ready.get("stream"):
                 answer = await while_connected(request, backend.chat(ready), settings)
@@ -117,9 +118,13 @@ def _add_chat(
             return EventStream(first, events, place.pop_all())
 
 
-async def _prepared(body, reader, settings, gate: Gate, place: AsyncExitStack, share: Share, memory: Budget) -> dict:
-    await place.enter_async_context(gate.slot())
-    return await read_chat(body, reader, settings, lambda size: share.take(memory, size))
+async def _prepared(body, reader: AudioReader, settings: Settings, place: AsyncExitStack, slot, take) -> dict:
+    await place.enter_async_context(slot)
+    return await read_chat(body, reader, settings, take)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 class EventStream(StreamingResponse):
@@ -165,12 +170,12 @@ def _add_emotion(
     )
     async def answer(request: Request) -> Any:
         async with AsyncExitStack() as place:
-            await place.enter_async_context(gate.admission())
+            await place.enter_async_context(gate.admission(_address(request)))
             share = place.enter_context(Share())
             clips, options = await read_clips(request, reader, settings, share, budgets)
             check_model(options.model, settings)
             emotion.check(options)
-            asked = Asked(options, Turn(request.client.host if request.client else ""), share)
+            asked = Asked(options, Turn(_address(request)), share)
             if options.stream:
                 events = _events(emotion.stream(clips, asked, reader, budgets), metrics)
                 first = await while_connected(request, anext(events, b""), settings)

@@ -6,7 +6,6 @@ requests, chunks of a byte, an answer that is never read. Each has its limit her
 
 import functools
 import json
-import resource
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -28,7 +27,11 @@ def connection_options(limits: ConnectionLimits) -> dict:
 
 
 def raise_file_limit() -> None:
-    """As many open files as this user may have: connections and uploads need one each."""
+    """As many open files as this user may have: connections and uploads need one each. Windows has no such limit."""
+    try:
+        import resource
+    except ImportError:
+        return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

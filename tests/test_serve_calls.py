@@ -16,6 +16,8 @@ from serve import batching
 from serve.app import create_app
 from serve.batching import Batcher, Turn
 from serve.emotion import EmotionService
+from serve.errors import APIError
+from serve.gate import Gate
 from serve.listening import Listener
 from serve.settings import Settings
 
@@ -206,3 +208,30 @@ def test_boundaries_that_are_none_are_400(small, boundary):
     _, client = small
     kind = f"multipart/form-data; boundary={boundary}".encode("latin-1")
     assert client.post(EMOTION, content=b"--x\r\n", headers={"Content-Type": kind}).status_code == 400
+
+
+def test_one_address_leaves_places_to_others_and_who_has_fewest_is_next():
+    async def ask() -> None:
+        gate, release = Gate(concurrency=2, queue=6), asyncio.Event()
+        order: list[str] = []
+
+        async def work(address: str, number: int) -> None:
+            async with gate.admission(address), gate.slot(address):
+                order.append(f"{address} {number}")
+                await release.wait()
+
+        many = [asyncio.ensure_future(work("many", i)) for i in range(6)]
+        await asyncio.sleep(0)
+        with pytest.raises(APIError) as refused:
+            await work("many", 6)
+        few = asyncio.ensure_future(work("few", 0))
+        gone = asyncio.ensure_future(work("gone", 0))
+        await asyncio.sleep(0)
+        gone.cancel()
+        release.set()
+        await asyncio.gather(*many, few)
+        assert refused.value.status == 429 and gone.cancelled()
+        assert order.index("few 0") == 2 and len(order) == 7
+        assert gate.admitted == gate.working == 0 and not gate._working_of and not gate._admitted_of
+
+    asyncio.run(ask())
