@@ -172,6 +172,22 @@ def claimed_seconds(source: Any) -> float | None:
         return None
 
 
+def lasts_longer(source: Any, seconds: float, limits: AudioLimits = AudioLimits()) -> bool:
+    """Whether a source of `load_audio` lasts longer than so many seconds.
+
+    Its header answers where it says how long the audio is, and `load_audio` refuses audio that is not as long; else so
+    much of it is decoded as it takes.
+
+    Raises:
+        AudioError: as `load_audio`, for what has been read.
+    """
+    with _open(source, None, limits, "mix") as (_, decoded):
+        if decoded.frames is not None:
+            return decoded.frames > seconds * decoded.rate
+        frames = 0
+        return any((frames := frames + len(block)) > seconds * decoded.rate for block in decoded.blocks)
+
+
 def is_silent(samples: np.ndarray) -> bool:
     """Digital silence: no sample above -90 dBFS."""
     return bool(max(samples.max(), -samples.min()) <= SILENCE)

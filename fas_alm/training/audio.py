@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
-import soundfile
 import torch
 from torch import Tensor
 
 from fas_alm.tower import audio_tokens
 from fas_alm.windows import WINDOW_SECONDS, cut_windows
-from fas_core.audio import SAMPLE_RATE, load_audio
+from fas_core.audio import SAMPLE_RATE, lasts_longer, load_audio
 from fas_core.batching import batches_by_length, collate
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
@@ -20,7 +19,7 @@ from fas_core.sources import audio_digest
 from fas_core.training.data import FeatureSource
 
 BATCH = 64  # windows of one pass through FAS
-MARGIN = 0.1  # seconds that a header may be wrong by
+MARGIN = 0.1  # seconds that resampling may add
 
 
 class AudioInputs(Protocol):
@@ -131,14 +130,11 @@ class FrozenTokens(AudioInputs):
 
 
 def _may_be_long(file: str) -> bool:
-    """By the header alone, where it tells: decoding everything would cost more than training."""
+    """Whether it may have more than one window."""
     try:
-        return soundfile.info(file).duration > WINDOW_SECONDS - MARGIN
-    except (soundfile.LibsndfileError, OSError):
-        try:
-            return load_audio(file).duration > WINDOW_SECONDS - MARGIN
-        except AudioError:
-            return False  # extraction says what is wrong with it
+        return lasts_longer(file, WINDOW_SECONDS - MARGIN)
+    except AudioError:
+        return False  # extraction says what is wrong with it
 
 
 def _window_features(

@@ -1,0 +1,134 @@
+"""The process in which FFmpeg reads containers: run as a script with the number of a socket, by `fas_core.containers`.
+
+It imports nothing of this package, has no environment and no file but the one it is handed, and limits itself: an index that
+claims millions of samples costs this process its life, and nobody else anything.
+Each request is a file descriptor; answers are messages of a kind (one byte), a length (four) and so many bytes.
+"""
+
+import json
+import os
+import socket
+import struct
+import sys
+
+import av
+import numpy as np
+
+try:
+    import resource
+except ImportError:  # no such limits on this system; the parent's clock is left
+    resource = None
+
+# Plain containers only: playlists (hls, concat, dash) would make FFmpeg open other files and addresses.
+FORMATS = "aac,ac3,aiff,amr,asf,avi,caf,flac,flv,matroska,mov,mp3,mpegts,ogg,wav,wv"
+LARGEST_BLOCK = 65_536  # frames of one message
+HEADER, SAMPLES, ERROR, DONE = b"HSED"
+DECLARES_LENGTH = {"mov", "asf", "avi", "flv", "wv"}  # others estimate it
+
+
+def main() -> None:
+    limits = json.loads(sys.argv[2])
+    parent = socket.socket(fileno=int(sys.argv[1]))
+    limit_files(limits["memory"])
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(parent, 1, 1)
+        if not data or not descriptors:
+            return
+        more_time(limits["seconds"])
+        with os.fdopen(descriptors[0], "rb") as file:
+            answer(parent, file, limits["seconds"])
+
+
+def limit_files(memory: int) -> None:
+    if resource is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def more_time(seconds: float) -> None:
+    """Lets this process compute so many seconds from now on, until it is killed."""
+    if resource is not None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        allowed = int(used.ru_utime + used.ru_stime + seconds) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (allowed, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def answer(parent: socket.socket, file, seconds: float) -> None:
+    try:
+        read, rate, length = 0, 1, 0.0
+        for frame, declared in frames(file):
+            if not read:
+                length = declared
+                rate, channels = frame.sample_rate, frame.layout.nb_channels
+                send(parent, HEADER, json.dumps({"rate": rate, "channels": channels}).encode())
+            if frame.sample_rate != rate:
+                raise Unusable("its sample rate changes midway")
+            read += frame.samples
+            send_samples(parent, frame)
+            more_time(seconds)
+        if read / rate < length - max(0.25, 0.01 * length):  # codec delay and padding are not truncation
+            raise Unusable(f"truncated: {read / rate:.2f} of {length:.2f} s could be decoded")
+        send(parent, DONE)
+    except Unusable as error:
+        send(parent, ERROR, str(error).encode())
+    except MemoryError:
+        send(parent, ERROR, b"memory")
+    except (av.FFmpegError, PermissionError, ValueError) as error:
+        send(parent, ERROR, b"memory" if getattr(error, "errno", 0) == 12 else b"not audio, or damaged or truncated")
+
+
+class Unusable(Exception):
+    """What the parent is to say of the file."""
+
+
+def frames(file):
+    """(frame, seconds that the container declares) of the first audio track."""
+    options = {"format_whitelist": FORMATS}
+    with av.open(file, options=options, metadata_errors="ignore", io_open=refuse) as container:
+        if not container.streams.audio:
+            raise Unusable("has no audio track")
+        declared = declared_seconds(container)
+        empty = True
+        for frame in container.decode(container.streams.audio[0]):
+            empty = False
+            yield frame, declared
+        if empty:
+            raise Unusable("empty: its audio track holds no samples")
+
+
+def refuse(url: str, flags: int, options: dict):
+    raise PermissionError("a media file must not open another")
+
+
+def declared_seconds(container) -> float:
+    """Length of the audio track as its container says; 0 where that is an estimate or of another track."""
+    names = set(container.format.name.split(","))
+    stream = container.streams.audio[0]
+    if names & DECLARES_LENGTH and stream.duration:
+        return float(stream.duration * stream.time_base)
+    if (names & (DECLARES_LENGTH | {"matroska"})) and len(container.streams) == 1 and container.duration:
+        return container.duration / 1e6
+    return 0.0
+
+
+def send_samples(parent: socket.socket, frame) -> None:
+    samples = frame.to_ndarray()  # planar: (channels, n); packed: (1, n * channels)
+    samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
+    if samples.dtype.kind == "f":
+        samples = samples.astype(np.float32)
+    for start in range(0, len(samples), LARGEST_BLOCK):
+        block = np.ascontiguousarray(samples[start : start + LARGEST_BLOCK])
+        head = json.dumps({"dtype": block.dtype.str, "channels": block.shape[1]}).encode().ljust(64)
+        send(parent, SAMPLES, head + block.tobytes())
+
+
+def send(parent: socket.socket, kind: int, data: bytes = b"") -> None:
+    parent.sendall(struct.pack(">BI", kind, len(data)) + data)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+        pass  # whoever asked is gone
