@@ -12,6 +12,7 @@ is Qwen2.5-7B; `--quick` is a toy for a CPU, to see that it runs.
 import argparse
 import sys
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from benchmarks.measure import machine, seconds_of, write_result
+from benchmarks.measure import exit_code, machine, run_modes, seconds_of, write_result
 from fas_alm.projector import MultiModalProjector
 from fas_alm.training.answers import AnswerModel
 
@@ -152,7 +153,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit code: 0, or 2 without a GPU and without --quick."""
+    """Returns the exit code: 0; 1 where a mode failed, whose row then says why; 2 without a GPU and without --quick."""
     arguments = parse_arguments(argv)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu" and not arguments.quick:
@@ -160,21 +161,32 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     size = QUICK if arguments.quick else Size()
     rate = product_rate(device, 512 if arguments.quick else 8192)
-    rows = []
-    for mode in arguments.modes:
-        for share in (False, True):
-            rows.append(measure(size, mode, share, arguments, device, rate))
-            r = rows[-1]
-            print(
-                f"{mode}{', shared question' if share else ''}: {r['tokens_per_second']:.0f} tokens/s, "
-                f"{r['conversations_per_second']:.1f} conversations/s, {r['tflops_per_second']:.2f} TFLOP/s, MFU {100 * r['mfu']:.1f} %"
-            )
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
     settings = {k: v for k, v in vars(arguments).items() if k != "output"}
-    result = {"llm": asdict(size), "settings": settings, "product_flops_per_second": rate, "rows": rows}
-    write_result(arguments.output, result | {"machine": machine(device)})
-    return 0
+    result = {"llm": asdict(size), "settings": settings, "product_flops_per_second": rate, "machine": machine(device)}
+    rows = {title(mode, share): {"mode": mode, "shared_question": share} for mode in arguments.modes for share in (False, True)}
+
+    def run(row: dict) -> dict:
+        measured = measure(size, row["mode"], row["shared_question"], arguments, device, rate)
+        print(describe(measured), flush=True)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        return measured
+
+    def save(found: dict[str, dict]) -> None:
+        write_result(arguments.output, result | {"rows": [rows[name] | measured for name, measured in found.items()]})
+
+    return exit_code(run_modes({name: partial(run, row) for name, row in rows.items()}, save))
+
+
+def title(mode: str, share: bool) -> str:
+    return f"{mode}{', shared question' if share else ''}"
+
+
+def describe(row: dict) -> str:
+    return (
+        f"{title(row['mode'], row['shared_question'])}: {row['tokens_per_second']:.0f} tokens/s, "
+        f"{row['conversations_per_second']:.1f} conversations/s, {row['tflops_per_second']:.2f} TFLOP/s, MFU {100 * row['mfu']:.1f} %"
+    )
 
 
 if __name__ == "__main__":

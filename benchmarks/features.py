@@ -1,6 +1,6 @@
 """Feature extraction, ours against the plain transformers way, on the same clips.
 
-    python benchmarks/features.py --data DIR --model offline:tiny.en --clips 200
+    python -m benchmarks.features --data DIR --model offline:tiny.en --clips 200
 
 Each side runs in a process of its own, so that its peak memory is its own, with the same number of threads.
 Plain: every clip padded to 30 s by `WhisperFeatureExtractor`, one after the other through the encoder of
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,12 @@ import torch
 import transformers
 import typer
 
+from benchmarks.measure import exit_code, run_modes
+from fas_core.atomic import write_text
 from fas_core.audio import load_audio
 from fas_core.encoders import FeatureExtractor, StreamConfig
 from fas_core.features import FeatureCache, extract_features
+from fas_core.markdown import plain
 from fas_core.sources import find_audio_files
 
 SIDES = {
@@ -56,22 +60,30 @@ def main(
         torch.set_num_threads(threads)
         typer.echo(json.dumps(measure(evenly(find_audio_files(data), clips), model)))
         return
-    options = {"data": data, "model": model, "clips": clips, "threads": threads}
-    runs = {name: [] for name in SIDES}
-    for name in list(SIDES) * repeats:
-        runs[name].append(in_own_process(name, options))
-    best = {name: min(found, key=lambda run: run["seconds"]) for name, found in runs.items()}
-    result = {
+    options = {"data": data.resolve(), "model": model, "clips": clips, "threads": threads}
+    settings = {**options, "data": data.name, "model": Path(model).name, "repeats": repeats}
+    jobs = {f"{name} {n}": partial(in_own_process, name, options) for n in range(1, repeats + 1) for name in SIDES}
+
+    def save(found: dict[str, dict]) -> None:
+        result = summary(found) | {"settings": settings, "machine": machine()}
+        write_text(out, json.dumps(result, indent=2) + "\n")
+        write_text(out.with_suffix(".md"), markdown(result))
+
+    found = run_modes(jobs, save)
+    typer.echo(out.with_suffix(".md").read_text())
+    raise typer.Exit(exit_code(found))
+
+
+def summary(found: dict[str, dict]) -> dict:
+    """The fastest run of each side that has one, how much faster than plain it is, and what failed."""
+    runs = {side: [run for name, run in found.items() if name.split()[0] == side and "error" not in run] for side in SIDES}
+    best = {side: min(done, key=lambda run: run["seconds"]) for side, done in runs.items() if done}
+    return {
         **best,
-        "times_faster": {name: ratios(best["plain"], run) for name, run in best.items()},
-        "all_seconds": {name: [run["seconds"] for run in found] for name, found in runs.items()},
-        "settings": {**options, "data": data.name, "model": Path(model).name, "repeats": repeats},
-        "machine": machine(),
+        "times_faster": {side: ratios(best["plain"], run) for side, run in best.items()} if "plain" in best else {},
+        "all_seconds": {side: [run["seconds"] for run in done] for side, done in runs.items()},
+        "failed": {name: run["error"] for name, run in found.items() if "error" in run},
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=2) + "\n")
-    out.with_suffix(".md").write_text(markdown(result))
-    typer.echo(markdown(result))
 
 
 def run_plain(files: list[Path], model: str) -> dict:
@@ -127,8 +139,12 @@ def measured(audio_seconds: float, began: tuple[float, float]) -> dict:
 
 def in_own_process(side: str, options: dict) -> dict:
     flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-    command = [sys.executable, __file__, *flags, "--side", side]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    command = [sys.executable, "-m", "benchmarks.features", *flags, "--side", side]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise RuntimeError(f"the process of {side} ended with status {done.returncode}: {last}")
+    return json.loads(done.stdout)
 
 
 def evenly(files: list[Path], number: int) -> list[Path]:
@@ -151,24 +167,26 @@ def machine() -> dict:
 
 def markdown(result: dict) -> str:
     settings = result["settings"]
+    heard = next((result[side]["audio_seconds"] for side in SIDES if side in result), 0.0)
     title = (
-        f"{settings['clips']} clips of {settings['data']} ({result['ours']['audio_seconds']:.0f} s), "
+        f"{settings['clips']} clips of {settings['data']} ({heard:.0f} s), "
         f"{settings['model']}, CPU, {settings['threads']} thread(s) on all sides, "
         f"the best of {settings['repeats']} runs in turn.\n"
     )
     head = ("", "x real time", "seconds", "CPU seconds", "peak memory, MB", "times faster", "by CPU time")
     lines = [title, f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for side, label in SIDES.items():
-        run, faster = result[side], result["times_faster"][side]
+    for side, label in ((side, label) for side, label in SIDES.items() if side in result):
+        run, faster = result[side], result["times_faster"].get(side, {})
         numbers = (
             run["x_real_time"],
             run["seconds"],
             run["cpu_seconds"],
             run["peak_memory_mb"],
-            *faster.values(),
+            *(faster.get(clock) for clock in ("seconds", "cpu_seconds")),
         )
-        lines.append(f"| {label} | {' | '.join(f'{number:.1f}' for number in numbers)} |")
-    return "\n".join([*lines, f"\nGoal: {GOAL} times faster.\n"])
+        lines.append(f"| {label} | {' | '.join('-' if number is None else f'{number:.1f}' for number in numbers)} |")
+    failed = [f"- failed: {name}: {plain(why)}" for name, why in result["failed"].items()]
+    return "\n".join([*lines, *([""] if failed else []), *failed, f"\nGoal: {GOAL} times faster.\n"])
 
 
 if __name__ == "__main__":

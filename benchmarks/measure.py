@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from fas_core.atomic import write_text
+from fas_core.attempts import attempt
 from fas_core.provenance import provenance
 
 
@@ -66,6 +67,23 @@ def write_result(path: Path, result: dict) -> None:
     text = json.dumps(rounded(result | {"provenance": provenance()}), indent=1)
     write_text(path, text + "\n")
     print(f"written: {path}")
+
+
+def run_modes(modes: dict[str, Callable[[], dict]], save: Callable[[dict[str, dict]], None]) -> dict[str, dict]:
+    """Mode -> its result, or {"error": why} of one that failed; the others go on, and `save` is given all that there is
+    whenever one is done.
+    """
+    found: dict[str, dict] = {}
+    for name, work in modes.items():
+        result, why = attempt(name, work)
+        found[name] = result if why is None else {"error": why}
+        save(found)
+    return found
+
+
+def exit_code(found: dict[str, dict]) -> int:
+    """1 where a mode failed."""
+    return int(any("error" in result for result in found.values()))
 
 
 def rounded(value):

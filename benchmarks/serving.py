@@ -14,18 +14,20 @@ import asyncio
 import shutil
 import sys
 import tempfile
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import torch
 
-from benchmarks.measure import machine, write_result
+from benchmarks.measure import exit_code, machine, run_modes, write_result
 from benchmarks.serving_load import chat_request, excerpts, run_load, summarise, synthetic_speech
 from benchmarks.serving_models import save_models
 from benchmarks.serving_server import vllm_server
 from fas_core.audio import load_audio
 from fas_core.errors import FASError
 
+MODELS = ("fas_alm", "qwen2_audio")
 SECONDS = (3, 30)
 LEVELS = {1: 4, 8: 16, 32: 32}  # concurrent clients -> requests
 QUICK_LEVELS = {1: 1, 2: 2}
@@ -109,12 +111,18 @@ def measure(arguments: argparse.Namespace) -> dict:
     try:
         layers = QUICK_LAYERS if arguments.quick else None
         models = save_models(folder, arguments.language_model, layers)
-        measured = {name: measure_model(path, folder / f"{name}.log", arguments) for name, path in models.items()}
+        modes = {name: partial(measure_model, path, folder / f"{name}.log", arguments) for name, path in models.items()}
+        return run_modes(modes, lambda found: write_result(arguments.output, as_result(found, arguments)))
     finally:
         shutil.rmtree(folder)
+
+
+def as_result(measured: dict[str, dict], arguments: argparse.Namespace) -> dict:
+    """What is there so far; how the two compare where both are."""
+    whole = all("levels" in measured.get(name, {}) for name in MODELS)
     return {
         **measured,
-        "times": ratios(measured["fas_alm"], measured["qwen2_audio"]),
+        "times": ratios(*(measured[name] for name in MODELS)) if whole else [],
         "settings": {
             "language_model": arguments.language_model,
             "clips": "synthetic" if arguments.clip is None else arguments.clip.name,
@@ -150,7 +158,7 @@ def table(result: dict) -> str:
     )
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for index, times in enumerate(result["times"]):
-        for name in ("fas_alm", "qwen2_audio"):
+        for name in MODELS:
             level = result[name]["levels"][index]
             cells = (
                 f"{level['clip_seconds']} s", level["clients"], name, f"{level['prompt_tokens']:.0f}",
@@ -169,17 +177,19 @@ def _ours(name: str, times: float) -> tuple[str]:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     try:
-        result = measure(arguments)
+        measured = measure(arguments)
     except (FASError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if failed := exit_code(measured):
+        return failed
+    result = as_result(measured, arguments)
     print(table(result))
-    memory = {name: result[name]["peak_memory_mb"] for name in ("fas_alm", "qwen2_audio")}
+    memory = {name: result[name]["peak_memory_mb"] for name in MODELS}
     print("peak memory of the server, MB: " + ", ".join(f"{name} {mb:.0f}" for name, mb in memory.items()))
     for clock in ("requests_per_s", "cpu_time"):
         at_goal = [times[clock] for times in result["times"] if times["clip_seconds"] == 30]
         print(f"{clock} at 30 s clips: {min(at_goal):.1f} to {max(at_goal):.1f} times better (goal: {GOAL})")
-    write_result(arguments.output, result)
     return 0
 
 

@@ -11,6 +11,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from accelerate import Accelerator
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import machine, matmul_rate, memory_bandwidth, seconds_of, write_result
+from benchmarks.measure import exit_code, machine, matmul_rate, memory_bandwidth, run_modes, seconds_of, write_result
 from fas_core.audio import load_audio
 from fas_core.batching import collate
 from fas_core.configuration_fas import FASConfig
@@ -236,19 +237,26 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict:
 
         corpus = f"manifest={render_corpus(folder / 'corpus', clips=arguments.clips).parent}"
     devices = [torch.device("cpu")] + [torch.device("cuda")] * torch.cuda.is_available()
-    epoch = measure_epoch(corpus, folder, arguments.epochs)
     sizes = arguments.batch, arguments.micro_batch, arguments.steps
-    throughput = [measure_throughput(device, *sizes) for device in devices]
-    return {"epoch": epoch, "throughput": throughput}
+    modes = {"epoch": partial(measure_epoch, corpus, folder, arguments.epochs)}
+    modes |= {f"throughput on {device}": partial(measure_throughput, device, *sizes) for device in devices}
+    return run_modes(modes, lambda found: write_result(arguments.output, as_result(found)))
+
+
+def as_result(found: dict[str, dict]) -> dict:
+    """The parts that are done, as the file has them."""
+    epoch = {"epoch": found["epoch"]} if "epoch" in found else {}
+    return epoch | {"throughput": [part for name, part in found.items() if name != "epoch"]}
 
 
 def report(result: dict) -> None:
     epoch = result["epoch"]
-    print(
-        f"epoch over {epoch['clips']} clips: {epoch['epoch_encoding_again_s']:.1f} s encoding again, "
-        f"{epoch['epoch_from_cache_s']:.2f} s from the cache: {epoch['times_faster']:.0f} times faster"
-    )
-    for part in result["throughput"]:
+    if "error" not in epoch:
+        print(
+            f"epoch over {epoch['clips']} clips: {epoch['epoch_encoding_again_s']:.1f} s encoding again, "
+            f"{epoch['epoch_from_cache_s']:.2f} s from the cache: {epoch['times_faster']:.0f} times faster"
+        )
+    for part in (part for part in result["throughput"] if "error" not in part):
         bandwidth, products = part["bandwidth_bytes_per_s"] / 1e9, part["matmul_operations_per_s"] / 1e9
         print(
             f"{part['machine']['device']}: {part['clips_per_second']:.0f} clips/s, "
@@ -261,13 +269,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            result = run(arguments, Path(folder))
+            found = run(arguments, Path(folder))
     except FASError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    report(result)
-    write_result(arguments.output, result)
-    return 0
+    report(as_result(found))
+    return exit_code(found)
 
 
 if __name__ == "__main__":

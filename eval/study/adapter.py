@@ -17,6 +17,7 @@ import argparse
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from eval.scorer import Scorer
 from eval.study.run import append, read
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.training import run as alm
+from fas_core.attempts import attempt
 from fas_core.checkpoint import find_device
 from fas_core.errors import reports_errors
 from fas_core.markdown import cell, plain
@@ -42,8 +44,9 @@ KEY = ("system", "fold", "seed", "config", "set", "side")
 FIGURES = ("accuracy", "ua", "macro_f1")
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """All runs that the output does not hold yet."""
+def run(arguments: argparse.Namespace) -> int:
+    """All runs that the output does not hold yet; how many of them failed, which the next call tries again."""
+    failed = 0
     done = {_key(record) for record in read(arguments.output)}
     seeds = {"cascade": [None]}
     jobs = [(system, seed) for system in arguments.systems for seed in seeds.get(system, arguments.seeds)]
@@ -55,11 +58,17 @@ def run(arguments: argparse.Namespace) -> None:
         if _key(record) in done:
             continue
         start = time.time()
-        record |= cascade(arguments) if system == "cascade" else trained(arguments, system, seed)
+        work = partial(cascade, arguments) if system == "cascade" else partial(trained, arguments, system, seed)
+        result, why = attempt(f"{system}, seed {seed}", work)
+        if why is not None:
+            failed += 1
+            continue
+        record |= result
         record |= dict(seconds=round(time.time() - start, 1), **git_state())
         append(arguments.output, record)
         figures = {name: round(100 * scores["alm"]["accuracy"], 1) for name, scores in record["scores"].items()}
         print(system, seed, figures, f"{record['seconds']} s", flush=True)
+    return failed
 
 
 def trained(arguments: argparse.Namespace, system: str, seed: int) -> dict:
@@ -190,9 +199,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     if arguments.command == "run":
-        run(arguments)
-    else:
-        print(table([record for path in arguments.results for record in read(path)]))
+        return int(run(arguments) > 0)
+    print(table([record for path in arguments.results for record in read(path)]))
     return 0
 
 

@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from eval.statistics.metrics import point_figures
 from eval.study.pooled import PooledBaseline
 from eval.study.recipes import SYSTEMS, System
 from eval.study.tables import STAGES, read, tables
+from fas_core.attempts import attempt
 from fas_core.data import load_corpus
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import reports_errors
@@ -161,8 +163,9 @@ def score(clips: Clips, logits: np.ndarray) -> dict:
     return {name: round(100 * value, 2) for name, value in point_figures(clips.labels, logits.argmax(-1)).items()}
 
 
-def run(arguments) -> None:
-    """All runs that the output does not hold yet."""
+def run(arguments) -> int:
+    """All runs that the output does not hold yet; how many of them failed, which the next call tries again."""
+    failed = 0
     done = {run_key(r) for r in read(arguments.output)}
     jobs = [(s, f, seed) for s in arguments.systems for f in arguments.folds for seed in arguments.seeds]
     extra = json.loads(arguments.set) | {"scratch": str(arguments.output) + ".scratch"}
@@ -181,11 +184,11 @@ def run(arguments) -> None:
             material.clear()  # one at a time: features of one choice of encoders fill memory enough
             material[wanted] = load_material(arguments, layer, system.augmentation)
         start = time.process_time()
-        train, tests = sides(material[wanted], arguments.data_root, fold, arguments.stage, system.augmentation)
-        if system.pooled:
-            result = run_pooled(system, train, tests, seed, arguments.C)
-        else:
-            result = run_fas(system, material[wanted], train, tests, seed, extra)
+        work = partial(run_one, system, material[wanted], arguments, fold, seed, extra)
+        result, why = attempt(f"{name}, fold {fold}, seed {seed}", work)
+        if why is not None:
+            failed += 1
+            continue
         record = key | result | dict(cpu_seconds=round(time.process_time() - start, 1), **git_state())
         append(arguments.output, record)
         print(
@@ -196,6 +199,14 @@ def run(arguments) -> None:
             f"{record['cpu_seconds']} s",
             flush=True,
         )
+    return failed
+
+
+def run_one(system: System, material: Material, arguments, fold: int, seed: int, extra: dict) -> dict:
+    train, tests = sides(material, arguments.data_root, fold, arguments.stage, system.augmentation)
+    if system.pooled:
+        return run_pooled(system, train, tests, seed, arguments.C)
+    return run_fas(system, material, train, tests, seed, extra)
 
 
 def run_key(record: dict) -> str:
@@ -241,9 +252,8 @@ def parse_arguments(argv=None) -> argparse.Namespace:
 def main(argv=None) -> int:
     arguments = parse_arguments(argv)
     if arguments.command == "run":
-        run(arguments)
-    else:
-        print(tables(arguments.results, arguments.stage, arguments.heads))
+        return int(run(arguments) > 0)
+    print(tables(arguments.results, arguments.stage, arguments.heads))
     return 0
 
 
