@@ -85,6 +85,8 @@ def run_suite(preset: Preset, context: BuildContext, settings: Settings) -> dict
     absent = _absent(preset, locations, settings.needs_benchmarks)
     there = [name for name in preset.benchmarks if name not in {entry["name"] for entry in absent}]
     train, untrained = _training(preset, locations, settings.needs_training)
+    if preset.train and workers.is_main:
+        print(training_text(preset.train, train))
     _stay_offline_if_there_is_no_hub()
     transformers.logging.disable_progress_bar()  # of loading weights; those of the clips tell more
     context = replace(context, locations=locations, training=train, fold=preset.fold, workers=workers)
@@ -95,7 +97,7 @@ def run_suite(preset: Preset, context: BuildContext, settings: Settings) -> dict
         return {}
     found = results(asked, sets, [*absent, *unusable, *untrained, *failed], settings.statistics, settings.reference)
     about = {"version": VERSION, "preset": settings.preset, "title": preset.title, "limit": settings.limit}
-    found["suite"] = asdict(settings.statistics) | about
+    found["suite"] = asdict(settings.statistics) | about | {"train": preset.train, "trained_on": list(train)}
     found["provenance"] = provenance()
     found["maps"] = maps_of(asked, sets) if preset.maps else {}
     try:
@@ -171,6 +173,17 @@ def _training(preset: Preset, locations: DataLocations, explicit: bool) -> tuple
             locations.find(name)
     entries = [entry | {"kind": "training corpus"} for entry in absent.values()]
     return tuple(name for name in preset.train if name not in absent), entries
+
+
+def training_text(wanted: Sequence[str], here: Sequence[str]) -> str:
+    """One sentence: which of a preset's training corpora a run has.
+
+    >>> training_text(["meld", "ravdess"], ["ravdess"])
+    'training corpora: 1 of 2 here (ravdess); not here: meld'
+    """
+    absent = [name for name in wanted if name not in here]
+    text = f"training corpora: {len(here)} of {len(wanted)} here" + (f" ({', '.join(here)})" if here else "")
+    return text + (f"; not here: {', '.join(absent)}" if absent else "")
 
 
 def _planned(settings: Settings, preset: Preset, context: BuildContext) -> list[Planned]:

@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 
 from eval.benchmarks.published import published_results
+from eval.benchmarks.registry import BENCHMARKS as ENTRIES
 from eval.statistics.conflicts import halves
 from fas_core.labels import EMOTIONS
 
@@ -158,6 +159,7 @@ def _benchmark(name, clips, audio, folder, results, writer, listing, rng) -> Non
         "protocol": "speaker-independent, EmoBox fold 1" if name == "ravdess" else "all clips",
         "source": "https://example.org/" + name,
         "published": [vars(row) for row in published_results(dataset)],
+        "published_note": next((b.published_note for b in ENTRIES.values() if b.published == dataset), ""),
     }
     correct = {}
     for system, entry in results["systems"].items():

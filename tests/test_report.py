@@ -116,6 +116,13 @@ class TestPage:
         assert body.count('<span class="badge">published</span>') >= 12
         assert "62.3" in body and "test sides" in table  # Whisper on RAVDESS in the paper's Table 2
 
+    def test_figures_on_other_clips_say_so_beside_the_figure(self, folder):
+        brief, page = ((folder / f"report.{form}").read_text() for form in ("md", "html"))
+        assert "68.8 †" in brief and "68.8 <span title" in page  # Whisper on EmoDB, boredom included
+        for text in (brief, page):
+            assert "† EmoDB: not comparable" in text.replace("<br>", "") and "boredom included" in text
+        assert "62.3 †" not in brief
+
     def test_no_path_of_the_machine(self, folder):
         for path in [folder / "report.html", folder / "report.md", *folder.glob("clips/*/*.html")]:
             text = path.read_text()

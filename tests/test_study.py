@@ -34,7 +34,7 @@ def test_table_gives_mean_and_deviation_over_folds(tmp_path):
     for row in (record(1, 70.0), record(2, 80.0), record(3, 0.0, stage="choose")):
         study.append(path, row)
     text = study.tables([path], "test")
-    assert "75.0 / 75.0 / 75.0 (± 5.0)" in text
+    assert "75.0 / 75.0 / 75.0 (± 7.1)" in text
     assert "| 1, 2 | 1 |" in text and "(± 0.0)" not in text
 
 

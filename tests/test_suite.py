@@ -178,7 +178,8 @@ def test_whoever_cannot_reach_the_hub_stays_offline_and_mirrors_are_the_hub(monk
 
 def test_a_preset_goes_on_without_a_corpus_but_who_asks_for_it_gets_an_error(ask, corpus, tmp_path, capsys):
     preset = tmp_path / "mine.yaml"
-    preset.write_text(yaml.safe_dump({"systems": [entry()], "benchmarks": ["emodb", "synthetic-conflict"]}))
+    content = {"systems": [entry()], "benchmarks": ["emodb", "synthetic-conflict"], "train": ["meld", "synthetic-conflict"]}
+    preset.write_text(yaml.safe_dump(content))
     flags = [
         "--plugin",
         PLUGIN,
@@ -191,8 +192,12 @@ def test_a_preset_goes_on_without_a_corpus_but_who_asks_for_it_gets_an_error(ask
     ]
     assert suite.main(["--preset", str(preset), *flags, "--quiet", "--bootstrap", "20"]) == 0
     found = json.loads((tmp_path / "o" / "results.json").read_text())
-    (missing,) = found["missing"]
+    missing, corpus_missing = found["missing"]
     assert missing["name"] == "emodb" and missing["kind"] == "benchmark" and missing["where"]
+    assert corpus_missing["name"] == "meld" and corpus_missing["kind"] == "training corpus"
+    said = "training corpora: 1 of 2 here (synthetic-conflict); not here: meld"
+    assert said in capsys.readouterr().out and found["suite"]["trained_on"] == ["synthetic-conflict"]
+    assert "trained on 1 of the 2 training corpora of the preset (synthetic-conflict)" in (tmp_path / "o" / "report.md").read_text()
     assert ask(entry(), benchmarks=("emodb",))[0] == 2
     assert "emodb" in capsys.readouterr().err
 
@@ -296,6 +301,10 @@ def test_presets_name_known_systems_and_benchmarks(name):
     assert len({p.name for p in planned}) == len(preset.systems)
     arguments = suite.parse_arguments(["--preset", name, "--output", "x"])
     assert suite.preset_of(arguments).benchmarks == preset.benchmarks
+
+
+def test_the_paper_preset_trains_on_the_six_corpora_of_the_paper():
+    assert set(load_preset("paper").train) == {"iemocap", "cmu-mosei", "mer2024", "meld", "ravdess", "esd"}
 
 
 def test_the_list_names_systems_and_benchmarks(capsys):

@@ -1,6 +1,6 @@
 """Train FAS: `accelerate launch train/fas.py --corpora ravdess=data/ravdess tess=data/tess --fold 1`.
 
-Defaults are the paper's Table 3. A YAML file goes first, flags after it win:
+Defaults are the paper's Table 3, on trimmed clips; train/configs/paper.yaml is the paper's padding and untrimmed audio, too. A YAML file goes first, flags after it win:
 `accelerate launch train/fas.py train/configs/recommended.yaml --fold 1 --output_dir runs/fold1`.
 """
 

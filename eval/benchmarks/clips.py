@@ -109,6 +109,7 @@ def facts(loaded: LoadedBenchmark, checked: CheckedClips) -> dict:
         "source": benchmark.source,
         "licence": benchmark.licence,
         "published": [asdict(row) for row in published_results(benchmark.published)],
+        "published_note": benchmark.published_note,
     }
 
 

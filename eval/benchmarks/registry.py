@@ -33,6 +33,7 @@ class Benchmark:
         corpus: reader in `fas_core.data.CORPORA`, or the benchmark's own name where its folder holds a manifest. options: of that reader, but for the fold, which a run chooses.
         title: as tables call it; the name where empty.
         published: the dataset's name in `published_results.csv`; empty where the papers report nothing.
+        published_note: what stands against comparing those figures with ours, said beside them.
         languages: ISO 639-1 codes; empty where the corpus names none.
         protocol: which clips are scored, in words.
         own_test_side: the corpus comes with its test clips, and those are the benchmark for everyone. Otherwise
@@ -48,6 +49,7 @@ class Benchmark:
     corpus: str
     title: str = ""
     published: str = ""
+    published_note: str = ""
     languages: tuple[str, ...] = ()
     protocol: str = ""
     own_test_side: bool = False

@@ -10,7 +10,7 @@ from eval.report.formats import (
 )
 from eval.report.pooling import Figure
 from eval.report.reading import Run
-from eval.report.scoretable import Cell, ScoreTable, usual_setting
+from eval.report.scoretable import Cell, PublishedRow, ScoreTable, published_notes, usual_setting
 from eval.report.sections import answer_counts, costs, failures, tone_or_words
 from eval.report.summary import caveats, compared, findings, interval_text, legend
 from fas_core.markdown import code
@@ -32,6 +32,7 @@ def render_brief(run: Run, table: ScoreTable) -> str:
         parts += [
             f"## Published figures ({markdown_text(where)}): other test sides, no ranking",
             _published(run, table),
+            "\n".join(f"> † {markdown_text(note)}" for note in published_notes(run, table.benchmarks)),
         ]
     parts += [*_conflicts(run), "## Cost", _costs(run), "## Answers", _answers(run), *_missing(run), *_failures(run)]
     return "\n\n".join(part for part in [*parts, "## Provenance", _provenance(run)] if part) + "\n"
@@ -72,11 +73,16 @@ def _published(run: Run, table: ScoreTable) -> str:
     rows = [
         [
             row.system,
-            *(", ".join(percent(row.values.get((b, m))) for m in ("accuracy", "macro_f1")) for b in table.benchmarks),
+            *(", ".join(_printed(run, row, b, m) for m in ("accuracy", "macro_f1")) for b in table.benchmarks),
         ]
         for row in table.published
     ]
     return table_of(header, [[markdown_text(cell) for cell in row] for row in rows])
+
+
+def _printed(run: Run, row: PublishedRow, benchmark: str, metric: str) -> str:
+    value = row.values.get((benchmark, metric))
+    return percent(value) + (" †" if value is not None and run.benchmarks[benchmark].get("published_note") else "")
 
 
 def _conflicts(run: Run) -> list[str]:

@@ -11,7 +11,7 @@ from eval.report.formats import METRIC_NAMES, unique_slugs
 from eval.report.long_csv import write_scores
 from eval.report.pages import render
 from eval.report.reading import Run, read_run
-from eval.report.scoretable import ScoreTable, ablations, score_table, usual_setting
+from eval.report.scoretable import ScoreTable, ablations, published_notes, score_table, usual_setting
 from eval.report.summary import caveats, compared, findings, legend
 from fas_core.atomic import write_text
 from fas_core.labels import EMOTIONS
@@ -58,6 +58,7 @@ def _content(run: Run, table: ScoreTable, index: Index, slugs: dict[str, str]) -
         "compared": compared(run, table),
         "findings": findings(run, table),
         "caveats": caveats(run, table),
+        "published_notes": published_notes(run, table.benchmarks),
         "legend": legend(run),
         "ablations": ablations(run),
         "comparisons": sections.comparisons(run),

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval.report.formats import is_number
+from eval.statistics.comparison import summarise
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Mean over the seeds; `spread` is their standard deviation (n - 1; None for one seed), `low` and `high` the means of the bounds
+    """Mean over the seeds; `spread` is that of `eval.statistics.comparison.summarise`, `low` and `high` the means of the bounds
     of the seeds' intervals: what other clips would do to one typical seed. None where no seed has them."""
 
     value: float
@@ -31,8 +32,8 @@ def figure(scores: list[dict], metric: str) -> Figure | None:
         return None
     values = [score[metric] for score in known]
     bounds = [(score.get("intervals") or {}).get(metric) or (None, None) for score in known]
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Figure(float(np.mean(values)), spread, *(mean_of(side) for side in zip(*bounds, strict=True)))
+    summary = summarise(values)
+    return Figure(summary["mean"], summary["spread"], *(mean_of(side) for side in zip(*bounds, strict=True)))
 
 
 def by_emotion(scores: list[dict], metric: str) -> dict[str, float]:

@@ -149,6 +149,12 @@ def _mark_deltas(table: ScoreTable, pairs: Pairs, benchmark: str, metric: str, b
             cell.delta_significant = pairs.differ(benchmark, row.name, base, metric)
 
 
+def published_notes(run: Run, benchmarks: list[str]) -> list[str]:
+    """Why published figures on a benchmark, marked with †, are not to be compared with ours."""
+    entries = [run.benchmarks[benchmark] for benchmark in benchmarks]
+    return [f"{facts['title']}: {facts['published_note']}" for facts in entries if facts.get("published_note")]
+
+
 def published_rows(run: Run, benchmarks: list[str]) -> list[PublishedRow]:
     """Rows of the one published table that covers most of the benchmarks (then: most systems); all others stand with their benchmark."""
     found: dict[tuple[str, str], dict[str, PublishedRow]] = {}

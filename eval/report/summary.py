@@ -58,7 +58,7 @@ def legend(run: Run) -> str:
     return (
         f"WA is accuracy, UA the mean recall, macro-F1 the mean F1 of the emotions in the reference, in per cent. In brackets: {level}% "
         f"intervals from {suite.get('resamples') or 'no'} bootstrap resamples of {' or '.join(sorted(drawn)) or 'clips'}. ± is the "
-        "standard deviation over seeds; the interval is then the mean of the seeds' intervals. An answer that names no emotion "
+        "standard deviation over seeds (n - 1); the interval is then the mean of the seeds' intervals. An answer that names no emotion "
         f"counts as wrong. Bold is the best; {marks} (paired bootstrap for UA, "
         f"McNemar's test for WA, corrected by {correction}, α = {run.alpha:g})."
     )
@@ -100,9 +100,19 @@ def caveats(run: Run, table: ScoreTable) -> list[str]:
         stopped and f"Stopped before the end: {'; '.join(stopped)}. What they did not answer counts as wrong.",
         incomplete and f"Not whole here: {'; '.join(incomplete)}.",
         limit and f"At most {_plural(limit, 'clip')} of each benchmark were drawn: a trial, not a result.",
+        _training(run),
         missing and f"Missing here: {'; '.join(missing)}.",
     ]
     return [note for note in notes if note]
+
+
+def _training(run: Run) -> str:
+    """Which of the preset's training corpora trained systems had, where some were not there."""
+    wanted, here = (run.results["suite"].get(key) or [] for key in ("train", "trained_on"))
+    if not wanted or len(here) == len(wanted):
+        return ""
+    named = f" ({', '.join(here)})" if here else ""
+    return f"Systems were trained on {len(here)} of the {len(wanted)} training corpora of the preset{named}: not the comparison as published."
 
 
 def _significance(pairs: Pairs, benchmark: str, best, rows: list, metric: str) -> str:

@@ -166,8 +166,9 @@ def _corrected(comparison: Comparison, *pairs: tuple[float, bool]) -> Comparison
 
 
 def summarise(values: Sequence[float]) -> dict:
-    """Several seeds of one system: {"mean", "spread", "n"}; the spread is the standard deviation over the seeds (n - 1 in
-    the denominator), None of a single seed. It is the spread of training runs, not the error of the benchmark.
+    """Several runs (seeds, folds) of one system: {"mean", "spread", "n"}; the spread is the standard deviation over the runs
+    (n - 1 in the denominator), None of a single run. It is the spread of training runs, not the error of the benchmark, and what
+    ± means in every table of this project.
 
     Raises:
         FASError: no values.

@@ -24,6 +24,7 @@ import numpy as np
 
 from eval.alm import Wanted, evaluate, load_rows
 from eval.scorer import Scorer
+from eval.statistics.comparison import summarise
 from eval.study.run import append, read
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.training import run as alm
@@ -155,7 +156,8 @@ def table(records: list[dict]) -> str:
 
 
 def _mean(values: list[float]) -> str:
-    return f"{np.mean(values):.1f} ± {np.std(values):.1f}"
+    summary = summarise(values)
+    return f"{summary['mean']:.1f}" + ("" if summary["spread"] is None else f" ± {summary['spread']:.1f}")
 
 
 def _repairs(runs: list[dict]) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-# Chosen by `python -m eval.study choose` (validation speakers and URDU), the same grid for every system.
+# Chosen by `python -m eval.study run --stage choose` (validation speakers and URDU), the same grid for every system.
 TABLE3 = dict(learning_rate=2e-4, weight_decay=1e-4, warmup_ratio=0.05)
 BATCH = dict(global_batch_size=64, per_device_batch_size=64)
 AUGMENTATION = ("speed:0.9", "speed:1.1", "noise:15", "channel:5")
@@ -55,7 +55,7 @@ def _ablation(title: str, **model) -> System:
 
 SYSTEMS = {
     "paper": System(
-        "FAS, exactly as the paper (batch 64)", dict(pathway_heads=False), TABLE3 | BATCH | dict(epochs=12)
+        "the paper's architecture and loss (batch 64, 12 epochs, trimmed clips)", dict(pathway_heads=False), TABLE3 | BATCH | dict(epochs=12)
     ),
     "fas": _ablation("FAS of the paper, standardised features"),
     "concat": _ablation("concat", fusion="concat"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.statistics.comparison import summarise
 from eval.study.recipes import RETIRED, SYSTEMS
 from fas_core.markdown import cell, plain
 
@@ -55,4 +56,5 @@ def _cell(scores: list[dict]) -> str:
     if not scores:
         return "-"
     text = " / ".join(f"{np.mean([s[n] for s in scores]):.1f}" for n in FIGURES)
-    return text + (f" (± {np.std([s['ua'] for s in scores]):.1f})" if len(scores) > 1 else "")
+    spread = summarise([s["ua"] for s in scores])["spread"]
+    return text + ("" if spread is None else f" (± {spread:.1f})")

@@ -1,4 +1,4 @@
-"""What `train/fas.py` can be told, by flags or YAML; the defaults are the paper's Table 3."""
+"""What `train/fas.py` can be told, by flags or YAML; the defaults of model and optimiser are the paper's Table 3."""
 
 import logging
 import math
