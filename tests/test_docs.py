@@ -68,7 +68,7 @@ def subcommands(text: str) -> set[str]:
 
 @cache
 def help_of(place: str, subcommand: str = "") -> str:
-    out = io.StringIO()
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # as a terminal, which can be reconfigured
     before, sys.argv = sys.argv, [place, *filter(None, [subcommand]), "--help"]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), contextlib.suppress(SystemExit):
@@ -80,7 +80,8 @@ def help_of(place: str, subcommand: str = "") -> str:
         pytest.skip(str(error))
     finally:
         sys.argv = before
-    return out.getvalue()
+    out.seek(0)
+    return out.read()
 
 
 @pytest.fixture(autouse=True)
