@@ -136,6 +136,7 @@ ATTACKS: dict[str, Callable[[Target], object]] = {
     "MP4 index bomb": lambda t: t.send(upload(index_bomb())),
     "eight channels at 192 kHz": lambda t: t.send(upload(eight_channels())),
     "32 x 299 s": lambda t: t.send(upload(*[recording(t)] * 32)),
+    "32 x 299 s, with words": lambda t: t.send(upload(*[recording(t)] * 32, words="true")),
     "299 s, hung up at once": lambda t: t.send(upload(recording(t)), read=False),
     "timeline that is not read": lambda t: t.hold(upload(recording(t), timeline="true", stream="true")),
     "endless header": lambda t: t.send(GET + b"X: " + b"a" * 2**26),

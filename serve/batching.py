@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 BATCH = 16
 SMALLEST = 30.0  # weight that a batch may always have: seconds of audio
@@ -30,12 +31,10 @@ class Turn:
 
     Attributes:
         address: whose request it is; requests of one address share its turns.
-        served: when it last had one, as a number that counts up.
         moved: time of its last result, of `time.monotonic`.
     """
 
     address: str = ""
-    served: int = 0
     moved: float = field(default_factory=time.monotonic)
 
 
@@ -56,7 +55,8 @@ class Batcher:
     ):
         self._answer, self._batch, self._weigh = answer, batch, weigh
         self._waiting: dict[Turn, deque[tuple[Any, asyncio.Future]]] = {}
-        self._served: dict[str, int] = {}
+        self._served: dict[str, int] = {}  # address -> when it last had its turn, counted
+        self._turns: WeakKeyDictionary[Turn, int] = WeakKeyDictionary()
         self._count, self._pace = itertools.count(1), 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._worker: asyncio.Task | None = None
@@ -96,7 +96,7 @@ class Batcher:
                 break
             left -= self._weigh(item)
             taken.append(self._waiting[turn].popleft())
-            turn.served = self._served[turn.address] = next(self._count)
+            self._turns[turn] = self._served[turn.address] = next(self._count)
         return taken
 
     def _next(self) -> Turn | None:
@@ -106,7 +106,8 @@ class Batcher:
                 items.popleft()
             if not items:
                 del self._waiting[turn]
-        return min(self._waiting, key=lambda turn: (self._served.get(turn.address, 0), turn.served), default=None)
+        last = lambda turn: (self._served.get(turn.address, 0), self._turns.get(turn, 0))  # noqa: E731
+        return min(self._waiting, key=last, default=None)
 
     def _outcomes(self, items: list) -> list:
         try:

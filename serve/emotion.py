@@ -63,15 +63,20 @@ class EmotionService:
     Args:
         listen: a question for FAS and a turn -> what it heard (a `Batcher` over a `Listener`).
         language: the language model, None with --fas-only.
-        transcribes: whether there is a decoder for the words.
+        transcribe: (T, D) frames of Whisper and a turn -> the words (a `Batcher` over a `Transcriber`); None without one.
     """
 
-    def __init__(self, listen: Callable[..., Awaitable[Heard]], language=None, transcribes: bool = False):
-        self.listen, self.language, self.transcribes = listen, language, transcribes
+    def __init__(
+        self,
+        listen: Callable[..., Awaitable[Heard]],
+        language=None,
+        transcribe: Callable[..., Awaitable[str]] | None = None,
+    ):
+        self.listen, self.language, self.transcribe = listen, language, transcribe
 
     def check(self, options: EmotionOptions) -> None:
         """Raises `APIError` 400 for what this server does not have."""
-        if options.words and not self.transcribes:
+        if options.words and self.transcribe is None:
             text = "words: this server has no Whisper decoder for transcripts; leave it out to get FAS's semantic head"
             raise invalid(text, "words", "not_available")
         if options.rationale and self.language is None:
@@ -146,8 +151,7 @@ class EmotionService:
         try:
             async with aclosing(windows):
                 async for start, end, audio in windows:
-                    listening = self.listen(Question(audio, asked.options.words), asked.turn)
-                    waiting.append((start, end, asyncio.ensure_future(listening)))
+                    waiting.append((start, end, asyncio.ensure_future(self._listen(audio, asked))))
                     while len(waiting) > AHEAD or sum(e - s for s, e, _ in waiting) > AHEAD_SECONDS:
                         start, end, first = waiting.popleft()
                         yield start, end, await first
@@ -157,6 +161,14 @@ class EmotionService:
         finally:
             for _, _, each in waiting:
                 each.cancel()
+
+    async def _listen(self, audio: Audio, asked: Asked) -> Heard:
+        """Words are decoded in a thread of their own: they take longer, and most do not ask for them."""
+        heard = await self.listen(Question(audio, asked.options.words), asked.turn)
+        if heard.frames is not None:
+            heard.transcript = await self.transcribe(heard.frames, asked.turn)
+            heard.frames = None
+        return heard
 
     async def _summary(self, clip: "_Clip", asked: Asked) -> ClipEmotion:
         heard = clip.together()
@@ -238,7 +250,8 @@ class _Clip:
             return self.heard[0]
         texts = [each.transcript for each in self.heard if each.transcript]
         asked = any(each.transcript is not None for each in self.heard)
-        return Heard(summarise([each.answer for each in self.heard]), " ".join(texts) if asked else None)
+        answer = summarise([each.answer for each in self.heard])
+        return Heard(answer, transcript=" ".join(texts) if asked else None)
 
 
 def _with_timelines(answers: list[ClipEmotion]) -> list[ClipEmotion]:

@@ -30,6 +30,7 @@ from serve.transcripts import Transcriber
 from serve.vllm_process import VLLMError, VLLMProcess, gpu_arguments
 
 log = logging.getLogger("serve")
+WINDOWS_AT_ONCE = 4  # whose words are decoded together
 GRACE = 30  # seconds for requests at work when the server is told to stop
 MESSAGE_EVERY = 10.0  # seconds
 KEY_VARIABLE = "FAS_API_KEY"
@@ -161,14 +162,15 @@ def _signals() -> Iterator[list[asyncio.Task]]:
 def build_app(launch: Launch, backend: Backend | None):
     """Gateway, FAS and the questions to the language model, for a backend that runs."""
     pipeline, transcriber = load_fas(launch.directory, launch.device)
-    listen = Batcher(Listener(pipeline, transcriber), weigh=lambda question: question.audio.duration)
+    listen = Batcher(Listener(pipeline), weigh=lambda question: question.audio.duration)
+    transcribe = transcriber and Batcher(transcriber, WINDOWS_AT_ONCE)
     language = None
     if backend is not None:
         from serve.language import LanguageModel
 
         language = LanguageModel.from_directory(backend, launch.directory)
-    emotion = EmotionService(listen, language, transcribes=transcriber is not None)
-    return create_app(launch.settings, emotion, backend, closing=(listen,))
+    emotion = EmotionService(listen, language, transcribe)
+    return create_app(launch.settings, emotion, backend, closing=[each for each in (listen, transcribe) if each])
 
 
 def load_fas(directory: Path | None, device: str | None = None) -> tuple[EmotionPipeline, Transcriber | None]:

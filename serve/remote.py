@@ -18,7 +18,9 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 # Of IPv6 the open internet is 2000::/3; all else (NAT64, IPv4 in other clothes, site-local, unique local) stays inside or leads
 # there. Within it: Teredo and other protocols of the IETF, documentation, 6to4.
 IPV6 = ipaddress.ip_network("2000::/3")
-NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "192.88.99.0/24")))
+NOT_PUBLIC = tuple(
+    map(ipaddress.ip_network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "192.88.99.0/24"))
+)
 ISATAP = (0x00005EFE, 0x02005EFE)  # the upper half of an interface identifier that holds an IPv4 address
 
 

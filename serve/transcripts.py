@@ -22,7 +22,7 @@ from fas_core.model_files import check_model_files
 SILENT_MEL = -0.85  # what the log-mel of padding is behind speech: 8 decades under its maximum, scaled by 1/4, plus 1
 ROUNDS = 3  # copies of the same words in a row are no speech any more
 PERIOD = 40  # tokens of what may be repeated
-AT_ONCE = 8  # windows that are decoded together
+AT_ONCE = 4  # windows that are decoded together
 
 
 class Transcriber:

@@ -7,7 +7,15 @@ from synthetic import noise
 from benchmarks.attacks import line, markdown
 from benchmarks.hostile import ATTACKS, EMOTION, Target, index_bomb
 
-LARGE = ("MP4 index bomb", "eight channels at 192 kHz", "32 x 299 s", "200 MB upload", "gzip of 100 MB", "endless body")
+LARGE = (
+    "MP4 index bomb",
+    "eight channels at 192 kHz",
+    "32 x 299 s",
+    "32 x 299 s, with words",
+    "200 MB upload",
+    "gzip of 100 MB",
+    "endless body",
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,4 +48,6 @@ def test_report_says_what_was_kept():
     rss = {"before": 900.0, "peak": 1000.0, "after": 905.0}
     result = {"attack": "x", "rss_mb": rss, "honest": calm, "memory_back": True, "honest_in_time": True}
     assert line(result).endswith("| 0.10 | 0.20 | 0 of 9 | yes |")
-    assert line(result | {"memory_back": False}) in markdown({"calm": calm, "attacks": [result | {"memory_back": False}]})
+    assert line(result | {"memory_back": False}) in markdown(
+        {"calm": calm, "attacks": [result | {"memory_back": False}]}
+    )
