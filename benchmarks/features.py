@@ -92,7 +92,7 @@ def run_plain(files: list[Path], model: str) -> dict:
         from fas_core.encoders.offline import offline_whisper_dir
 
         source = offline_whisper_dir(model.removeprefix("offline:"))
-    whisper = transformers.WhisperModel.from_pretrained(source, dtype=torch.float32).eval()
+    whisper = transformers.WhisperModel.from_pretrained(source, dtype=torch.float32, use_safetensors=True).eval()
     log_mel = transformers.WhisperFeatureExtractor(feature_size=whisper.config.num_mel_bins)
     seconds, began = 0.0, clocks()
     for file in files:

@@ -16,7 +16,7 @@ from fas_alm.configuration import FASAudioConfig
 from fas_alm.language_models import load_language_model
 from fas_alm.modeling import FASAudioForConditionalGeneration, grow_vocabulary
 from fas_alm.processing import FASAudioProcessor
-from fas_core.atomic import atomic_directory, write_json, write_text
+from fas_core.atomic import UMASK, atomic_directory, write_json, write_text
 from fas_core.checkpoint import RECORD, check_finite, find_device, load_model, local_streams, read_record
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import CheckpointError, FASError
@@ -223,7 +223,7 @@ def _below(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path, {"format": "pt"})
-    path.chmod(0o644)  # safetensors writes 0600
+    path.chmod(0o666 & ~UMASK)  # safetensors writes 0600
 
 
 def _load_tensors(module: nn.Module, path: Path) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+UMASK = os.umask(0o077)  # which permissions the user gives to nobody; it cannot be read without being set
+os.umask(UMASK)
+
 
 @contextmanager
 def locked(path: str | os.PathLike) -> Iterator[None]:
@@ -32,7 +35,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)  # mkstemp makes it private
+        temporary.chmod(0o666 & ~UMASK)  # mkstemp makes it private; the user's own choice is what counts
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -61,7 +64,7 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[Path]:
     old = temporary.with_name(f"{temporary.name}.old")
     try:
         yield temporary
-        temporary.chmod(0o755)  # mkdtemp makes it private
+        temporary.chmod(0o777 & ~UMASK)  # mkdtemp makes it private
         if path.exists():
             os.replace(path, old)  # a directory that is not empty cannot be replaced in one step
         os.replace(temporary, path)

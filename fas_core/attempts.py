@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import torch
 
-from fas_core.errors import first_line, printable
+from fas_core.errors import first_line
+from fas_core.text import printable
 
 T = TypeVar("T")
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from safetensors import SafetensorError
 from yaml import YAMLError
 
+from fas_core.text import printable
+
 
 class FASError(ValueError):
     """Base of all errors raised by `fas_core` on bad input."""
@@ -73,11 +75,6 @@ def error_line(error: Exception) -> str:
     if isinstance(error, FASError):
         return "\n".join(map(printable, str(error).split("\n")))  # some list several problems
     return printable(f"{type(error).__name__}: {first_line(error)} ({TRACEBACK}=1 shows where)")
-
-
-def printable(text: str) -> str:
-    """Text from outside for a terminal or a log: control characters, separators and halves of surrogates as escapes, no line ends."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 def reports_errors(main: Callable[..., int | None]) -> Callable[..., int]:

@@ -126,14 +126,12 @@ def transformers_answers(
     directory: str | Path, messages: Sequence[list[dict]], max_tokens: int, lora: str | Path | None = None
 ) -> list[Answer]:
     """Greedy answers of transformers in float32, with an adapter merged into the LLM if one is given."""
-    from fas_alm import FASAudioForConditionalGeneration, FASAudioProcessor
+    from fas_alm.adapters import with_lora
+    from fas_alm.artifacts import load_model_directory
 
-    processor = FASAudioProcessor.from_pretrained(directory)
-    model = FASAudioForConditionalGeneration.from_pretrained(directory, dtype=torch.float32).eval()
+    model, processor = load_model_directory(Path(directory), torch.float32)
     if lora is not None:
-        from peft import PeftModel
-
-        model.language_model = PeftModel.from_pretrained(model.language_model, lora).merge_and_unload()
+        model.language_model = with_lora(model.language_model, Path(lora)).merge_and_unload()
     answers = []
     for conversation in messages:
         inputs = processor.apply_chat_template(conversation, tokenize=True, add_generation_prompt=True)

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperTokenizer
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
-from fas_core.atomic import locked
+from fas_core.atomic import UMASK, locked
 from fas_core.encoders.ctranslate2 import read_ctranslate2, whisper_from_ctranslate2
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
 
@@ -219,7 +219,7 @@ def convert_whisper(
     ).save_pretrained(out)
     WhisperFeatureExtractor(feature_size=sizes["num_mel_bins"]).save_pretrained(out)
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
-    (out / "model.safetensors").chmod(0o644)  # safetensors writes 0600; the cache may be shared
+    (out / "model.safetensors").chmod(0o666 & ~UMASK)  # safetensors writes 0600; the cache may be shared
 
 
 def _write_tokenizer(tokenizer_json: bytes, out: Path, vocab_size: int, source: str) -> WhisperTokenizer:

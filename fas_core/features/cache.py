@@ -23,6 +23,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from fas_core.atomic import UMASK
 from fas_core.encoders.base import ClipFeatures, identity_digest
 from fas_core.errors import FeatureError, IdentityMismatchError
 from fas_core.features.augment import variant_key
@@ -232,7 +233,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.chmod(file.name, 0o644)
+    os.chmod(file.name, 0o666 & ~UMASK)
     os.replace(file.name, path)
 
 
