@@ -600,6 +600,7 @@ class TestArguments:
             ("- epochs", "expected keys with values"),
             ("epochs: [1", "not YAML"),
             ("standardise: 3", "Truthy value expected"),
+            ("epochs: 3\nepochs: 30", "the key 'epochs' is there twice"),
         ],
     )
     def test_bad_yaml_ends_with_2_and_one_line(self, text, told, tmp_path, capfd):

@@ -78,7 +78,11 @@ class Benchmark:
             # bool is an int in Python, and not a number of clips
             if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
                 raise CorpusError(f"benchmark {values['name']}: {key} is {value!r}; expected {known[key].type}")
-        return cls(**{**values, "languages": tuple(values.get("languages", ()))})
+        # YAML 1.1 takes Norwegian for a truth value
+        languages = tuple("no" if language is False else language for language in values.get("languages", ()))
+        if not all(isinstance(language, str) for language in languages):
+            raise CorpusError(f"benchmark {values['name']}: languages is {list(languages)!r}; expected ISO 639-1 codes such as en")
+        return cls(**{**values, "languages": languages})
 
 
 _TYPES = {

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from fas_core.errors import FASError
+from fas_core.yaml_files import read_yaml
 
 FOLDER = Path(__file__).parent
 PRESETS = tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
@@ -38,12 +37,10 @@ def load_preset(name: str) -> Preset:
         FASError: neither, not YAML, or an unknown field.
     """
     file = FOLDER / f"{name}.yaml" if name in PRESETS else Path(name)
+    values = read_yaml(file, f"one of {', '.join(PRESETS)}, or a YAML file (--preset)")
+    if not isinstance(values, dict):
+        raise FASError(f"{file.name}: expected the fields {', '.join(Preset.__dataclass_fields__)}")
     try:
-        return Preset(**yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FASError(f"{file.name}: not YAML: {' '.join(str(error).split())}") from None
-    except (OSError, ValueError):
-        raise FASError(f"--preset {name}: expected one of {', '.join(PRESETS)}, or a YAML file") from None
+        return Preset(**values)
     except TypeError as error:
-        fields = ", ".join(Preset.__dataclass_fields__)
-        raise FASError(f"{file.name}: {error}; expected the fields {fields}") from None
+        raise FASError(f"{file.name}: {error}; expected the fields {', '.join(Preset.__dataclass_fields__)}") from None

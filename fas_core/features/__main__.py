@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from fas_core.encoders import FeatureExtractor, StreamConfig
 from fas_core.errors import INPUT_ERRORS, error_line
 from fas_core.features.cache import FeatureCache
 from fas_core.features.extract import extract_features, process_from_environment
 from fas_core.sources import find_audio_files
+from fas_core.yaml_files import read_yaml
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -59,7 +59,7 @@ def extract(
             padding=padding,
         )
         if config:
-            streams = StreamConfig.from_dict(yaml.safe_load(config.read_text()))
+            streams = StreamConfig.from_dict(read_yaml(config, "a YAML file of a StreamConfig"))
         if soundstream:
             streams.acoustic = {"type": "soundstream", "model": str(soundstream)}
         extractor = FeatureExtractor.from_config(streams, device)

@@ -139,6 +139,8 @@ class TrainingArguments:
     cpu: bool = option(False, "train on the CPU even where there is a GPU")
 
     def __post_init__(self):
+        if self.mixed_precision is False:  # what YAML 1.1 makes of "no"
+            self.mixed_precision = "no"
         for name, valid in CHOICES.items():
             if getattr(self, name) not in valid:
                 raise FASError(f"--{name} {getattr(self, name)!r} is unknown, expected one of {', '.join(valid)}")

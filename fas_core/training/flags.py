@@ -1,12 +1,12 @@
 """Flags and YAML of the training scripts: a YAML file first (optional), flags after it win."""
 
-from pathlib import Path
-
-import yaml
 from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
 
 from fas_core.errors import FASError
-from fas_core.paths import is_file
+from fas_core.yaml_files import read_options
+
+_SWITCH = {"on": "true", "off": "false"}  # which YAML knows, and transformers' parser does not
 
 
 def parse_flags(classes: tuple[type, ...], argv: list[str], script: str, description: str | None = None) -> tuple:
@@ -24,33 +24,23 @@ def parse_flags(classes: tuple[type, ...], argv: list[str], script: str, descrip
     """
     parser = HfArgumentParser(classes, description=description)
     if argv and argv[0].endswith((".yaml", ".yml")):
-        known = {a.dest for a in parser._actions} - {"help"}
-        argv = _flags(_read_yaml(Path(argv[0]), known, script)) + argv[1:]
+        argv = _flags(argv[0], parser, script) + argv[1:]
     *parsed, rest = parser.parse_args_into_dataclasses(args=argv, return_remaining_strings=True)
     if rest:
         raise FASError(f"{' '.join(rest)}: not understood; `python {script} --help` lists all flags")
     return tuple(parsed)
 
 
-def _read_yaml(path: Path, known: set[str], script: str) -> dict:
-    if not is_file(path):
-        raise FASError(f"{path}: no such configuration file; see train/configs")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FASError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise FASError(f"{path}: expected keys with values, such as epochs: 20")
-    unknown = sorted(str(key) for key in set(values) - known)
+def _flags(path: str, parser: HfArgumentParser, script: str) -> list[str]:
+    """Options of a YAML file as flags, so that one parser checks both; null and an empty list leave the default."""
+    values = read_options(path, "a YAML file such as those in train/configs")
+    known = {action.dest for action in parser._actions} - {"help"}
+    switches = {action.dest for action in parser._actions if action.type is string_to_bool}
+    unknown = sorted(str(key) for key in values if key not in known)
     if unknown:
         raise FASError(f"{path}: unknown keys {', '.join(unknown)}; `python {script} --help` lists all")
-    return values
-
-
-def _flags(values: dict) -> list[str]:
-    """YAML values as flags, so that one parser checks both; null and an empty list leave the default."""
     flags = []
-    for key, value in values.items():
-        items = value if isinstance(value, list) else [] if value is None else [value]
-        flags += [f"--{key}", *map(str, items)] if items else []
+    for key, items in values.items():
+        words = [_SWITCH.get(item.lower(), item) if key in switches else item for item in items]
+        flags += [f"--{key}", *words] if words else []
     return flags
