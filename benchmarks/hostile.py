@@ -134,6 +134,8 @@ DEEP = b'{"audio": ' + b"[" * 10**6 + b"]" * 10**6 + b"}"
 FIELDS = {f"field{i}": "x" * 1000 for i in range(500)}
 ATTACKS: dict[str, Callable[[Target], object]] = {
     "MP4 index bomb": lambda t: t.send(upload(index_bomb())),
+    "32 MP4 index bombs": lambda t: t.send(upload(*[index_bomb()] * 32)),
+    "32 MP4 index bombs, hung up": lambda t: t.send(upload(*[index_bomb()] * 32), read=False),
     "eight channels at 192 kHz": lambda t: t.send(upload(eight_channels())),
     "32 x 299 s": lambda t: t.send(upload(*[recording(t)] * 32)),
     "32 x 299 s, with words": lambda t: t.send(upload(*[recording(t)] * 32, words="true")),

@@ -1,9 +1,10 @@
 """The gateway: routes, and what every answer has in common."""
 
 import asyncio
+import functools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -106,8 +107,8 @@ def _add_chat(
             await place.enter_async_context(gate.admission(_address(request)))
             share = place.enter_context(Share())
             body = await read_json(request, settings, share, budgets.memory)
-            slot = gate.slot(_address(request))
-            work = _prepared(body, reader, settings, place, slot, lambda size: share.take(budgets.memory, size))
+            slot, take = gate.slot(_address(request)), functools.partial(share.take, budgets.memory)
+            work = _prepared(place, slot, read_chat(body, reader, settings, take, _address(request)))
             ready = await while_connected(request, work, settings)
             if not ready.get("stream"):
                 answer = await while_connected(request, backend.chat(ready), settings)
@@ -118,9 +119,12 @@ def _add_chat(
             return EventStream(first, events, place.pop_all())
 
 
-async def _prepared(body, reader: AudioReader, settings: Settings, place: AsyncExitStack, slot, take) -> dict:
-    await place.enter_async_context(slot)
-    return await read_chat(body, reader, settings, take)
+async def _prepared(place: AsyncExitStack, slot: AbstractAsyncContextManager, work: Coroutine) -> dict:
+    try:
+        await place.enter_async_context(slot)
+        return await work
+    finally:
+        work.close()  # where it never began
 
 
 def _address(request: Request) -> str:

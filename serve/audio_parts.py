@@ -3,10 +3,9 @@
 import asyncio
 import base64
 import binascii
+import contextlib
 import io
-import os
-import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
@@ -17,6 +16,7 @@ from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits, load_audio, stream_a
 from fas_core.errors import AudioError
 from fas_core.windows import cut
 from serve.errors import APIError, invalid
+from serve.gate import Gate
 from serve.remote import fetch
 from serve.settings import Settings
 
@@ -25,25 +25,29 @@ EXPECTED = (
     'expected {"type": "input_audio", "input_audio": {"data": base64, "format": "wav"}} or '
     '{"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64,..."}}'
 )
+THREADS = 16  # most wait for a decoder in a process of its own
 BLOCK = 30.0  # seconds that are decoded at a time
 
 Window = tuple[float, float, Audio]  # start and end in seconds, and what is between
 
 
 class AudioReader:
-    """Reads audio parts under the gateway's limits; the work is done in threads of its own."""
+    """Reads audio parts under the gateway's limits; the work is done in threads of its own, which addresses share."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="audio")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="audio")
+        self._gate = Gate(THREADS, queue=0)
+        self._left: set[asyncio.Task] = set()  # work that nobody waits for any more, but that has to end
 
-    async def read(self, part: object, where: str) -> Audio:
+    async def read(self, part: object, where: str, address: str = "") -> Audio:
         """The audio of one part of a message, which holds a sound.
 
         Raises:
             APIError: 400 naming the part: what `load` refuses, whatever `load_audio` refuses, and digital silence.
         """
-        return await self._run(self._decode, await self.load(part, where), where)
+        file = await self.load(part, where)
+        return await asyncio.shield(self._started(self._in_turn(address, self._decode, file, where)))
 
     async def load(self, part: object, where: str) -> bytes:
         """The file that a part holds.
@@ -80,22 +84,49 @@ class AudioReader:
         window: float,
         hop: float,
         channel: int | str = "mix",
+        address: str = "",
     ) -> AsyncGenerator[Window, None]:
         """Windows of a file, as they are decoded; it is never held whole, and decoding ends with the iteration.
+
+        Args:
+            address: who asked; one has only some of the threads.
 
         Raises:
             APIError: 400 naming the part: whatever `stream_audio` refuses, also midway.
         """
-        decoding = _Decoding(cut(stream_audio(file, block_seconds=BLOCK, limits=limits, channel=channel), window, hop))
+        windows = cut(stream_audio(file, block_seconds=BLOCK, limits=limits, channel=channel), window, hop)
+        step: asyncio.Task | None = None
         try:
-            while (item := await self._run(decoding.next)) is not None:
+            while True:
+                step = self._started(self._in_turn(address, next, windows, None))
+                if (item := await asyncio.shield(step)) is None:
+                    return
                 yield item
         except AudioError as error:
             raise _refused(error, where) from None
         finally:
-            self._threads.submit(decoding.close)
+            self._started(self._closed(windows, step))
 
-    async def _run(self, work, *arguments):
+    def _started(self, work: Coroutine) -> asyncio.Task:
+        task = asyncio.ensure_future(work)
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
+        return task
+
+    async def _in_turn(self, address: str, work: Callable, *arguments):
+        """In a thread; the place is given back when that has done, whoever has gone before."""
+        async with self._gate.slot(address):
+            return await self._run(work, *arguments)
+
+    async def _closed(self, windows: Iterator[Window], step: asyncio.Task | None) -> None:
+        """Ends a decoder, once the thread that is in it has left it."""
+        if step is not None:
+            await asyncio.wait([step])
+            step.cancelled() or step.exception()  # it has been told, or nobody wants to know
+        with contextlib.suppress(RuntimeError):  # the threads are gone: the server stops
+            await self._run(windows.close)
+
+    async def _run(self, work: Callable, *arguments):
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     def _from_base64(self, data: object, where: str) -> bytes:
@@ -120,21 +151,6 @@ class AudioReader:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-class _Decoding:
-    """A generator that one thread may close while another waits for its next item."""
-
-    def __init__(self, windows: Iterator[Window]):
-        self._windows, self._lock = windows, threading.Lock()
-
-    def next(self) -> Window | None:
-        with self._lock:
-            return next(self._windows, None)
-
-    def close(self) -> None:
-        with self._lock:
-            self._windows.close()
 
 
 def _refused(error: AudioError, where: str) -> APIError:

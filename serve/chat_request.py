@@ -55,11 +55,16 @@ FIELDS = ("messages", "model", *NUMBERS, *PASSED)
 
 
 async def read_chat(
-    body: Any, reader: AudioReader, settings: Settings, take: Callable[[int], None] = lambda size: None
+    body: Any,
+    reader: AudioReader,
+    settings: Settings,
+    take: Callable[[int], None] = lambda size: None,
+    address: str = "",
 ) -> dict:
     """The request for the backend: known fields only, every audio a 16 kHz mono wav.
 
     Args:
+        address: who asks.
         take: told of the bytes of memory that each audio will need; raises where they are not there.
 
     Raises:
@@ -75,7 +80,7 @@ async def read_chat(
         raise invalid(f"{places[settings.max_audios][0]}: {problem}", places[settings.max_audios][0], "too_many_audios")
 
     async def read(where: str, part: dict) -> Audio:
-        audio = await reader.read(part, where)
+        audio = await reader.read(part, where, address)
         take(COPIES * audio.samples.nbytes)
         return audio
 

@@ -135,7 +135,8 @@ class EmotionService:
         """The timeline of a channel, if it is asked for, and its summary."""
         options, limits = asked.options, reader.settings.recording
         window, hop = (options.window, options.hop) if options.timeline else (WINDOW_SECONDS, WINDOW_SECONDS)
-        windows = _counted(reader.windows(file, where, limits, window, hop, channel), asked, where, limits)
+        windows = reader.windows(file, where, limits, window, hop, channel, asked.turn.address)
+        windows = _counted(windows, asked, where, limits)
         clip = _Clip(reader.settings.audio if self.language else None, asked.share, budgets)
         async with aclosing(windows), aclosing(self._heard(clip.kept(windows, not options.timeline), asked)) as heard:
             async for start, end, each in heard:

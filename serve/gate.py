@@ -76,8 +76,12 @@ class Gate:
 
     def _let_in(self) -> None:
         self._waiting = [(address, place) for address, place in self._waiting if not place.done()]
-        while self._waiting and self.working < self.concurrency:
-            chosen = min(self._waiting, key=lambda each: self._working_of[each[0]])
+        most = math.ceil(SHARE * self.concurrency)
+        while self.working < self.concurrency:
+            allowed = [each for each in self._waiting if self._working_of[each[0]] < most]
+            if not allowed:
+                return
+            chosen = min(allowed, key=lambda each: self._working_of[each[0]])
             self._waiting.remove(chosen)
             self.working += 1
             self._working_of[chosen[0]] += 1
