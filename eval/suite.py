@@ -22,6 +22,7 @@ from eval.benchmarks.registry import BENCHMARKS, Benchmark, register  # noqa: E4
 from eval.presets import PRESETS, Preset, load_preset  # noqa: E402
 from fas_core.errors import INPUT_ERRORS, FASError, error_line  # noqa: E402
 from fas_core.paths import is_file
+from fas_core.text import printable  # noqa: E402
 
 STOPPED = 130  # as shells say it of Ctrl-C
 EPILOG = "systems: TYPE or TYPE:ARGUMENT, or entries of a YAML file (--systems-file); `--list` shows all types and benchmarks"
@@ -218,9 +219,9 @@ def summary(found: dict, output: Path) -> int:
     unreadable = [(name, clip) for name, b in found["benchmarks"].items() for clip in b["unreadable"]]
     failed = sum(len(score["failed"]) for score in found["scores"])
     for name, clip in unreadable:
-        print(f"unreadable: {name}: {clip['file']}: {clip['error']}", file=sys.stderr)
+        print(printable(f"unreadable: {name}: {clip['file']}: {clip['error']}"), file=sys.stderr)
     for entry in found["missing"]:
-        print(f"missing {entry['kind']} {entry['name']}: {entry['why']}", file=sys.stderr)
+        print(printable(f"missing {entry['kind']} {entry['name']}: {entry['why']}"), file=sys.stderr)
     if failed:
         print(
             f"{failed} clips got no answer from a system; they count as wrong and are listed in the report",

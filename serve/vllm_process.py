@@ -21,6 +21,7 @@ from fas_alm.artifacts import WHISPER_FOLDER
 from fas_alm.vllm.check import explain
 from fas_core.audio import SAMPLE_RATE
 from fas_core.errors import FASError
+from fas_core.model_files import read_object
 from fas_core.precision import describe, has_bf16
 from serve.child_log import ChildLog, PrivateLog
 from serve.settings import MIB, Settings
@@ -202,7 +203,9 @@ def vllm_arguments(directory: Path, settings: Settings, socket: Path, eager: boo
         "--mm-processor-cache-gb", "0",
     ]  # fmt: skip
     if lora.is_dir():
-        rank = json.loads((lora / "adapter_config.json").read_text())["r"]
+        rank = read_object(lora / "adapter_config.json")["r"]
+        if rank > LORA_RANKS[-1]:
+            raise FASError(f"{lora}: rank {rank}; vLLM takes at most {LORA_RANKS[-1]}: expected a merged model (export without --no-merge)")
         rank = min(size for size in LORA_RANKS if size >= rank)
         arguments += ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{settings.model}={lora}"]
     if eager:
@@ -232,8 +235,9 @@ def gpu_arguments(directory: Path) -> list[str]:
 
 def _cpu_dtype(directory: Path) -> str:
     """That of the checkpoint where the processor multiplies it fast; vLLM's `auto` would round float32 to bfloat16."""
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    stored = config.get("text_config", {}).get("dtype") or config.get("dtype")
+    config = read_object(directory / "config.json")
+    text = config.get("text_config")
+    stored = (text.get("dtype") if isinstance(text, dict) else None) or config.get("dtype")
     dtype = "float32" if stored in (None, "float32") or not has_bf16("cpu") else stored
     log.info("language model in %s", describe(dtype == "bfloat16", "cpu"))
     return dtype

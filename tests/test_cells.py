@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fas_core.cells import CellWriter, cell_text, plain_cell
+from fas_core.data.tables import read_table
 
 ROOT = Path(__file__).parents[1]
 FORMULAS = [
@@ -60,6 +61,15 @@ class TestCellWriter:
     def test_a_row_that_does_not_fit_is_refused(self, row):
         with pytest.raises(ValueError, match="column"):
             self.write([row])
+
+
+def test_a_table_of_ours_names_the_files_that_it_was_given(tmp_path):
+    """A take called "-1.wav" is found again: who reads a table takes the mark away."""
+    names = ["-1.wav", "=a.wav", "'b.wav", "c.wav"]
+    with (tmp_path / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+        CellWriter(file, ("audio", "emotion", "text")).writerows([(name, "sad", "+ " + name) for name in names])
+    rows = read_table(tmp_path / "manifest.csv")
+    assert [(row.values["audio"], row.values["text"]) for row in rows] == [(name, "+ " + name) for name in names]
 
 
 def test_no_table_is_written_past_the_writer():

@@ -11,6 +11,7 @@ import typer
 from eval.case import scenarios, speakers
 from eval.case.agreement import MIN_LISTENERS, format_alpha
 from fas_core.errors import INPUT_ERRORS, FASError, error_line
+from fas_core.text import printable
 
 ENDPOINT_WORKERS = 4
 SHOWN = 20  # failures on the screen
@@ -119,7 +120,7 @@ def _chosen(items: list[scenarios.Scenario], languages: list[str] | None) -> lis
 
 def _report_failures(failed: dict[str, str]) -> None:
     for name, reason in list(failed.items())[:SHOWN]:
-        typer.echo(f"failed: {name}: {reason}", err=True)
+        typer.echo(printable(f"failed: {name}: {reason}"), err=True)
     if failed:
         typer.echo(f"{len(failed)} items failed; run the same command again to try only them", err=True)
         raise typer.Exit(1)

@@ -16,6 +16,7 @@ from fas_core.data.corpora import CORPORA, read_corpus
 from fas_core.data.splits import SPLITS
 from fas_core.errors import INPUT_ERRORS, error_line
 from fas_core.labels import EMOTIONS
+from fas_core.text import printable
 
 SHOWN = 20  # problems of one kind on the screen; the report has them all
 
@@ -48,7 +49,7 @@ def check(
     Example: python -m fas_core.data check data/ravdess --corpus ravdess --out exclusions.json
     """
     report = _or_exit(lambda: check_corpus(folder, corpus, jobs=jobs))
-    typer.echo("\n".join(_summary(report)))
+    typer.echo("\n".join(map(printable, _summary(report))))
     if out is not None:
         exclusions = report.exclusions()
         exclusions.save(out)

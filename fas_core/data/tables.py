@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fas_core.cells import cell_text
 from fas_core.errors import CorpusError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
@@ -124,7 +125,7 @@ def _delimited(name: str, text: str, delimiters: str, optional: Collection[str])
         nameless = [cell for column, cell in list(zip(header, cells, strict=True))[1:] if not column and cell.strip()]
         if nameless:
             raise CorpusError(f"{where}: a value in a column without a name; expected a name for it in line 1")
-        yield _row(where, dict(zip(header, cells, strict=True)))
+        yield _row(where, dict(zip(header, map(cell_text, cells), strict=True)))  # as this project writes them
 
 
 def _records(name: str, lines: list[str], delimiter: str, start: int) -> Iterator[tuple[int, list[str]]]:

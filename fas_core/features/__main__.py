@@ -12,6 +12,7 @@ from fas_core.encoders import FeatureExtractor, StreamConfig
 from fas_core.errors import INPUT_ERRORS, error_line
 from fas_core.features.cache import FeatureCache
 from fas_core.features.extract import extract_features, process_from_environment
+from fas_core.model_files import read_object
 from fas_core.sources import find_audio_files
 from fas_core.yaml_files import read_yaml
 
@@ -85,8 +86,13 @@ def verify(cache: Root) -> None:
     """Read every byte of every cache below the root and name the damaged shards; the exit code is then 1."""
     is_damaged = False
     for path in sorted(cache.glob("*/identity.json")):
-        found = FeatureCache(cache, json.loads(path.read_text()))
-        names = found.verify()
+        try:
+            found = FeatureCache(cache, read_object(path))
+            names = found.verify()
+        except INPUT_ERRORS as error:  # the others are verified
+            typer.echo(f"error: {error_line(error)}", err=True)
+            is_damaged = True
+            continue
         is_damaged |= bool(names)
         typer.echo(f"{path.parent.name}: {len(found)} clips, damaged shards: {', '.join(names) or 'none'}")
     raise typer.Exit(int(is_damaged))
