@@ -528,7 +528,8 @@ def test_two_people_under_one_code_are_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("{", "cannot be read"),
+        ("{", "not JSON"),
+        ('{"responses": [], "responses": []}', "'responses' is there twice"),
         ("[]", "cannot be read"),
         ('{"responses": [3]}', "cannot be read"),
         ('{"responses": []}', "no answer in it"),
@@ -539,6 +540,15 @@ def test_damaged_responses_are_named(tmp_path, content, says):
     (tmp_path / "r.json").write_text(content)
     with pytest.raises(FASError, match=f"r.json.*{says}"):
         load_votes([tmp_path / "r.json"])
+
+
+def test_responses_that_went_through_a_spreadsheet(tmp_path):
+    text = "panel;listener;session;exported;clip;heard;clear\np;ana;s;2026;c1;none;FALSE\np;ana;s;2026;c2;sad;TRUE\n"
+    (tmp_path / "r.csv").write_bytes(text.encode("utf-16"))
+    assert [(v.heard, v.clear) for v in read_response(tmp_path / "r.csv").votes] == [("none", False), ("sad", True)]
+    (tmp_path / "r.csv").write_text(text.replace("c2;sad", "c2;sad;more"))
+    with pytest.raises(FASError, match="r.csv, line 3: 8 cells for 7 columns"):
+        read_response(tmp_path / "r.csv")
 
 
 @pytest.mark.parametrize(

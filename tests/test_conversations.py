@@ -175,7 +175,7 @@ ASK = {"role": "user", "content": "?"}
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
-        ("{", "not JSON: .* at column"),
+        ("{", "not JSON"),
         (b"\xff\xfe", "not UTF-8"),
         ([1], "expected an object with 'messages'"),
         ({"messages": "hi"}, "expected an object with 'messages'"),

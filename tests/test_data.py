@@ -537,7 +537,7 @@ class TestManifest:
             ("m.jsonl", b'{"audio": "a.wav", "emotion": "sad"}\n{"audio":', "m.jsonl, line 2: not JSON"),
             ("m.jsonl", b"[1]\n", "m.jsonl, line 1: expected an object"),
             ("m.json", b"{}", "m.json: expected a JSON list"),
-            ("m.csv", b"audio,emotion\n\xff\xfe,sad\n", "m.csv: not UTF-8"),
+            ("m.csv", b"audio,emotion\n\xff\xfe,sad\n", "m.csv, line 2: not UTF-8"),
         ],
     )
     def test_damaged_table(self, tmp_path, name, content, message):

@@ -57,7 +57,7 @@ class TestRefused:
             ("audio,emotion,Emotion\na.wav,sad,happy\n", "two columns are named 'emotion'"),
             ("audio,emotion,\na.wav,sad,happy\n", "line 2: a value in a column without a name"),
             ("audio,emotion\na.wav,s\0ad\n", "line 2: a NUL character"),
-            (b"audio,emotion\nM\xfcller.wav,sad\n", "not UTF-8 .*line 2.*CSV UTF-8"),
+            (b"audio,emotion\nM\xfcller.wav,sad\n", "line 2: not UTF-8 .*CSV UTF-8"),
             ("audio,emotion\n".encode("utf-16-le") + b"\0", "NUL|UTF"),
             (b"\xff\xfea\0u\0d", "not UTF-16"),
         ],

@@ -1,11 +1,10 @@
 """Votes of a panel, out of the files that the listening page saves (JSON or CSV)."""
 
-import csv
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fas_core.data.tables import parse_json, read_table, read_text
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 from fas_core.paths import is_dir, is_file
@@ -79,13 +78,7 @@ def _files(places: Iterable[str | Path]) -> list[Path]:
 
 def read_response(file: Path) -> Response:
     """One saved file; raises FASError that names it, and the row where one is wrong."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        rows = list(_json_rows(text) if file.suffix == ".json" else csv.DictReader(text.splitlines()))
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, csv.Error) as error:
-        raise FASError(
-            f"{file.name}: cannot be read as responses ({error}); expected a file that the listening page saved"
-        ) from None
+    rows = _json_rows(file) if file.suffix == ".json" else [row.values for row in read_table(file, no_value=())]
     if not rows:
         raise FASError(f"{file.name}: no answer in it; expected a file that a listener saved after answering")
     missing = sorted(name for name in _NEEDED if any(row.get(name) in (None, "") for row in rows))
@@ -100,10 +93,15 @@ def read_response(file: Path) -> Response:
     return Response(file.name, *heads.pop(), votes)
 
 
-def _json_rows(text: str) -> Iterator[dict]:
-    content = json.loads(text)
-    responses = content.pop("responses")
-    return ({**content, **response} for response in responses)
+def _json_rows(file: Path) -> list[dict]:
+    content = parse_json(file.name, read_text(file))
+    try:
+        responses = content.pop("responses")
+        return [{**content, **response} for response in responses]
+    except (TypeError, AttributeError, KeyError) as error:
+        raise FASError(
+            f"{file.name}: cannot be read as responses ({error}); expected a file that the listening page saved"
+        ) from None
 
 
 def _vote(where: str, row: dict) -> Vote:

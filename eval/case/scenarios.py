@@ -4,7 +4,6 @@
 of two different emotions. The words' emotion is that of their authors; a reading by others is part of building a set.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from itertools import combinations, permutations
 from pathlib import Path
 
+from fas_core.data.tables import parse_json, read_text
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 
@@ -69,20 +69,12 @@ def load_scenarios(path: str | Path = SHIPPED, *, per_pair: int = PER_PAIR) -> l
 def read_scenarios(path: str | Path) -> list[Scenario]:
     """The items of a file, unchecked but for their form; raises FASError."""
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise FASError(f"{path}: cannot be read ({error.strerror}); expected a file of JSON lines") from None
-    except UnicodeDecodeError as error:
-        raise FASError(f"{path.name}: not UTF-8 ({error.reason} at byte {error.start}); save it so") from None
+    lines = read_text(path).split("\n")
     return [_parse(f"{path.name}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _parse(where: str, line: str) -> Scenario:
-    try:
-        values = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise FASError(f"{where}: not JSON ({error.msg} at character {error.pos})") from None
+    values = parse_json(where, line)
     expected = f"expected an object with the texts {', '.join(FIELDS)}"
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
         raise FASError(f"{where}: found {line.strip()[:60]!r}; {expected}")

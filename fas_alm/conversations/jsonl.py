@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fas_alm.conversations.conversation import Conversation
 from fas_core.atomic import write_text
+from fas_core.data.tables import parse_json, read_text
 from fas_core.errors import CorpusError, FASError
 from fas_core.paths import expanded, is_file
 
@@ -29,22 +30,18 @@ def read_conversations(path: str | Path) -> list[Conversation]:
         raise CorpusError(f"{path}: no such file; `python -m fas_alm.conversations` writes one")
     folder = path.resolve().parent
     conversations = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                conversations.append(_conversation(line, path, number, folder))
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            conversations.append(_conversation(line, path, number, folder))
     if not conversations:
         raise CorpusError(f"{path}: no conversation; expected a line of JSON for each")
     return conversations
 
 
-def _conversation(line: bytes, path: Path, number: int, folder: Path) -> Conversation:
+def _conversation(line: str, path: Path, number: int, folder: Path) -> Conversation:
+    where = f"{path}, line {number}"
+    record = parse_json(where, line)
     try:
-        return Conversation.from_dict(json.loads(line.decode("utf-8")), f"{path.stem}:{number}", folder)
-    except UnicodeDecodeError:
-        problem = "not UTF-8"
-    except json.JSONDecodeError as error:
-        problem = f"not JSON: {error.msg} at column {error.colno}"
+        return Conversation.from_dict(record, f"{path.stem}:{number}", folder)
     except FASError as error:
-        problem = str(error)
-    raise CorpusError(f"{path}, line {number}: {problem}")
+        raise CorpusError(f"{where}: {error}") from None

@@ -45,13 +45,12 @@ class Row:
         return value
 
 
-def read_table(path: Path, optional: Collection[str] = ()) -> list[Row]:
+def read_table(path: Path, optional: Collection[str] = (), no_value: Collection[str] = NO_VALUE) -> list[Row]:
     """All rows of a table; the format goes by the file's ending, the separator of columns (, ; or tab) by the header.
-
-    Cells that say that there is no value (`NO_VALUE`) are empty.
 
     Args:
         optional: last columns that a CSV's rows may end before.
+        no_value: cells that say that there is none; they count as empty.
 
     Raises:
         CorpusError: another ending, neither UTF-8 nor UTF-16, not JSON, rows that are not objects, cells that do not
@@ -60,10 +59,10 @@ def read_table(path: Path, optional: Collection[str] = ()) -> list[Row]:
     suffix = path.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
         raise CorpusError(f"{path.name}: expected a table that ends in {', '.join(TABLE_SUFFIXES)}")
-    text = _text(path)
+    text = read_text(path)
     if suffix in DELIMITERS:
-        return list(_delimited(path.name, text, DELIMITERS[suffix], optional))
-    return list(_json_rows(path.name, text, lines=suffix == ".jsonl"))
+        return [_row(where, cells, no_value) for where, cells in _delimited(path.name, text, DELIMITERS[suffix], optional)]
+    return [_row(where, values, no_value) for where, values in _json_rows(path.name, text, lines=suffix == ".jsonl")]
 
 
 def find_table(root: Path, names: Iterable[str] = ()) -> Path:
@@ -83,8 +82,12 @@ def find_table(root: Path, names: Iterable[str] = ()) -> Path:
     )
 
 
-def _text(path: Path) -> str:
-    """Without the byte order mark that spreadsheets write; UTF-16 is what Excel calls Unicode text."""
+def read_text(path: Path) -> str:
+    """A text file of the user's, without the byte order mark that spreadsheets write; UTF-16 is what Excel calls Unicode text.
+
+    Raises:
+        CorpusError: it cannot be read, is neither UTF-8 nor UTF-16, or holds NUL characters.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -94,15 +97,15 @@ def _text(path: Path) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        problem = f"not {encoding.upper()[:6].rstrip('-')} ({error.reason} at byte {error.start}, line {line})"
-        raise CorpusError(f"{path.name}: {problem}; save it as UTF-8 (in Excel: CSV UTF-8)") from None
+        problem = f"not {'UTF-16' if encoding == 'utf-16' else 'UTF-8'} ({error.reason} at byte {error.start})"
+        raise CorpusError(f"{path.name}, line {line}: {problem}; save it as UTF-8 (in Excel: CSV UTF-8)") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise CorpusError(f"{path.name}, line {line}: a NUL character; the file is damaged, or UTF-16 without its mark")
     return text
 
 
-def _delimited(name: str, text: str, delimiters: str, optional: Collection[str]) -> Iterator[Row]:
+def _delimited(name: str, text: str, delimiters: str, optional: Collection[str]) -> Iterator[tuple[str, dict]]:
     start = 0
     if match := re.match(r"sep=(.)\r?\n", text):  # Excel's own first line
         delimiters, start = match[1], 1
@@ -125,7 +128,7 @@ def _delimited(name: str, text: str, delimiters: str, optional: Collection[str])
         nameless = [cell for column, cell in list(zip(header, cells, strict=True))[1:] if not column and cell.strip()]
         if nameless:
             raise CorpusError(f"{where}: a value in a column without a name; expected a name for it in line 1")
-        yield _row(where, dict(zip(header, map(cell_text, cells), strict=True)))  # as this project writes them
+        yield where, dict(zip(header, map(cell_text, cells), strict=True))  # as this project writes them
 
 
 def _records(name: str, lines: list[str], delimiter: str, start: int) -> Iterator[tuple[int, list[str]]]:
@@ -163,21 +166,27 @@ def _shown(delimiter: str) -> str:
     return "a tab" if delimiter == "\t" else repr(delimiter)
 
 
-def _json_rows(name: str, text: str, lines: bool) -> Iterator[Row]:
+def _json_rows(name: str, text: str, lines: bool) -> Iterator[tuple[str, object]]:
     if lines:
         for number, line in enumerate(text.split("\n"), 1):
             where = f"{name}, line {number}"
             if line.strip():
-                yield _row(where, _parse(where, line))
+                yield where, parse_json(where, line)
         return
-    rows = _parse(name, text)
+    rows = parse_json(name, text)
     if not isinstance(rows, list):
         raise CorpusError(f"{name}: expected a JSON list of objects, found {type(rows).__name__}")
     for index, values in enumerate(rows, 1):
-        yield _row(f"{name}, item {index}", values)
+        yield f"{name}, item {index}", values
 
 
-def _parse(where: str, text: str):
+def parse_json(where: str, text: str):
+    """What JSON of the user's says.
+
+    Raises:
+        CorpusError: not JSON, or a field that is there twice; the message begins with `where`.
+    """
+
     def once(pairs: list[tuple]) -> dict:
         repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
         if repeated:
@@ -192,13 +201,13 @@ def _parse(where: str, text: str):
         raise CorpusError(f"{where}: JSON that is nested too deeply; expected an object with named fields") from None
 
 
-def _row(where: str, values) -> Row:
+def _row(where: str, values, no_value: Collection[str]) -> Row:
     if not isinstance(values, dict):
         raise CorpusError(f"{where}: expected an object with named fields, found {type(values).__name__}")
     cells = {}
     for column, value in values.items():
         name, text = str(column).strip().lower(), "" if value is None else str(value).strip()
-        if name and text and text not in NO_VALUE:
+        if name and text and text not in no_value:
             if name in cells:
                 raise CorpusError(f"{where}: two fields are named {name!r} (case does not matter); expected each once")
             cells[name] = text
