@@ -11,7 +11,7 @@ from collections.abc import Callable
 from safetensors import SafetensorError
 from yaml import YAMLError
 
-from fas_core.text import printable
+from fas_core.text import printable, printable_lines
 
 
 class FASError(ValueError):
@@ -73,7 +73,7 @@ def error_line(error: Exception) -> str:
     if os.environ.get(TRACEBACK):
         raise error
     if isinstance(error, FASError):
-        return "\n".join(map(printable, str(error).split("\n")))  # some list several problems
+        return printable_lines(str(error))  # some list several problems
     return printable(f"{type(error).__name__}: {first_line(error)} ({TRACEBACK}=1 shows where)")
 
 

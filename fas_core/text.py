@@ -17,6 +17,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(_escape, text)
 
 
+def printable_lines(text: str) -> str:
+    """As `printable`, for text that may have several lines: their ends stay."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def _escape(match: re.Match) -> str:
     code = ord(match[0])
     if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name, as Python holds it

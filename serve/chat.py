@@ -7,6 +7,7 @@ import typer
 
 from fas_core.errors import INPUT_ERRORS, error_line
 from fas_core.paths import exists
+from fas_core.text import printable_lines
 from serve.client import DEFAULT_URL, Client, ServerError, audio_part, user_message
 
 HELP = """/audio FILE   the next question is about this file too
@@ -45,7 +46,7 @@ def main(
             else:
                 interact(conversation)
     except ServerError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {error_line(error)}", err=True)
         raise typer.Exit(1) from None
     except INPUT_ERRORS as error:
         typer.echo(f"error: {error_line(error)}", err=True)
@@ -73,7 +74,7 @@ class Conversation:
         answer = ""
         for piece in self.client.stream(question, self.waiting, history=self.messages, **self.options):
             answer += piece
-            typer.echo(piece, nl=False)
+            typer.echo(printable_lines(piece), nl=False)  # what a server sends moves no cursor
         typer.echo()
         self.messages += [user_message(question, self.waiting), {"role": "assistant", "content": answer}]
         self.heard, self.waiting = self.heard + self.waiting, []
@@ -86,7 +87,7 @@ class Conversation:
         parts = [*self.heard, *self.waiting]
         answers = self.client.emotion(parts) if parts else []
         for answer in answers:
-            typer.echo(describe(answer))
+            typer.echo(printable_lines(describe(answer)))
         if not answers:
             typer.echo("no audio yet: /audio FILE")
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from yaml import YAMLError
 
 from fas_core.errors import CheckpointError, FASError, error_line, reports_errors
-from fas_core.text import printable
+from fas_core.text import printable, printable_lines
 
 OURS = (FASError, CheckpointError)
 
@@ -48,6 +48,10 @@ def test_a_terminal_obeys_nothing_that_came_from_outside(text):
     shown = printable(text)
     assert shown.isprintable() and shown.encode()
     assert "\x1b" not in error_line(FASError(text)) and "\x1b" not in error_line(OSError(text))
+
+
+def test_lines_stay_lines():
+    assert printable_lines("a\nb\x1b[2J\r\n") == "a\nb\\x1b[2J\\r\n"
 
 
 def test_ordinary_text_is_as_it_was():
