@@ -2,17 +2,20 @@
 
 It imports nothing of this package, has no environment and no file but the one it is handed, and limits itself: an index that
 claims millions of samples costs this process its life, and nobody else anything.
-Each request is a file descriptor; answers are messages of a kind (one byte), a length (four) and so many bytes.
+Each request is a file descriptor, or a word to give up the one before; answers are messages of a kind (one byte), a length (four) and so many bytes.
 """
 
 import json
 import os
+import select
 import socket
 import struct
 import sys
+import time
 
-import av
-import numpy as np
+sys.path[:] = sys.argv[3:]  # where the parent finds PyAV, and no more: this script runs isolated
+import av  # noqa: E402
+import numpy as np  # noqa: E402
 
 try:
     import resource
@@ -21,6 +24,7 @@ except ImportError:  # no such limits on this system; the parent's clock is left
 
 # Plain containers only: playlists (hls, concat, dash) would make FFmpeg open other files and addresses.
 FORMATS = "aac,ac3,aiff,amr,asf,avi,caf,flac,flv,matroska,mov,mp3,mpegts,ogg,wav,wv"
+SLOWEST = 0.25  # seconds of computing, allowed for each second given: decoding takes a hundredth of it
 LARGEST_BLOCK = 65_536  # frames of one message
 HEADER, SAMPLES, ERROR, DONE = b"HSED"
 DECLARES_LENGTH = {"mov", "asf", "avi", "flv", "wv"}  # others estimate it
@@ -32,9 +36,10 @@ def main() -> None:
     limit_files(limits["memory"])
     while True:
         data, descriptors, _, _ = socket.recv_fds(parent, 1, 1)
-        if not data or not descriptors:
+        if not data:
             return
-        more_time(limits["seconds"])
+        if not descriptors:  # a file that had ended already is given up
+            continue
         with os.fdopen(descriptors[0], "rb") as file:
             answer(parent, file, limits["seconds"])
 
@@ -46,17 +51,16 @@ def limit_files(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def more_time(seconds: float) -> None:
-    """Lets this process compute so many seconds from now on, until it is killed."""
+def limit_time(seconds: float) -> None:
+    """Lets this process compute until it has used so many seconds; then it is killed."""
     if resource is not None:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        allowed = int(used.ru_utime + used.ru_stime + seconds) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (allowed, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 def answer(parent: socket.socket, file, seconds: float) -> None:
     try:
-        read, rate, length = 0, 1, 0.0
+        read, rate, length, began = 0, 1, 0.0, time.process_time()
+        limit_time(began + seconds)
         for frame, declared in frames(file):
             if not read:
                 length = declared
@@ -66,16 +70,24 @@ def answer(parent: socket.socket, file, seconds: float) -> None:
                 raise Unusable("its sample rate changes midway")
             read += frame.samples
             send_samples(parent, frame)
-            more_time(seconds)
-        if read / rate < length - max(0.25, 0.01 * length):  # codec delay and padding are not truncation
-            raise Unusable(f"truncated: {read / rate:.2f} of {length:.2f} s could be decoded")
+            limit_time(began + seconds + SLOWEST * read / rate)
+            if select.select([parent], [], [], 0)[0]:
+                break  # whoever asked wants no more of it
+        else:
+            check_length(read / rate, length)
         send(parent, DONE)
     except Unusable as error:
         send(parent, ERROR, str(error).encode())
     except MemoryError:
         send(parent, ERROR, b"memory")
+        sys.exit()  # what is left may be in pieces
     except (av.FFmpegError, PermissionError, ValueError) as error:
         send(parent, ERROR, b"memory" if getattr(error, "errno", 0) == 12 else b"not audio, or damaged or truncated")
+
+
+def check_length(seconds: float, declared: float) -> None:
+    if seconds < declared - max(0.25, 0.01 * declared):  # codec delay and padding are not truncation
+        raise Unusable(f"truncated: {seconds:.2f} of {declared:.2f} s could be decoded")
 
 
 class Unusable(Exception):
@@ -93,8 +105,8 @@ def frames(file):
         for frame in container.decode(container.streams.audio[0]):
             empty = False
             yield frame, declared
-        if empty:
-            raise Unusable("empty: its audio track holds no samples")
+        if empty:  # FFmpeg goes on without an index that found no memory
+            raise MemoryError if container.streams.audio[0].frames else Unusable("empty: its audio track holds no samples")
 
 
 def refuse(url: str, flags: int, options: dict):

@@ -9,6 +9,7 @@ warm: one is ready for the next file.
 import atexit
 import contextlib
 import importlib.util
+import io
 import json
 import os
 import select
@@ -33,8 +34,9 @@ from fas_core.media import BLOCK_FRAMES, Channel, Decoded, downmix
 INSTALL_PYAV = "for m4a, webm, mp4 and the like: pip install 'fas-alm[media]'"
 MEMORY = "FAS_DECODER_MEGABYTES"
 MEGABYTES = 384  # of one worker; an index of an hour has a few
-SECONDS = 4.0  # of computing without giving a sample
+SECONDS = 3.0  # of computing, beyond what decoding takes
 PATIENCE = 60.0  # seconds of waiting for the same: other work may hold the processor
+GIVING_UP = 0.5  # seconds that a worker has to stop
 WARM = 2  # workers that wait for the next file
 LARGEST_MESSAGE = 64 + 65_536 * 64 * 8  # bytes: a block of 64 channels
 SCRIPT = Path(__file__).with_name("container_worker.py")
@@ -83,11 +85,14 @@ def _samples(data: bytes) -> np.ndarray:
 
 @contextlib.contextmanager
 def _descriptor(file: BinaryIO) -> Iterator[int]:
-    """Of the file itself where it is one of the system's, else of a copy that has no name."""
+    """Of the file itself where it is one of the system's, else of a copy that has no name.
+
+    Only Python's own reader of a file is one: that of a gzip has a descriptor, too, but other bytes behind it.
+    """
     with contextlib.ExitStack() as stack:
-        try:
+        if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO):
             descriptor = file.fileno()
-        except (AttributeError, OSError):
+        else:
             copy = stack.enter_context(tempfile.TemporaryFile())
             file.seek(0)
             shutil.copyfileobj(file, copy)
@@ -105,13 +110,15 @@ class _Worker:
     socket: socket.socket
     source: str = ""
     idle: bool = True
+    between: bool = True  # no message has been read in part
 
     @classmethod
     def start(cls, megabytes: int) -> "_Worker":
         ours, theirs = socket.socketpair()
         with theirs:
             limits = json.dumps({"memory": megabytes * 2**20, "seconds": SECONDS})
-            command = [sys.executable, "-I", str(SCRIPT), str(theirs.fileno()), limits]
+            places = [path for path in sys.path if os.path.isabs(path)]
+            command = [sys.executable, "-I", str(SCRIPT), str(theirs.fileno()), limits, *places]
             environment = {k: os.environ[k] for k in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if k in os.environ}
             process = subprocess.Popen(
                 command, pass_fds=(theirs.fileno(),), env=environment | {"OPENBLAS_NUM_THREADS": "1"}, cwd="/",
@@ -128,18 +135,19 @@ class _Worker:
 
     def receive(self) -> tuple[int, bytes]:
         """Kind and content of the next message."""
+        self.between = False
         kind, size = struct.unpack(">BI", self._exactly(5))
         if size > LARGEST_MESSAGE:
             raise self._gone()
         data = self._exactly(size)
-        self.idle = kind in (ERROR, DONE)
+        self.idle, self.between = kind in (ERROR, DONE) and data != b"memory", True
         return kind, data
 
     def _exactly(self, size: int) -> bytearray:
         data = bytearray(size)
         view = memoryview(data)
         while view:
-            if not select.select([self.socket], [], [], PATIENCE)[0]:
+            if not select.select([self.socket], [], [], self.socket.gettimeout() or PATIENCE)[0]:
                 raise AudioError(self.source, f"nothing was decoded for {PATIENCE:g} s", EXPORT_AGAIN)
             try:
                 count = self.socket.recv_into(view)
@@ -150,18 +158,29 @@ class _Worker:
             view = view[count:]
         return data
 
+    def give_up(self) -> None:
+        """Tells it that no more is wanted; it stays busy, and so is killed, where it does not hear that soon."""
+        try:
+            self.socket.send(b"!")
+            self.socket.settimeout(GIVING_UP)
+            while not self.idle:
+                self.receive()
+            self.socket.settimeout(None)
+        except (OSError, AudioError):
+            self.idle = False
+
     def problem(self, kind: int, data: bytes) -> AudioError:
         """What the worker said of the file."""
         if kind != ERROR:
             return self._gone()
         if data == b"memory":
             hint = f"an index that claims too much, or a very long file: {MEMORY} in the environment changes it"
-            return AudioError(self.source, f"decoding it needs more than {_megabytes()} MB", hint)
+            return AudioError(self.source, f"damaged, or decoding it needs more than {_megabytes()} MB", hint)
         hint = "expected a file with sound" if b"no audio track" in data else EXPORT_AGAIN
         return AudioError(self.source, data.decode(errors="replace"), hint)
 
     def _gone(self) -> AudioError:
-        hint = f"at most {SECONDS:g} s of computing without a sample, and {_megabytes()} MB ({MEMORY} in the environment)"
+        hint = f"at most {SECONDS:g} s of computing without audio, and {_megabytes()} MB ({MEMORY} in the environment)"
         return AudioError(self.source, "damaged, or made to keep a decoder busy: it was stopped", hint)
 
     def stop(self) -> None:
@@ -172,7 +191,6 @@ class _Worker:
 
 _lock = threading.Lock()
 _warm: list[_Worker] = []
-_owner = os.getpid()
 
 
 @contextlib.contextmanager
@@ -183,8 +201,10 @@ def _worker(source: str) -> Iterator[_Worker]:
     try:
         yield worker
     finally:
+        if not worker.idle and worker.between:
+            worker.give_up()
         with _lock:
-            keep = worker.idle and worker.process.poll() is None and len(_warm) < WARM and _owner == os.getpid()
+            keep = worker.idle and worker.process.poll() is None and len(_warm) < WARM
             if keep:
                 _warm.append(worker)
         if not keep:
@@ -192,11 +212,7 @@ def _worker(source: str) -> Iterator[_Worker]:
 
 
 def _take() -> _Worker:
-    global _owner
     with _lock:
-        if _owner != os.getpid():  # a fork has copies of its parent's workers, and may not ask them
-            _warm.clear()
-            _owner = os.getpid()
         while _warm:
             worker = _warm.pop()
             if worker.process.poll() is None:
@@ -214,6 +230,17 @@ def _megabytes() -> int:
 
 @atexit.register
 def _stop_all() -> None:
-    if _owner == os.getpid():
-        while _warm:
-            _warm.pop().stop()
+    while _warm:
+        _warm.pop().stop()
+
+
+def _forget_all() -> None:
+    """In a fork, which has copies of its parent's workers and of a lock that another thread may hold."""
+    global _lock
+    _lock = threading.Lock()
+    while _warm:
+        _warm.pop().socket.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

@@ -20,6 +20,7 @@ LARGEST_HEADER = 10_000  # chunks; keeps a forged file from being walked for min
 SECOND_FILE = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"caff", b"riff")
 W64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 CHUNK_NAME = re.compile(rb"[A-Za-z0-9 _]{4}")
+STRAY = 8  # bytes that the last chunk may lack
 PADDING = 4096  # bytes of zeros that recorders leave behind the samples
 
 
@@ -83,7 +84,7 @@ def _holds_more(file: BinaryIO, samples: Samples, end: int) -> bool:
         size = struct.unpack_from(form, rest, size_at + (name != rest[:4]))[0]
         position += size if form == "<Q" else head + size  # in W64 a size has the head in it
         if position >= end:
-            return False
+            return position > end + STRAY  # samples that look like the name of a chunk
     return False
 
 

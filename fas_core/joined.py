@@ -10,21 +10,26 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from fas_core.headers import file_size
+from fas_core.errors import AudioError
+from fas_core.headers import EXPORT_AGAIN, PADDING, file_size
 
 OGG, FIRST_PAGE = b"OggS", 2
+FLV = b"FLV\x01"
+MATROSKA = b"\x1aE\xdf\xa3"
 LARGEST_OGG_PAGE = 65_307  # RFC 3533, section 6
 PIECE = 1 << 20  # bytes read at once in a search
 # By their first bytes, files that FFmpeg or libsndfile reads to the end of the first one only.
 SECOND_FILES = {
     b"fLaC": re.compile(rb"fLaC[\x00\x80]\x00\x00\x22", re.DOTALL),
-    b"\x1aE\xdf\xa3": re.compile(rb"\x1aE\xdf\xa3.{1,48}?\x42\x82.(?:webm|matroska)", re.DOTALL),
+    MATROSKA: re.compile(rb"\x1aE\xdf\xa3.{1,48}?\x42\x82.(?:webm|matroska)", re.DOTALL),
     bytes.fromhex("3026b2758e66cf11"): re.compile(re.escape(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"))),
-    b"FLV\x01": re.compile(rb"FLV\x01.\x00\x00\x00\x09", re.DOTALL),
+    FLV: re.compile(rb"FLV\x01.\x00\x00\x00\x09", re.DOTALL),
     b"#!AMR": re.compile(rb"#!AMR(?:-WB)?\n"),
     b"RIFF": re.compile(rb"RIFF....AVI LIST", re.DOTALL),
 }
 LONGEST_SIGNATURE = 64
+MOST_PARTS = 1000  # a radio's recording of days has a link a song
+MOST_TRIES = 20_000  # places in an MP3 that look like a frame and are none, or tags: a forged file would be searched for minutes
 MOST_BOXES = 100_000  # of an MP4: fragments of a second are 3,600 an hour
 
 MP3_RATES = ((11_025, 12_000, 8_000), None, (22_050, 24_000, 16_000), (44_100, 48_000, 32_000))  # by version
@@ -40,8 +45,26 @@ COUNTS = re.compile(rb"Xing|Info|VBRI")
 COUNTS_AT = re.compile(rb".{4}\0{9}(?:\0{0}|\0{8}|\0{23})(?:Xing|Info|VBRI)", re.DOTALL)  # behind a header and no side information
 
 
-def parts(file: BinaryIO) -> list[tuple[int, int]]:
-    """(start, end) of the files that a file is made of, where each can be decoded by itself; mostly one."""
+class _Forged(Exception):
+    """More false beginnings than any real file has."""
+
+
+def parts(file: BinaryIO, source: str) -> list[tuple[int, int]]:
+    """(start, end) of the files that a file is made of, where each can be decoded by itself; mostly one.
+
+    Raises:
+        AudioError: too many of them to be a recording.
+    """
+    try:
+        found = _parts(file)
+    except _Forged:
+        raise AudioError(source, "not audio, or damaged: hardly a frame of it is one", EXPORT_AGAIN) from None
+    if len(found) > MOST_PARTS:
+        raise AudioError(source, f"made of {len(found)} files joined", f"expected at most {MOST_PARTS}")
+    return found
+
+
+def _parts(file: BinaryIO) -> list[tuple[int, int]]:
     end = file_size(file)
     file.seek(0)
     head = file.read(10)
@@ -60,6 +83,12 @@ def holds_second_file(file: BinaryIO) -> bool:
     head = file.read(12)
     if head[4:8] == b"ftyp":
         return _mp4_begins_anew(file)
+    if head.startswith(OGG):
+        return _strays_from_ogg(file)
+    if head.startswith(MATROSKA) and _holds_bytes(file, _segment_end(file)):
+        return True
+    if head.startswith(FLV) and not all(agrees for _, agrees in _flv_tags(file)):
+        return True
     signature = next((found for start, found in SECOND_FILES.items() if head.startswith(start)), None)
     if signature is None:
         return False
@@ -93,7 +122,7 @@ def mp3_ends_inside_frame(file: BinaryIO) -> bool:
 
 
 def container_is_cut_off(file: BinaryIO) -> bool:
-    """Whether a container that says its size (MP4, AVI, Matroska), or has packets of one size (MPEG-TS), ends before it."""
+    """Whether a container that says its size (MP4, AVI, Matroska, FLV), or has packets of one size (MPEG-TS), ends before it."""
     end = file_size(file)
     file.seek(0)
     head = file.read(4096)
@@ -101,14 +130,24 @@ def container_is_cut_off(file: BinaryIO) -> bool:
         return any(stop > end for _, stop in _mp4_boxes(file))
     if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
         return 8 + struct.unpack("<I", head[4:8])[0] > end
-    if head.startswith(b"\x1aE\xdf\xa3"):
-        return _segment_end(head) > end
+    if head.startswith(MATROSKA):
+        return _segment_end(file) > end
+    if head.startswith(FLV):
+        return any(stop > end for stop, _ in _flv_tags(file))
     packets = len(head) > 376 and {head[0], head[188], head[376]} == {0x47}
     return packets and end % 188 != 0
 
 
-def _segment_end(head: bytes) -> int:
+def _holds_bytes(file: BinaryIO, position: int) -> bool:
+    """Whether anything but a few zeros follows a place that is not 0."""
+    file.seek(position)
+    return position > 0 and bool(file.read(PADDING + 1).strip(b"\0"))
+
+
+def _segment_end(file: BinaryIO) -> int:
     """Where the segment of a Matroska file ends; 0 where it does not say, as in what is streamed."""
+    file.seek(0)
+    head = file.read(4096)
     size, width = _ebml_size(head, 4)
     position = 4 + width + size
     if head[position : position + 4] != b"\x18S\x80g":
@@ -134,18 +173,47 @@ def counts_mp3_frames(file: BinaryIO) -> bool:
 
 def _ogg_links(file: BinaryIO, end: int) -> list[int]:
     """Where the links of a chained Ogg begin: at first pages that come after others."""
-    starts, position, began = [0], 0, True
+    starts, began = [0], True
+    for position, first in _ogg_pages(file):
+        if first and not began:
+            starts.append(position)
+        began = first
+    return starts
+
+
+def _ogg_pages(file: BinaryIO) -> Iterator[tuple[int, bool]]:
+    """(position, whether a stream begins there) of the pages, until something else follows."""
+    position, end = 0, file_size(file)
     while position + 27 <= end:
         file.seek(position)
         head = file.read(27)
         if not head.startswith(OGG):
-            break  # damaged, or something else behind it; the decoder says
-        first = bool(head[5] & FIRST_PAGE)
-        if first and not began:
-            starts.append(position)
-        began = first
+            return
+        yield position, bool(head[5] & FIRST_PAGE)
         position += 27 + head[26] + sum(file.read(head[26]))
-    return starts
+
+
+def _strays_from_ogg(file: BinaryIO) -> bool:
+    """Whether pages of an Ogg are followed by what is none; libsndfile looks for the next page, and drops what it cannot use."""
+    last = 0
+    for position, _ in _ogg_pages(file):
+        last = position
+    file.seek(last + 26)
+    segments = file.read(1)
+    size = sum(file.read(segments[0])) if segments else 0
+    return _holds_bytes(file, last + 27 + (segments[0] if segments else 0) + size)
+
+
+def _flv_tags(file: BinaryIO) -> Iterator[tuple[int, bool]]:
+    """(end, whether the size behind it agrees) of the tags of an FLV."""
+    position, end = 13, file_size(file)
+    while position < end:
+        file.seek(position)
+        head = file.read(11)
+        size = 11 + int.from_bytes(head[1:4], "big")
+        file.seek(position + size)
+        position += size + 4
+        yield position, int.from_bytes(file.read(4), "big") in (0, size)
 
 
 def _mp4_begins_anew(file: BinaryIO) -> bool:
@@ -205,21 +273,21 @@ def _has_id3(file: BinaryIO, start: int, end: int) -> bool:
 
 def _mp3_frames(file: BinaryIO, position: int, end: int) -> Iterator[tuple[int, int, tuple]]:
     """(position, size, (rate, mono or not, layer)) of MPEG audio frames, the last perhaps cut off."""
-    position = _after_id3(file, position)
+    position, tries = _after_id3(file, position), [MOST_TRIES]
     while position + 4 <= end:
         file.seek(position)
         head = file.read(4)
         frame = _mp3_frame(head)
         if frame is None:
-            if (position := _next_frame(file, position, end)) is None:
+            if (position := _next_frame(file, position, end, tries)) is None:
                 return
             continue
         yield position, *frame
         position += frame[0]
 
 
-def _next_frame(file: BinaryIO, position: int, end: int) -> int | None:
-    """The next place where two frames of a kind follow each other; tags before it are skipped."""
+def _next_frame(file: BinaryIO, position: int, end: int, tries: list[int]) -> int | None:
+    """The next place where two frames of a kind follow each other; tags before it are skipped. `tries` are left for the file."""
     if (after := _after_id3(file, position)) > position:
         return after
     while position < end:
@@ -228,6 +296,9 @@ def _next_frame(file: BinaryIO, position: int, end: int) -> int | None:
         for match in re.finditer(rb"\xff[\xe2-\xff]", piece):
             frame = _mp3_frame(piece[match.start() : match.start() + 4])
             if frame is not None:
+                tries[0] -= 1
+                if tries[0] < 0:
+                    raise _Forged
                 file.seek(position + match.start() + frame[0])
                 following = _mp3_frame(file.read(4))
                 if following is not None and following[1] == frame[1]:
@@ -257,10 +328,11 @@ def _mp3_frame(head: bytes) -> tuple[int, tuple] | None:
 
 def _after_id3(file: BinaryIO, position: int) -> int:
     """Behind the ID3v2 tags that stand at a position."""
-    while True:
+    for _ in range(MOST_PARTS):
         file.seek(position)
         head = file.read(10)
         if len(head) < 10 or not head.startswith(b"ID3"):
             return position
         footer = 10 if head[5] & 0x10 else 0
         position += 10 + footer + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    raise _Forged

@@ -60,7 +60,7 @@ def decode(file: BinaryIO, source: str, channel: Channel = "mix") -> Iterator[De
         AudioError: not audio, a format that needs PyAV, damaged or truncated, or more than its header says; the last
             three also while the blocks are read.
     """
-    pieces = parts(file)
+    pieces = parts(file, source)
     if len(pieces) == 1:
         with _decode_one(file, source, channel) as decoded:
             yield decoded

@@ -66,6 +66,21 @@ def test_joined(kind):
     assert found is None or found == pytest.approx(SECONDS + 3, abs=0.3)
 
 
+def test_half_a_file_behind_a_whole_one(kind):
+    data = made(kind)
+    found = outcome(data + data[len(data) // 2 :])
+    assert found is None or found > 1.5 * SECONDS - 0.3
+
+
+@pytest.mark.parametrize("data", [
+    encoded("OGG", "OPUS", 16000, seconds=0.05) * 1100, encoded("MP3", "MPEG_LAYER_III", 16000, seconds=0.05) * 1100,
+    b"ID3\x04\0\0\0\0\0\0" * 5000 + encoded("MP3", "MPEG_LAYER_III", 16000), b"ID3\x04\0\0\0\0\0\0" + b"\xff\xfb\x90\0" * 50_000,
+], ids=["links", "parts", "tags", "frames"])  # fmt: skip
+def test_more_parts_than_a_recording_has(data):
+    with pytest.raises(AudioError, match="files joined|hardly a frame"):
+        load_audio(data)
+
+
 def test_joined_three_times_is_decoded_where_people_join():
     for kind in (("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")):
         assert outcome(made(kind) * 3) == pytest.approx(3 * SECONDS, abs=0.1)
