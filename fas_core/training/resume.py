@@ -65,7 +65,8 @@ def load_resume_state(root: Path, optimizer: torch.optim.Optimizer) -> tuple[dic
         for key, value in load_file(folder / "state.safetensors").items():
             kind, rest = key.split(".", 1)
             parts[kind][rest] = value
-        check_finite(parts["model"] | parts["best"], folder / "state.safetensors")
+        for kind in ("model", "best"):
+            check_finite(parts[kind], folder / "state.safetensors")
         state = optimizer.state_dict()
         state["state"] = {}
         for key, value in parts["optimizer"].items():
