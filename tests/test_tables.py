@@ -72,6 +72,7 @@ class TestRefused:
             ('{"audio": "a.wav", "Audio": "b.wav", "emotion": "sad"}', "line 1: two fields are named 'audio'"),
             ('{"audio": "a.wav", "audio": "b.wav", "emotion": "sad"}', "line 1: the field 'audio' is there twice"),
             ("[" * 100_000, "nested too deeply"),
+            ('{"audio": "a.wav", "emotion": "sad", "text": "\\ud800"}', "line 1: half of a character"),
         ],
     )
     def test_json(self, tmp_path, text, message):
@@ -106,6 +107,9 @@ class TestAccepted:
             "sep=;\r\naudio;text;emotion\r\na.wav;hello;sad\r\n",
             ",audio,text,emotion\n0,a.wav,hello,sad\n",  # pandas writes its index
             "audio,text,emotion,,\na.wav,hello,sad,,\n,,,,\n",  # a spreadsheet's empty columns and rows
+            "\n\naudio|text|emotion\na.wav|hello|sad\n",
+            'audio, text, emotion\na.wav, "hello", sad\n',
+            "audio,text,emotion\ra.wav,hello,sad\r",
             '"audio","text","emotion"\n"a.wav","hello","sad"\n\n',
         ],
     )
@@ -188,6 +192,11 @@ class TestSegments:
         assert len({row["id"] for row in rows.values()}) == 2 and len({row["split"] for row in rows.values()}) == 1
         digests = {audio_digest(row["audio"]) for row in rows.values()} | {audio_digest(tmp_path / "a.wav")}
         assert len(digests) == 3
+
+    def test_segments_of_one_recording_may_share_its_id(self, tmp_path):
+        ramp(tmp_path / "a.wav")
+        table(tmp_path, "file,start,end,emotion,id\na.wav,0,1,happy,rec\na.wav,1,2,sad,rec\n")
+        assert [row["id"] for row in rows_of(tmp_path)] == ["manifest/rec#t=0,1", "manifest/rec#t=1,2"]
 
     def test_a_segment_that_is_the_whole_file_is_the_file(self, tmp_path):
         path = ramp(tmp_path / "a.wav")
@@ -284,3 +293,8 @@ class TestOwnCorpora:
             table(tmp_path, "audio,emotion\na.wav,sad\n")
         with pytest.raises(CorpusError, match="is not known; expected one of"):
             read_corpus(name, tmp_path)
+
+    def test_several_tables_are_named(self, tmp_path):
+        touch(tmp_path, "x.csv", "y.csv")
+        with pytest.raises(CorpusError, match="corpus 'mine' is not known.*found x.csv, y.csv"):
+            read_corpus("mine", tmp_path)

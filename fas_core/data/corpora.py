@@ -131,11 +131,15 @@ def is_own_corpus(name: str, root: str | Path) -> bool:
 
 
 def _holds_manifest(folder: Path) -> bool:
+    return _why_no_manifest(folder) is None
+
+
+def _why_no_manifest(folder: Path) -> str | None:
     try:
         find_table(folder, tabled.MANIFESTS)
-    except (CorpusError, OSError):
-        return False
-    return True
+    except (CorpusError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _reader(name: str, root: str | Path) -> CorpusReader:
@@ -145,7 +149,7 @@ def _reader(name: str, root: str | Path) -> CorpusReader:
         return replace(CORPORA["manifest"], name=name)
     raise CorpusError(
         f"corpus {name!r} is not known; expected one of {', '.join(sorted(CORPORA))}, or a name of your own (letters, digits, . _ -) "
-        f"for a folder with a table manifest.csv ({root} holds none)"
+        f"for a folder with a table manifest.csv; {_why_no_manifest(expanded(root))}"
     )
 
 

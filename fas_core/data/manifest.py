@@ -119,7 +119,7 @@ def _clip(folder: Path, row: Row) -> Clip:
     file, part = path or folder / written, segment or Segment(0.0, None)
     # A segment that begins the file and has no end is called as the file, so that its features are the file's.
     return Clip(
-        name=row.get(("id",)) or written + str(part),
+        name=(row.get(("id",)) or written) + str(part),
         path=Path(part.of(file)),
         label=label or "",
         speaker=row.get(_SPEAKER),

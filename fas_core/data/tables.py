@@ -17,7 +17,7 @@ from fas_core.cells import cell_text
 from fas_core.errors import CorpusError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
-DELIMITERS = {".csv": ",;\t", ".tsv": "\t,;"}  # the usual one first
+DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}  # the usual one first
 # What pandas writes and reads for a missing value (its na_values), and spreadsheets' errors; "Nan" and "Na" are names.
 NO_VALUE = frozenset(
     "#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|-NaN|-nan|1.#IND|1.#QNAN|<NA>|N/A|NA|NULL|NaN|None|n/a|nan|null|NaT|none"
@@ -109,8 +109,10 @@ def _delimited(name: str, text: str, delimiters: str, optional: Collection[str])
     start = 0
     if match := re.match(r"sep=(.)\r?\n", text):  # Excel's own first line
         delimiters, start = match[1], 1
-    lines = list(io.StringIO(text, newline=""))[start:]  # str.splitlines would also cut at separators within a text
-    delimiter = max(delimiters, key=lambda character: len(next(csv.reader(lines, delimiter=character), ())))
+    lines = list(io.StringIO(text, newline=""))
+    start += next((number for number, line in enumerate(lines[start:]) if line.strip()), 0)  # empty lines above the header
+    lines = lines[start:]  # str.splitlines would also cut at separators within a text
+    delimiter = max(delimiters, key=lambda character: len(next(csv.reader(lines, delimiter=character, skipinitialspace=True), ())))
     records = _records(name, lines, delimiter, start)
     header = [cell.strip().lower() for cell in next(records, (0, []))[1]]
     _check_header(name, header, delimiter)
@@ -133,7 +135,7 @@ def _delimited(name: str, text: str, delimiters: str, optional: Collection[str])
 
 def _records(name: str, lines: list[str], delimiter: str, start: int) -> Iterator[tuple[int, list[str]]]:
     """(line that it begins on, cells) of each record."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     while True:
         line = start + reader.line_num + 1
         try:
@@ -206,9 +208,14 @@ def _row(where: str, values, no_value: Collection[str]) -> Row:
         raise CorpusError(f"{where}: expected an object with named fields, found {type(values).__name__}")
     cells = {}
     for column, value in values.items():
-        name, text = str(column).strip().lower(), "" if value is None else str(value).strip()
+        is_nested = isinstance(value, dict | list)  # further data of somebody's; a cell that is needed is then missing
+        name, text = str(column).strip().lower(), "" if value is None or is_nested else str(value).strip()
         if name and text and text not in no_value:
             if name in cells:
                 raise CorpusError(f"{where}: two fields are named {name!r} (case does not matter); expected each once")
             cells[name] = text
+    try:
+        "".join(cells.values()).encode()
+    except UnicodeEncodeError:
+        raise CorpusError(f"{where}: half of a character (an escape such as \\ud800); expected whole ones") from None
     return Row(where, cells)
