@@ -8,19 +8,23 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import yaml
 from corpus_layouts import MAKERS, touch
 from synthetic import noise
 
+from eval import suite
 from eval.benchmarks import clips as clips_module
 from eval.benchmarks import registry
 from eval.benchmarks.clips import clips_of, facts
 from eval.benchmarks.loading import DataLocations, digest_of_digests, load_benchmark, shared_side
 from eval.benchmarks.registry import BENCHMARKS, Benchmark, missing, missing_entry, register
-from fas_core.data import CORPORA
-from fas_core.errors import AudioError, CorpusError, MissingDependencyError
+from fas_alm.conversations import build_conversations, read_conversations, write_conversations
+from fas_core.audio import load_audio
+from fas_core.data import CORPORA, load_corpus, read_corpus
+from fas_core.errors import AudioError, CorpusError, FASError, MissingDependencyError
 from fas_core.sources import audio_digest
 
 PAPER = {"CASE", "Emo-Emilia", "EMOVO", "EmoDB", "MELD", "RAVDESS", "ESD"}
@@ -281,3 +285,42 @@ class TestClips:
         assert (entry["clips"], entry["corpus_clips"], entry["speakers"], entry["title"]) == (3, 4, 2, "EmoDB")
         assert entry["emotions"] == {"angry": 1, "happy": 1, "neutral": 1} and not entry["conflict"]
         assert entry["published"] and entry["source"] and len(entry["unreadable"]) == 1
+
+
+@pytest.mark.usefixtures("own_entries")
+class TestSegmentsAndOwnNames:
+    @pytest.fixture
+    def calls(self, tmp_path):
+        """A recording of two seconds, one of each emotion, without speakers or sides."""
+        levels = np.repeat([0.1, 0.2], 16_000)
+        soundfile.write(tmp_path / "call.wav", levels, 16_000, subtype="FLOAT")
+        (tmp_path / "manifest.csv").write_text("file;start;end;emotion\ncall.wav;0;1;sad\ncall.wav;1;NaT;happy\n")
+        return tmp_path
+
+    def test_any_name_with_a_manifest_is_a_benchmark(self, calls):
+        name, folder = suite._place(f"my-calls={calls}")
+        loaded = load_benchmark(name, DataLocations(overrides={name: folder}))
+        assert loaded.side == "all" and loaded.setting == "zero-shot"  # its division was drawn, nobody's test side
+        with pytest.raises(CorpusError, match="no clip with split 'test'"):  # of one file all is on the training side
+            load_benchmark(name, DataLocations(overrides={name: folder}), training_corpora=["my-calls"])
+        assert set(loaded.dataset["corpus"]) == {"my-calls"}
+        with pytest.raises(FASError, match="a name of your own and a DIR with a manifest"):
+            suite._place("my-cals=/nowhere")
+
+    def test_clips_are_the_segments(self, calls):
+        name, folder = suite._place(f"my-calls={calls}")
+        loaded = load_benchmark(name, DataLocations(overrides={name: folder}))
+        for _ in range(2):  # decoded, then remembered
+            checked = clips_of(loaded, calls / "cache", progress=False)
+            assert checked.seconds == [1.0, 1.0] and not checked.unreadable
+            assert len({clip.digest for clip in checked.clips} | {audio_digest(calls / "call.wav")}) == 3
+        assert [load_audio(clip.audio).samples.mean() for clip in checked.clips] == pytest.approx([0.1, 0.2])
+
+    def test_conversations_name_segments(self, calls):
+        made, _ = build_conversations(read_corpus("my-calls", calls).dataset, tasks=("name",), languages=("en",))
+        kept = read_conversations(write_conversations(calls / "c.jsonl", made))
+        assert [c.audio_paths for c in kept] == [[f"{calls}/call.wav#t=0,1"], [f"{calls}/call.wav#t=1"]]
+
+    def test_exclusions_name_segments(self, calls):
+        (calls / "list.json").write_text('{"version": 1, "files": {"call.wav#t=0,1": "noise"}}')
+        assert load_corpus("my-calls", calls, exclude=calls / "list.json")["emotion"] == ["happy"]
