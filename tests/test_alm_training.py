@@ -1,6 +1,7 @@
 """Training of the adapter: what is computed, that it learns, resumes exactly, and comes back from its directory."""
 
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -524,7 +525,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(material, tmp_path, monkeypatc
 
 
 def test_a_run_with_other_settings_is_not_resumed(material, tmp_path, monkeypatch, capsys):
-    interrupt_at(monkeypatch, 4)
+    interrupt_at(monkeypatch, 7)  # in stage 2, after its first epoch
     with pytest.raises(Interrupted):
         run.main(flags(material, tmp_path / "run"))
     more = ("--resume", "true", "--learning_rate", "1e-3", "--lora_rank", "4")
@@ -641,8 +642,8 @@ def test_a_weights_file_of_another_run_is_refused(heard, answers):
 # ---- several processes, DeepSpeed --------------------------------------------------------------------------------------
 
 
-def launch(command: list[str]) -> subprocess.CompletedProcess:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+def launch(command: list[str], **variables: str) -> subprocess.CompletedProcess:
+    environment = os.environ | variables | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
@@ -667,29 +668,48 @@ AdapterTrainer.training_step = training_step
 run.main()
 """
 SCRIPT = str(ROOT / "train" / "alm_adapter.py")
+PLAIN = (
+    "--lora_dropout", "0", "--per_device_train_batch_size", "5", "--seed", "3", "--optim", "sgd",
+    "--tasks", "choose", "name", "json_words",  # answers of two tokens and of dozens; one batch is left over
+    "--learning_rate", "1e-1", "--projector_learning_rate", "1e-1", "--stage2_epochs", "1",
+)  # fmt: skip
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
 
-SHARDED = ("--fsdp", "full_shard", "--fsdp_config")
-LAYERS = '{"transformer_layer_cls_to_wrap": ["Qwen2DecoderLayer"], "version": 2, "state_dict_type": "SHARDED_STATE_DICT"}'
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [(), (*SHARDED, LAYERS)], ids=["ddp", "fsdp"])
-def test_two_processes_give_what_one_gives(material, tmp_path, more):
+def test_two_processes_give_what_one_gives(material, tmp_path):
     """Two gloo processes take the micro-batches that one process accumulates."""
-    common = ("--lora_dropout", "0", "--per_device_train_batch_size", "5", "--seed", "3", "--optim", "sgd")
-    common += ("--tasks", "choose", "name", "json_words")  # answers of two tokens and of dozens; one batch is left over
-    common += ("--learning_rate", "1e-1", "--projector_learning_rate", "1e-1", "--stage2_epochs", "1")
-    one = trained(material, tmp_path / "one", *common, "--gradient_accumulation_steps", "2")
-    launch([*TORCHRUN, "--nproc_per_node", "2", SCRIPT, *flags(material, tmp_path / "two", *common, *more)])
-    two = json.loads((tmp_path / "two" / "adapter" / "training.json").read_text())
+    one = trained(material, tmp_path / "one", *PLAIN, "--gradient_accumulation_steps", "2")
+    launch([*TORCHRUN, "--nproc_per_node", "2", SCRIPT, *flags(material, tmp_path / "two", *PLAIN)])
+    assert_alike(one, tmp_path)
+
+
+def assert_alike(one: dict, folder: Path) -> None:
+    """The run on two processes and that on one."""
+    two = json.loads((folder / "two" / "adapter" / "training.json").read_text())
     assert two["arguments"]["training"]["world_size"] == 2
     assert two["validation"]["mass"] == pytest.approx(one["validation"]["mass"], rel=1e-2)
-    first, second = weights(tmp_path / "one"), weights(tmp_path / "two")
+    first, second = weights(folder / "one"), weights(folder / "two")
     assert first.keys() == second.keys()
     for name in first:
         torch.testing.assert_close(first[name], second[name], atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_fsdp_shards_the_layers_of_whatever_llm_and_gathers_what_it_saves(material, tmp_path):
+    """FSDP2 on two gloo processes; the second run is interrupted in stage 2 and resumed."""
+    one = trained(material, tmp_path / "one", *PLAIN, "--gradient_accumulation_steps", "2")
+    script = [*TORCHRUN, "--nproc_per_node", "2", str(ROOT / "tests" / "fsdp_on_cpu.py")]
+    command = [*script, *flags(material, tmp_path / "two", *PLAIN, "--fsdp", "true"), "--save_strategy", "steps", "--save_steps", "1"]
+    launch(command, FSDP_REPORT=str(tmp_path / "report"), FSDP_STEPS="5")
+    assert not (tmp_path / "two" / "adapter").exists()
+    launch([*command, "--resume", "true"], FSDP_REPORT=str(tmp_path / "report"))
+    for process, stage in itertools.product("01", ("stage1", "stage2")):
+        report = json.loads((tmp_path / f"report.{process}.{stage}").read_text())
+        assert report["sharded"] == report["parameters"] and report["gradients"] == ["DTensor"]
+        assert report["held"] == pytest.approx(report["whole"] / 2, rel=0.02)
+        assert report["units"] == ["AnswerModel", "Qwen2DecoderLayer"]  # nobody has named the class
+    assert_alike(one, tmp_path)
 
 
 def deepspeed_command(folder: Path, name: str) -> list[str]:
@@ -877,3 +897,27 @@ class TestPatience:
         write_corpus(corpus, {"train": 2}, emotions=("angry", "sad"))
         assert run.main(flags(material, tmp_path / "run", *self.FLAGS, "--corpora", f"manifest={corpus}", *more)) == 2
         assert "--patience" in capsys.readouterr().err
+
+
+def test_a_stage_2_that_ran_out_of_memory_is_tried_in_another_way_and_stage_1_is_kept(material, tmp_path, monkeypatch, capsys):
+    step, taken = AdapterTrainer.training_step, []
+
+    def too_large(self, model, inputs, *args):
+        taken.append(len(inputs["labels"]))
+        if len(taken) > 3 and taken[-1] > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(self, model, inputs, *args)
+
+    monkeypatch.setattr(AdapterTrainer, "training_step", too_large)
+    assert run.main(flags(material, tmp_path / "run")) == 2
+    error = capsys.readouterr().err
+    assert "stage2: out of memory" in error and "--per_device_train_batch_size" in error and "stage1 is kept" in error
+    kept = (tmp_path / "run" / "stage1" / "best.safetensors").read_bytes()
+    other = ("--resume", "true", "--projector_learning_rate", "1e-3", "--per_device_train_batch_size", "4")
+    assert run.main(flags(material, tmp_path / "run", *other)) == 2  # that would have been another stage 1
+    assert "differ: training per_device_train_batch_size, training projector_learning_rate" in capsys.readouterr().err
+    smaller = ("--resume", "true", "--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2", "--lora_rank", "4")
+    monkeypatch.setattr("fas_alm.training.run.remove_checkpoints", lambda output: None)
+    record = trained(material, tmp_path / "run", *smaller)
+    assert (tmp_path / "run" / "stage1" / "best.safetensors").read_bytes() == kept and len(taken) == 4 + 2 * 6
+    assert [record["stages"][s]["batch"] for s in ("stage1", "stage2")] == [8, 4]

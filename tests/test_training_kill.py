@@ -1,21 +1,28 @@
-"""The training command on a synthetic corpus: killed at random moments, or shared by two processes, it ends the same."""
+"""Both training commands on a tiny corpus: killed or interrupted at random moments, or shared by two processes, they end the same."""
 
+import importlib
 import json
+import multiprocessing
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+from alm_runs import flags
 from safetensors.numpy import load_file
 from synthetic import noise, save_tiny_whisper
 
 ROOT = Path(__file__).resolve().parent.parent
-EPOCHS, KILLS = 50, 10
+ENDS = int(os.environ.get("FAS_TEST_ENDS", 3))  # moments at which a training is ended
 EMOTIONS = ("angry", "happy", "neutral", "sad")
 SETTINGS = """
 acoustic_layer: 1
@@ -54,63 +61,146 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def command(place: Path, run: Path, *flags: str, processes: int = 1) -> subprocess.Popen:
+def fas_flags(place: Path, run: Path) -> list[str]:
     """`train/fas.py` with a cache and an output folder of its own."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    arguments = [
-        *("--corpora", f"manifest={place / 'corpus'}", "--encoder", str(place / "whisper"), "--epochs", str(EPOCHS)),
-        *("--cache_dir", str(run / "cache"), "--output_dir", str(run / "fas"), *flags),
-    ]
-    return subprocess.Popen(
-        [sys.executable, *(launcher if processes > 1 else []), "train/fas.py", str(place / "settings.yaml"), *arguments],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
+    return [
+        str(place / "settings.yaml"), "--corpora", f"manifest={place / 'corpus'}", "--encoder", str(place / "whisper"), "--epochs",
+        str(EPOCHS), "--cache_dir", str(run / "cache"), "--output_dir", str(run / "out"),
+    ]  # fmt: skip
 
 
-def finish(process: subprocess.Popen) -> None:
-    _, told = process.communicate(timeout=200)
-    assert process.returncode == 0, told[-3000:]
+def alm_flags(place: Path, run: Path) -> list[str]:
+    """`train/alm_adapter.py`, with dropout, answers of several kinds, and a shared feature cache that is filled already."""
+    return flags(place, run / "out", "--stage1_epochs", "5", "--stage2_epochs", "7", "--tasks", "choose", "name", "json_words")
 
 
-def epochs_done(run: Path) -> int:
-    """What a resume would start from; -1 before there is a cache."""
+def fas_done(run: Path) -> int:
+    """Epochs that a resume would not do again; 0 while features are written, -1 before that."""
     try:
-        return int(json.loads((run / "fas" / "resume.json").read_text())["state"].removeprefix("resume-"))
+        return int(json.loads((run / "out" / "resume.json").read_text())["state"].removeprefix("resume-"))
     except (FileNotFoundError, ValueError):
-        return 0 if any(run.glob("cache/*/*.safetensors")) else -1
+        finished = (run / "out" / "config.json").is_file()
+        return EPOCHS if finished else 0 if any(run.glob("cache/*/*.safetensors")) else -1
 
 
-def kill_at(process: subprocess.Popen, run: Path, epoch: int, delay: float) -> None:
-    """SIGKILL so many seconds after that epoch is saved, unless it ends before."""
-    while process.poll() is None and epochs_done(run) < epoch:
+def alm_done(run: Path) -> int:
+    """Steps that a resume would not do again."""
+    if any((run / "out" / name).exists() for name in ("adapter", "stage2/done.json")):
+        return ALM_STEPS
+    done = 15 if (run / "out" / "stage1" / "done.json").is_file() else 0
+    stage = run / "out" / ("stage2" if done else "stage1")
+    whole = [int(path.parent.name.rpartition("-")[2]) for path in stage.glob("checkpoint-*/trainer_state.json")]
+    return done + max(whole, default=0)
+
+
+@dataclass
+class Training:
+    """A command, and what is looked at."""
+
+    module: str
+    flags: Callable[[Path, Path], list[str]]
+    done: Callable[[Path], int]
+    steps: int
+    weights: tuple[str, ...]
+    script: str
+
+
+EPOCHS, ALM_STEPS = 20, 36
+TRAININGS = {
+    "fas": Training("fas_core.training.run", fas_flags, fas_done, EPOCHS, ("model.safetensors", "config.json"), "train/fas.py"),
+    "alm": Training(
+        "fas_alm.training.run", alm_flags, alm_done, ALM_STEPS,
+        ("adapter/adapter_model.safetensors", "adapter/projector.safetensors", "adapter/config.json"), "train/alm_adapter.py",
+    ),
+}  # fmt: skip
+CONTEXT = multiprocessing.get_context("forkserver")  # each command is a process of its own, and imports cost nothing
+
+
+def run_command(module: str, arguments: list[str], log: Path) -> None:
+    """In a process of its own."""
+    with log.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    torch.set_num_threads(1)
+    log.with_name("begun").touch()
+    sys.exit(importlib.import_module(module).main(arguments))
+
+
+def start(training: Training, place: Path, run: Path, *more: str):
+    run.mkdir(exist_ok=True)
+    (run / "begun").unlink(missing_ok=True)
+    CONTEXT.set_forkserver_preload([t.module for t in TRAININGS.values()])
+    process = CONTEXT.Process(target=run_command, args=(training.module, [*training.flags(place, run), *more], run / "log"))
+    process.start()
+    return process
+
+
+def finish(process, run: Path) -> None:
+    process.join(200)
+    assert process.exitcode == 0, (run / "log").read_text()[-3000:]
+
+
+def end_at(process, training: Training, run: Path, step: int, delay: float, how: signal.Signals) -> None:
+    """A signal so many seconds after that step is saved, unless it ends before."""
+    while process.is_alive() and (training.done(run) < step or not (run / "begun").exists()):
         time.sleep(0.002)
-    time.sleep(delay)
-    process.kill()
-    process.wait()
+    time.sleep(0.02 + delay)
+    if process.is_alive():
+        os.kill(process.pid, how)
+    process.join()
 
 
 @pytest.mark.slow
-def test_kills_do_not_change_the_checkpoint(place, tmp_path):
-    finish(command(place, tmp_path / "undisturbed"))
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_a_training_that_is_ended_at_any_moment_loses_nothing_that_was_finished(material, place, tmp_path, kind):
+    """SIGKILL, SIGTERM and Ctrl-C, the first while features are read, the last while the result is written."""
+    training, place = TRAININGS[kind], place if kind == "fas" else material
+    finish(start(training, place, tmp_path / "undisturbed"), tmp_path / "undisturbed")
     moments = random.Random(42)
-    # the first while features are written, the last while the checkpoint is
-    epochs = [0, *sorted(moments.sample(range(1, EPOCHS), KILLS - 2)), EPOCHS]
-    killed, reached = tmp_path / "killed", []
-    for epoch in epochs:
-        process = command(place, killed, "--resume")
-        kill_at(process, killed, epoch, delay=moments.uniform(0, 0.05))
-        reached.append((process.returncode, epochs_done(killed)))
-    assert sum(code == -9 for code, _ in reached) >= KILLS - 1, reached
-    assert [done for _, done in reached] == sorted(done for _, done in reached)
-    finish(command(place, killed, "--resume"))
-    for name in ("model.safetensors", "config.json"):
-        ours, theirs = ((tmp_path / side / "fas" / name).read_bytes() for side in ("killed", "undisturbed"))
+    steps = [0, *sorted(moments.choices(range(1, training.steps), k=ENDS - 2)), training.steps]
+    ended, reached = tmp_path / "ended", []
+    for number, step in enumerate(steps):
+        how = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[number % 3]
+        process = start(training, place, ended, "--resume", "true")
+        end_at(process, training, ended, step, moments.uniform(0, 0.1), how)
+        reached.append((how, process.exitcode, training.done(ended)))
+        if process.exitcode not in (0, -signal.SIGKILL):
+            assert f"`{training.script}` with the same options and --resume true" in (ended / "log").read_text()
+    done = [done for _, _, done in reached]
+    assert done == sorted(done), reached
+    codes = {code for _, code, _ in reached}
+    assert codes <= {0, -signal.SIGKILL, 128 + signal.SIGTERM, 128 + signal.SIGINT} and len(codes - {0}) >= 2, reached
+    finish(start(training, place, ended, "--resume", "true"), ended)
+    for name in training.weights:
+        ours, theirs = ((tmp_path / side / "out" / name).read_bytes() for side in ("ended", "undisturbed"))
         assert ours == theirs, name
-    told = [json.loads((tmp_path / side / "fas" / "training.json").read_text()) for side in ("killed", "undisturbed")]
-    assert told[0]["history"] == told[1]["history"] and len(told[0]["history"]) == EPOCHS
-    kept = {f.name for f in (killed / "fas").iterdir()}
-    assert {n for n in kept if n.startswith(".") or "resume" in n} == set()
+    told = [_record(tmp_path / side / "out") for side in ("ended", "undisturbed")]
+    assert told[0]["validation"] == told[1]["validation"] and _losses(told[0]) == _losses(told[1])
+    assert {path.name for path in (ended / "out").iterdir()} == {path.name for path in (tmp_path / "undisturbed" / "out").iterdir()}
+    assert "Traceback" not in (ended / "log").read_text()
+    finish(start(training, place, ended, "--resume", "true"), ended)
+    assert "finished already" in (ended / "log").read_text()
+
+
+def _record(output: Path) -> dict:
+    (path,) = (p for p in (output / "training.json", output / "adapter" / "training.json") if p.is_file())
+    return json.loads(path.read_text())
+
+
+def _losses(record: dict) -> list:
+    if "history" in record:
+        return record["history"]
+    return [row["loss"] for stage in record["stages"].values() for row in stage["history"] if "loss" in row]
+
+
+def launch(place: Path, run: Path, processes: int) -> None:
+    """`train/fas.py` on so many processes."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] if processes > 1 else []
+    done = subprocess.run(
+        [sys.executable, *launcher, "train/fas.py", *fas_flags(place, run), "--epochs", "6"],
+        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.slow
@@ -120,18 +210,18 @@ def test_two_processes_of_the_command_equal_one(place, tmp_path):
     content = broken.read_bytes()
     broken.write_bytes(b"RIFF, and then nothing")
     try:
-        finish(command(place, tmp_path / "one", "--epochs", "6"))
-        finish(command(place, tmp_path / "two", "--epochs", "6", processes=2))
+        launch(place, tmp_path / "one", 1)
+        launch(place, tmp_path / "two", 2)
     finally:
         broken.write_bytes(content)
-    results = [json.loads((tmp_path / side / "fas" / "training.json").read_text()) for side in ("one", "two")]
+    results = [json.loads((tmp_path / side / "out" / "training.json").read_text()) for side in ("one", "two")]
     for result in results:
         (corpus,) = result["data"]["corpora"]
         assert (corpus["train"], corpus["validation"]) == (11, 4)
         assert {Path(f["file"]).name for f in corpus["failed"]} == {"05.wav"}
     for ours, theirs in zip(*(r["history"] for r in results), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)
-    one, two = (load_file(tmp_path / side / "fas" / "model.safetensors") for side in ("one", "two"))
+    one, two = (load_file(tmp_path / side / "out" / "model.safetensors") for side in ("one", "two"))
     for name, values in one.items():
         if name.endswith("in_proj_bias"):  # attention ignores its keys' bias, and rounding moves it
             values, two[name] = (np.delete(v, np.s_[16:32]) for v in (values, two[name]))

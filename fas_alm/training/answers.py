@@ -45,9 +45,16 @@ class AnswerModel(nn.Module):
         self.kind, self.audio_token_id = model.config.audio_tokens, model.config.audio_token_id
         self.option_ids = option_ids
         self._prefixes: OrderedDict[tuple, object] = OrderedDict()
+        self._use_cache = getattr(self.config, "use_cache", None)  # transformers' trainer turns it off
         # The last positions are a slice; without this, a copy of the vocabulary's weights is made for each row of the batch.
         head = self.language_model.get_output_embeddings()
         self._contiguous = head.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
+
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """Names of the classes of layers that FSDP shards each by itself: those of the LLM, whatever its family."""
+        here = {type(module).__name__ for module in self.modules()}
+        return sorted(here & set(getattr(self.language_model, "_no_split_modules", None) or ()))
 
     @property
     def config(self):
@@ -57,6 +64,7 @@ class AnswerModel(nn.Module):
     def release(self) -> None:
         """Undo what was done to the LLM."""
         self._contiguous.remove()
+        self.config.use_cache = self._use_cache
         self._prefixes.clear()
 
     def forward(

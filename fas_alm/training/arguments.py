@@ -186,6 +186,7 @@ class TrainingArguments(transformers.TrainingArguments):
         if self.bf16 is None:
             self.bf16 = not self.fp16 and has_bf16("cpu" if self.use_cpu or not torch.cuda.is_available() else "cuda")
         self._prepare_schedule()
+        self._prepare_sharding()
         with one_line():
             super().__post_init__()
         self._use_one_device()
@@ -200,6 +201,15 @@ class TrainingArguments(transformers.TrainingArguments):
                 self.lr_scheduler_kwargs = {"mode": "max"} | (json.loads(given) if isinstance(given, str) else given)
             if self.eval_strategy == "no":
                 raise FASError(f"--lr_scheduler_type {self.lr_scheduler_type} follows validation; expected --eval_strategy epoch or steps")
+
+    def _prepare_sharding(self) -> None:
+        """FSDP's state is kept in shards unless told otherwise: gathered, it can be written and not be read again."""
+        if str(self.fsdp).lower() in ("true", "false"):  # as a flag has it
+            self.fsdp = str(self.fsdp).lower() == "true"
+        if self.fsdp and (self.fsdp_config is None or str(self.fsdp_config).startswith("{")):
+            with one_line("--fsdp_config"):
+                given = json.loads(self.fsdp_config) if isinstance(self.fsdp_config, str) else self.fsdp_config or {}
+            self.fsdp_config = {"state_dict_type": "SHARDED_STATE_DICT"} | given
 
     def _use_one_device(self) -> None:
         """DataParallel, into which transformers falls where one process sees several GPUs, would cut the shared prefix of a batch

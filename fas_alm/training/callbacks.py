@@ -1,4 +1,4 @@
-"""What happens around the steps of transformers' trainer: the plan's epoch, finite gradients, patience."""
+"""What happens around the steps of transformers' trainer: the plan's epoch, finite gradients, patience, the last state."""
 
 import torch
 from transformers import TrainerCallback, TrainerState
@@ -33,6 +33,24 @@ class Epoch(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         self.plan.set_epoch(int((state.epoch or 0) + 1e-6))
+
+
+class WholeStates(TrainerCallback):
+    """A state holds no half of a logged mean, and the last state is kept.
+
+    At the end of a stage transformers would remove the last state in favour of the best one, and what came after would be lost
+    if the process ended before the stage is marked as done. The best weights are in a file of their own.
+    """
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        state.best_model_checkpoint = None
+
+    on_save = on_train_begin
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_log |= control.should_save
+
+    on_epoch_end = on_step_end
 
 
 class Patience(TrainerCallback):

@@ -17,13 +17,19 @@ from fas_core.atomic import write_json
 from fas_core.errors import CheckpointError
 from fas_core.model_files import read_object
 
-DONE, RUN = "done.json", "run.json"
+ADAPTER, DONE, RUN = "adapter", "done.json", "run.json"
 # Of transformers' arguments, those that change what is learned; a resumed run must share them.
 BINDING = (
     "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "projector_learning_rate",
     "fas_learning_rate", "option_smoothing", "distil_options", "token_mixup", "weight_decay", "adam_beta1", "adam_beta2",
     "max_grad_norm", "patience", "warmup_steps", "stage1_epochs", "stage2_epochs", "max_steps", "seed", "data_seed", "optim", "lr_scheduler_type", "bf16", "fp16", "world_size",
 )  # fmt: skip
+# Of all settings, those that stage 1 does not know.
+OF_STAGE2 = {f"model {name}" for name in (
+    "lora_rank", "lora_alpha", "lora_dropout", "lora_target_modules", "use_dora", "use_rslora", "init_lora_weights", "train_fas",
+)} | {f"training {name}" for name in (
+    "learning_rate", "fas_learning_rate", "stage2_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
+)}  # fmt: skip
 
 
 def settings_of(data: DataArguments, parts: ModelArguments, arguments: TrainingArguments) -> dict:
@@ -40,6 +46,19 @@ def content(model: FASAudioForConditionalGeneration, material: Material) -> dict
     }  # fmt: skip
 
 
+def finished_run(output: Path, record: dict) -> dict | None:
+    """The record of the same run, if it is resumed after its end; None where there is something to do."""
+    path = output / ADAPTER / "training.json"
+    theirs = read_object(path) if path.is_file() else {}
+    ours = json.loads(json.dumps(record))
+    if any(theirs.get(key) != ours[key] for key in ("arguments", "content")):
+        return None
+    if PartialState().is_main_process:
+        print(f"{output / ADAPTER}: finished already, there is nothing to resume", flush=True)
+        remove_checkpoints(output)
+    return theirs
+
+
 def start_run(output: Path, settings: dict, resume: bool, state: PartialState) -> None:
     """Clear what an older run left, or check that a resumed one is the same.
 
@@ -51,7 +70,10 @@ def start_run(output: Path, settings: dict, resume: bool, state: PartialState) -
     if resume and (output / RUN).is_file():
         theirs = read_object(output / RUN)
         changed = [k for k, v in _flat(settings).items() if _flat(theirs).get(k) != v]
-        if changed:
+        if changed and _is_between_stages(output) and set(changed) <= OF_STAGE2:
+            if state.is_main_process:
+                write_json(output / RUN, settings)
+        elif changed:
             raise CheckpointError(
                 f"{output}: --resume needs the run's own settings, but these differ: {', '.join(changed)}; give the same "
                 "ones, another --output_dir, or leave out --resume"
@@ -61,6 +83,11 @@ def start_run(output: Path, settings: dict, resume: bool, state: PartialState) -
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / RUN, settings)
     state.wait_for_everyone()
+
+
+def _is_between_stages(output: Path) -> bool:
+    """Stage 1 is done, and of stage 2 nothing is: it may be tried in another way, after it ran out of memory for example."""
+    return (output / STAGES[0] / DONE).is_file() and not any((output / STAGES[1]).glob("checkpoint-*"))
 
 
 def _flat(settings: dict) -> dict:

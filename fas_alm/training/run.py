@@ -16,7 +16,7 @@ from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
 from fas_alm.training.data import load_material, warn_of_acoustic_head, warn_of_seen_validation
-from fas_alm.training.folder import content, remove_checkpoints, settings_of, start_run
+from fas_alm.training.folder import ADAPTER, content, finished_run, remove_checkpoints, settings_of, start_run
 from fas_alm.training.limit import TimeLimit, check_time
 from fas_alm.training.metrics import calibrated
 from fas_alm.training.stages import has_examples, prepare_stage, restore, run_stage
@@ -27,8 +27,7 @@ from fas_core.pipeline import SHIPPED, EmotionPipeline
 from fas_core.precision import describe, loading_dtype
 from fas_core.provenance import PACKAGES, package_versions, provenance
 from fas_core.training.flags import parse_flags
-
-ADAPTER = "adapter"
+from fas_core.training.interrupt import says_how_to_go_on
 
 
 def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, TrainingArguments]:
@@ -57,9 +56,11 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
     warn_of_acoustic_head(model.fas.config.ensemble)
     record = dict(
         data=material.account, arguments=settings_of(data, parts, arguments), max_minutes=arguments.max_minutes,
-        fas=dict(checkpoint=pipeline.name, validation_accuracy=material.fas_accuracy), stages={},
+        fas=dict(checkpoint=pipeline.name, validation_accuracy=material.fas_accuracy), stages={}, content=content(model, material),
     )  # fmt: skip
-    start_run(output, record["arguments"] | {"content of": content(model, material)}, arguments.resume, state)
+    if arguments.resume and (finished := finished_run(output, record)) is not None:
+        return finished
+    start_run(output, record["arguments"] | {"content of": record["content"]}, arguments.resume, state)
     for stage in STAGES:
         wanted = getattr(arguments, f"{stage}_epochs") and has_examples(stage, material.train)
         if not wanted or not check_time(limit, bool(record["stages"]), stage, arguments.device):
@@ -144,5 +145,6 @@ def _report(record: dict, folder: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    train(*parse(sys.argv[1:] if argv is None else argv))
+    with says_how_to_go_on("train/alm_adapter.py"):
+        train(*parse(sys.argv[1:] if argv is None else argv))
     return 0

@@ -1,15 +1,18 @@
 """One stage of a training: what is trained in it, its trainer, and what it leaves behind."""
 
+import contextlib
 import copy
 import logging
+import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
 from transformers import PreTrainedModel
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
@@ -27,7 +30,7 @@ from fas_alm.training.teacher import make_teacher
 from fas_alm.training.trainer import BEST, AdapterTrainer
 from fas_alm.training.weights import load_trainable_state, load_weights
 from fas_core.atomic import write_json
-from fas_core.errors import FASError
+from fas_core.errors import CheckpointError, FASError
 from fas_core.model_files import read_object
 
 log = logging.getLogger(__name__)
@@ -65,9 +68,12 @@ def run_stage(
         AcceleratorState._reset_state()  # DeepSpeed allows one trainer a process, and the second stage has its own
         pace = make_pace(limit, arguments, args, stage, len(material.validation))
         trainer = make_trainer(answers, processor, material, data, args, stage, pace)
-        record = _shares(answers, model)
+        record = _shares(answers, model) | dict(
+            batch=args.per_device_train_batch_size, accumulation=args.gradient_accumulation_steps, processes=args.world_size
+        )
         start = time.time()
-        trainer.train_from(_checkpoint(folder, arguments.resume))
+        with _told_memory(stage):
+            trainer.train_from(_checkpoint(folder, arguments.resume))
         if not (folder / BEST).is_file():
             trainer.keep_weights()
         record |= dict(seconds=round(time.time() - start, 1)) | trainer.account()
@@ -151,12 +157,39 @@ def _shares(answers: AnswerModel, model: FASAudioForConditionalGeneration) -> di
 
 
 def _checkpoint(folder: Path, resume: bool) -> str | None:
-    last = get_last_checkpoint(str(folder)) if resume and folder.is_dir() else None
-    if resume and last is None:
+    """The last state that was written to its end; half ones, which transformers would take for the last, are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2])) if resume else []
+    whole = [path for path in found if _is_whole(path)]
+    for half in set(found) - set(whole):
+        shutil.rmtree(half, ignore_errors=True)
+    PartialState().wait_for_everyone()
+    if resume and not whole:
         log.warning("%s: no interrupted stage to resume; it starts from the beginning", folder)
-    if last is not None:
-        read_object(Path(last) / "trainer_state.json")  # transformers would say where in its code it broke, not which file
-    return last
+    return str(whole[-1]) if whole else None
+
+
+@contextlib.contextmanager
+def _told_memory(stage: str) -> Iterator[None]:
+    """Raises FASError where memory runs out; on a CPU that is a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+            raise
+        kept = "; stage1 is kept, and --resume true goes on from it with either" if stage == "stage2" else ""
+        raise FASError(
+            f"{stage}: out of memory: give a smaller --per_device_train_batch_size, with --gradient_accumulation_steps, or "
+            f"--gradient_checkpointing true{kept}"
+        ) from error
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether what is written last is there and can be read."""
+    try:
+        return bool(read_object(checkpoint / TRAINER_STATE_NAME))
+    except (OSError, CheckpointError) as error:
+        log.warning("%s: not whole, and not used: %s", checkpoint, error)
+        return False
 
 
 def restore(model: FASAudioForConditionalGeneration, path: Path) -> None:

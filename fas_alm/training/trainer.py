@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import StateDictType
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
@@ -12,7 +13,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from fas_alm.training.answers import AnswerModel
 from fas_alm.training.arguments import TrainingArguments
-from fas_alm.training.callbacks import Epoch, FiniteGradients, Patience, not_finite
+from fas_alm.training.callbacks import Epoch, FiniteGradients, Patience, WholeStates, not_finite
 from fas_alm.training.collator import Collator
 from fas_alm.training.examples import IGNORED
 from fas_alm.training.limit import Pace
@@ -52,13 +53,16 @@ class AdapterTrainer(Trainer):
         self.patience = Patience(args.metric_for_best_model, args.patience)
         super().__init__(
             model, args, data_collator=collator, train_dataset=data, eval_dataset=validation,
-            compute_metrics=trainer_metrics, callbacks=[Epoch(plan), pace, FiniteGradients(), self.patience],
+            compute_metrics=trainer_metrics, callbacks=[Epoch(plan), pace, FiniteGradients(), WholeStates(), self.patience],
         )  # fmt: skip
         self.plan, self.pace = plan, pace
         # The loss is a sum over answers, divided by how many there are in all micro-batches of all processes: whatever is asked
         # weighs as often as it is asked, however long its answer is.
         self.model_accepts_loss_kwargs, self._loss_shifts_labels = True, False
         collator.share_prefix &= self._can_share_prefix()
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        if plugin is not None and plugin.state_dict_type != StateDictType.SHARDED_STATE_DICT:
+            raise FASError("FSDP with FULL_STATE_DICT cannot be resumed; expected state_dict_type SHARDED_STATE_DICT in its configuration")
         self.latest_scores: tuple | None = None
 
     def train_from(self, checkpoint: str | None) -> None:

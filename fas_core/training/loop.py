@@ -1,6 +1,7 @@
 """The training loop: the same numbers from one process or several, interrupted or not."""
 
 import contextlib
+import hashlib
 import json
 import logging
 import math
@@ -242,6 +243,10 @@ class Trainer:
         model = {k: v for k, v in self.raw_model.config.to_dict().items() if k not in FREE_CONFIG}
         clips = {"training clips": clips_digest(self.train_clips), "validation clips": clips_digest(self.validation)}
         return json.loads(json.dumps(arguments | model | clips))
+
+    def fingerprint_digest(self) -> str:
+        """sha256 (hex) of what a resumed run must share."""
+        return hashlib.sha256(json.dumps(self._fingerprint(), sort_keys=True).encode()).hexdigest()
 
     def _start_anew(self) -> int:
         if self.accelerator.is_main_process:

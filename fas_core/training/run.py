@@ -22,6 +22,7 @@ from fas_core.discriminant import fit_discriminant, within_emotion_directions
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError, MissingDependencyError, reports_errors
 from fas_core.inference import HEADS, predict_logits
+from fas_core.model_files import read_object
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.provenance import provenance
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
@@ -29,7 +30,9 @@ from fas_core.training.card import model_card
 from fas_core.training.clips import UNKNOWN, Clips, concatenate
 from fas_core.training.data import load_clips
 from fas_core.training.flags import parse_flags
+from fas_core.training.interrupt import says_how_to_go_on
 from fas_core.training.loop import Trainer
+from fas_core.training.resume import clear_resume_state
 
 MAX_STATISTICS = 50_000  # clips, variants counted, that the discriminant is fitted on: they are held in memory
 
@@ -58,13 +61,15 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
     config = fas_config(model_arguments, extractor.dimensions, streams, extractor.digest)
     model = new_model(config, clips, arguments.seed)
     trainer = Trainer(model, arguments, clips, validation, accelerator)
-    history = trainer.fit()
+    if (finished := _finished(trainer)) is not None:
+        return finished
+    history, again = trainer.fit(), None
     summary = calibrate(model, validation) if validation is not None else {}
     if arguments.refit and validation is not None:
-        model = refit(model.config, arguments, trainer, concatenate([clips, validation]), accelerator)
+        model, again = refit(model.config, arguments, trainer, concatenate([clips, validation]), accelerator)
     model = model.to("cpu")
     result = dict(
-        best_epoch=trainer.best_epoch, validation=summary, history=history, data=account,
+        best_epoch=trainer.best_epoch, fingerprint=trainer.fingerprint_digest(), validation=summary, history=history, data=account,
         arguments=dict(data=asdict(data), model=asdict(model_arguments), training=asdict(arguments)),
         parameters=model.num_parameters(), streams=extractor.identity(), provenance=provenance(),
         seconds=round(time.time() - start, 1),
@@ -72,9 +77,27 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
     if accelerator.is_main_process:
         save_checkpoint(model, extractor, Path(arguments.output_dir), result)
         _print_table(result)
-        trainer.finish()
+        for done in (again, trainer):
+            if done is not None:
+                done.finish()
     accelerator.wait_for_everyone()
     accelerator.end_training()
+    return result
+
+
+def _finished(trainer: Trainer) -> dict | None:
+    """What the same run left behind, if it is resumed after its end; None where there is something to do."""
+    output = trainer.output
+    complete = (output / "config.json").is_file() and (output / "training.json").is_file()
+    if not trainer.arguments.resume or not complete:
+        return None
+    result = read_object(output / "training.json")
+    if result.get("fingerprint") != trainer.fingerprint_digest():
+        return None
+    if trainer.accelerator.is_main_process:
+        console.print(f"{escape(str(output))}: finished already, there is nothing to resume")
+        for folder in (output / "refit", output):
+            clear_resume_state(folder)
     return result
 
 
@@ -133,13 +156,12 @@ def acoustic_statistics(model: FASForEmotionClassification, clips: Clips, rows: 
 
 
 def refit(config, arguments: TrainingArguments, chosen: Trainer, clips: Clips, accelerator):
-    """A new model trained on all clips for the epochs that were chosen; temperatures stay those of the first one."""
+    """A new model trained on all clips for the epochs that were chosen, and its trainer; temperatures stay those of the first one."""
     epochs = chosen.best_epoch + 1 if arguments.keep == "best" else len(chosen.history)
     model = new_model(config, clips, arguments.seed)
     again = Trainer(model, arguments, clips, None, accelerator, Path(arguments.output_dir) / "refit", epochs)
     again.fit()
-    again.finish()
-    return model
+    return model, again
 
 
 def calibrate(model: FASForEmotionClassification, clips: Clips) -> dict:
@@ -212,7 +234,8 @@ def _flat(values: dict) -> dict:
 
 @reports_errors
 def main(argv: list[str] | None = None) -> int:
-    train(*parse(sys.argv[1:] if argv is None else argv))
+    with says_how_to_go_on("train/fas.py"):
+        train(*parse(sys.argv[1:] if argv is None else argv))
     return 0
 
 
