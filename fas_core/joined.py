@@ -31,6 +31,7 @@ LONGEST_SIGNATURE = 64
 MOST_PARTS = 1000  # a radio's recording of days has a link a song
 MOST_TRIES = 20_000  # places in an MP3 that look like a frame and are none, or tags: a forged file would be searched for minutes
 MOST_BOXES = 100_000  # of an MP4: fragments of a second are 3,600 an hour
+MOST_TAGS = 1_000_000  # of an FLV: hours have 200,000 each
 
 MP3_RATES = ((11_025, 12_000, 8_000), None, (22_050, 24_000, 16_000), (44_100, 48_000, 32_000))  # by version
 MP3_KBITS = {
@@ -87,8 +88,6 @@ def holds_second_file(file: BinaryIO) -> bool:
         return _strays_from_ogg(file)
     if head.startswith(MATROSKA) and _holds_bytes(file, _segment_end(file)):
         return True
-    if head.startswith(FLV) and not all(agrees for _, agrees in _flv_tags(file)):
-        return True
     signature = next((found for start, found in SECOND_FILES.items() if head.startswith(start)), None)
     if signature is None:
         return False
@@ -133,7 +132,7 @@ def container_is_cut_off(file: BinaryIO) -> bool:
     if head.startswith(MATROSKA):
         return _segment_end(file) > end
     if head.startswith(FLV):
-        return any(stop > end for stop, _ in _flv_tags(file))
+        return _flv_breaks_off(file, end)
     packets = len(head) > 376 and {head[0], head[188], head[376]} == {0x47}
     return packets and end % 188 != 0
 
@@ -204,16 +203,19 @@ def _strays_from_ogg(file: BinaryIO) -> bool:
     return _holds_bytes(file, last + 27 + (segments[0] if segments else 0) + size)
 
 
-def _flv_tags(file: BinaryIO) -> Iterator[tuple[int, bool]]:
-    """(end, whether the size behind it agrees) of the tags of an FLV."""
-    position, end = 13, file_size(file)
-    while position < end:
+def _flv_breaks_off(file: BinaryIO, end: int) -> bool:
+    """Whether the last tag of an FLV is cut off, or what follows a tag is none."""
+    position = 13
+    for _ in range(MOST_TAGS):
+        if position >= end:
+            return position > end
         file.seek(position)
-        head = file.read(11)
-        size = 11 + int.from_bytes(head[1:4], "big")
+        size = 11 + int.from_bytes(file.read(11)[1:4], "big")
         file.seek(position + size)
+        if int.from_bytes(file.read(4), "big") not in (0, size):
+            return True
         position += size + 4
-        yield position, int.from_bytes(file.read(4), "big") in (0, size)
+    return False
 
 
 def _mp4_begins_anew(file: BinaryIO) -> bool:
@@ -226,6 +228,8 @@ def _mp4_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """(name, end) of the outermost boxes of an MP4."""
     end, position = file_size(file), 0
     for _ in range(MOST_BOXES):
+        if position >= end:
+            return
         file.seek(position)
         head = file.read(16)
         if len(head) < 8:

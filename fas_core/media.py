@@ -60,7 +60,8 @@ def decode(file: BinaryIO, source: str, channel: Channel = "mix") -> Iterator[De
         AudioError: not audio, a format that needs PyAV, damaged or truncated, or more than its header says; the last
             three also while the blocks are read.
     """
-    pieces = parts(file, source)
+    with _header_of(source):
+        pieces = parts(file, source)
     if len(pieces) == 1:
         with _decode_one(file, source, channel) as decoded:
             yield decoded
@@ -82,16 +83,17 @@ def _chained(first: Decoded, rest: Iterator["_Part"], source: str, channel: Chan
 
 
 def _decode_one(file: BinaryIO, source: str, channel: Channel) -> AbstractContextManager[Decoded]:
-    zero_at = check_samples(file, source)
-    if ends_inside_ogg_page(file) or container_is_cut_off(file):
-        raise AudioError(source, "truncated: the file ends before its header says", EXPORT_AGAIN)
-    if holds_second_file(file):
-        raise AudioError(source, "holds more than its header says: another file behind it", EXPORT_AGAIN)
-    counted = counts_mp3_frames(file)
+    with _header_of(source):
+        zero_at, counted = check_samples(file, source), counts_mp3_frames(file)
+        if ends_inside_ogg_page(file) or container_is_cut_off(file):
+            raise AudioError(source, "truncated: the file ends before its header says", EXPORT_AGAIN)
+        if holds_second_file(file):
+            raise AudioError(source, "holds more than its header says: another file behind it", EXPORT_AGAIN)
     try:
         reader = _Reader(file, zero_at)
         sound = _ForwardSoundFile(reader)
-        frames = None if sound.frames == UNKNOWN_LENGTH else sound.frames
+        guessed = sound.frames == UNKNOWN_LENGTH or sound.format != "MP3" and sound.subtype.startswith("MPEG")
+        frames = None if guessed else sound.frames  # of an MP3 in a WAV from its bytes, which are counted already
         if sound.format == "MP3" and not counted:
             if mp3_ends_inside_frame(file):
                 raise AudioError(source, "truncated: it ends inside a frame", EXPORT_AGAIN)
@@ -105,6 +107,15 @@ def _decode_one(file: BinaryIO, source: str, channel: Channel) -> AbstractContex
     if sound.format not in FORMATS:
         raise AudioError(source, f"format {sound.format}: whether it is whole cannot be told", "expected wav, flac, ogg, mp3, ...")
     return _decode_with_libsndfile(sound, reader, frames, source, channel)
+
+
+@contextmanager
+def _header_of(source: str) -> Iterator[None]:
+    """Sizes of a header may lead to places that no file has."""
+    try:
+        yield
+    except (OSError, OverflowError):
+        raise AudioError(source, "cannot be read, or its header leads out of it", EXPORT_AGAIN) from None
 
 
 def downmix(samples: np.ndarray, source: str, channel: Channel = "mix") -> np.ndarray:

@@ -17,7 +17,7 @@ LIBSNDFILE = [
     ("FLAC", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"),
 ]  # fmt: skip
 FFMPEG = [
-    ("ipod", "aac"), ("mp4", "aac"), ("mov", "pcm_s16le"), ("mp4", "libmp3lame"), ("webm", "libopus"), ("matroska", "libopus"),
+    ("ipod", "aac"), ("mp4", "aac"), ("mov", "pcm_s16le"), ("wav", "libmp3lame"), ("mp4", "libmp3lame"), ("webm", "libopus"), ("matroska", "libopus"),
     ("matroska", "aac"), ("avi", "mp3"), ("flv", "aac"), ("adts", "aac"), ("mpegts", "aac"), ("ac3", "ac3"), ("wv", "wavpack"),
     ("ogg", "libopus"), ("mp3", "libmp3lame"), ("aiff", "pcm_s16be"), ("caf", "pcm_s16le"), ("w64", "pcm_s16le"),
 ]  # fmt: skip
