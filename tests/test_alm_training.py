@@ -777,8 +777,9 @@ def only_conversations(material, output, *lines: str) -> list[str]:
     return arguments[:place] + arguments[place + 2 :]
 
 
-@pytest.mark.parametrize("heard_lines", [0, 1, 6])
-@pytest.mark.parametrize("more", [(), ("--train_fas", "true"), ("--stage1_epochs", "0"), ("--per_device_train_batch_size", "1")], ids=str)
+@pytest.mark.parametrize(("heard_lines", "more"), [
+    (0, ()), (0, ("--stage1_epochs", "0")), (1, ("--per_device_train_batch_size", "1")), (6, ("--train_fas", "true")), (6, ()),
+], ids=str)  # fmt: skip
 def test_conversations_without_audio_are_learned(material, tmp_path, capsys, heard_lines, more):
     audio = str(material / "corpus" / "train-000.wav")
     lines = [conversation(None, f"Is {i} a number?", "yes") for i in range(6)]
@@ -873,8 +874,6 @@ class TestPatience:
         record = trained(material, tmp_path / "run", *self.FLAGS)["stages"]["stage2"]
         assert (record["steps"], record["planned_steps"], record["ended_by"]) == (4 * 3, 6 * 3, "patience")
         assert "--patience 2 ends the stage after 12 of 18 steps" in capsys.readouterr().out
-        other = trained(material, tmp_path / "other", *self.FLAGS[:-1], "3")["stages"]["stage2"]
-        assert (other["steps"], other["ended_by"]) == (18, "epochs")
 
     @pytest.mark.parametrize("moment", ["epoch 3", "end"])
     def test_resumed_it_has_as_much_of_it(self, material, tmp_path, monkeypatch, moment):

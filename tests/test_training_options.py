@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from fas_alm import load_adapter
 from fas_alm.training import options, run
-from fas_alm.training.arguments import ModelArguments, TrainingArguments
+from fas_alm.training.arguments import TrainingArguments
 from fas_alm.training.options import REFUSED, WORKS
 from fas_core.errors import FASError
 
@@ -104,7 +104,7 @@ def losses(record: dict) -> list[float]:
 
 def test_seeds_of_data_and_of_the_rest_are_two(material, tmp_path):
     """0 is a seed as any other."""
-    common = ("--stage1_epochs", "0", "--stage2_epochs", "2", "--logging_steps", "1", "--lora_dropout", "0")
+    common = ("--stage1_epochs", "0", "--stage2_epochs", "1", "--logging_steps", "1", "--lora_dropout", "0")
     told = {
         seeds: losses(trained(material, tmp_path / "".join(seeds), *common, "--seed", seeds[0], "--data_seed", seeds[1]))
         for seeds in (("1", "0"), ("1", "1"))
@@ -127,6 +127,29 @@ def test_options_that_work(material, tmp_path, more):
     assert all(torch.isfinite(values).all() for values in weights(tmp_path / "run").values())
 
 
-def test_lora_s_options_are_told_in_the_help():
-    names = {field.name for field in dataclasses.fields(ModelArguments)}
-    assert {"lora_target_modules", "use_dora", "use_rslora", "init_lora_weights"} <= names
+@pytest.mark.parametrize("bits", ["4bit", "8bit"])
+def test_a_quantised_llm_is_trained_and_nothing_else_is_quantised(material, tmp_path, monkeypatch, bits):
+    pytest.importorskip("bitsandbytes")
+    seen, original = set(), run.run_stage
+
+    def run_stage(stage, model, *args):
+        kinds = {type(module).__name__ for module in model.language_model.modules()}
+        others = [model.fas, model.multi_modal_projector, model.audio_tower]
+        assert {p.dtype for part in others for p in part.parameters()} == {torch.float32}
+        seen.update(kinds)
+        return original(stage, model, *args)
+
+    monkeypatch.setattr(run, "run_stage", run_stage)
+    record = trained(material, tmp_path / "run", "--quantization", bits, "--stage2_epochs", "1")
+    assert ("Linear4bit" if bits == "4bit" else "Linear8bitLt") in seen
+    assert record["arguments"]["model"]["quantization"] == bits
+    assert {values.dtype for values in weights(tmp_path / "run").values()} == {torch.float32}
+    load_adapter(tmp_path / "run" / "adapter", material / "llm")
+
+
+def test_quantisation_without_its_package_says_what_to_install(material, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run.importlib.util, "find_spec", lambda name: None)
+    assert run.main(flags(material, tmp_path / "run", "--quantization", "4bit")) == 2
+    assert "error: --quantization 4bit needs a package: pip install bitsandbytes" in capsys.readouterr().err
+    assert run.main(flags(material, tmp_path / "run", "--quantization", "2bit")) == 2
+    assert "--quantization: 2bit; expected some of none, 4bit, 8bit" in capsys.readouterr().err

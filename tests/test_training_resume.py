@@ -85,14 +85,11 @@ def other_label(place: Path) -> None:
 
 CHANGES = {
     "fas-training": ("fas", lambda p: other_audio(p / "corpus" / "train-003.wav"), "training clips"),
-    "fas-validation": ("fas", lambda p: other_audio(p / "corpus" / "validation-001.wav"), "validation clips"),
     "fas-label": ("fas", other_label, "training clips"),
     "fas-encoder": ("fas", lambda p: other_weights(p / "whisper"), "streams_identity"),
     "alm-training": ("alm", lambda p: other_audio(p / "corpus" / "train-003.wav"), "training data"),
     "alm-long": ("alm", lambda p: other_long_audio(p / "corpus" / "train-003.wav"), "training data"),
-    "alm-validation": ("alm", lambda p: other_audio(p / "corpus" / "validation-001.wav"), "training data"),
     "alm-conversation": ("alm", lambda p: other_audio(p / "heard.wav"), "training data"),
-    "alm-label": ("alm", other_label, "training data"),
     "alm-fas": ("alm", lambda p: other_weights(p / "fas"), "the FAS"),
     "alm-language-model": ("alm", lambda p: other_weights(p / "llm"), "the language model"),
 }

@@ -82,6 +82,9 @@ class ModelArguments:
         "transformers' attention implementation; default: its own choice, but eager in bf16 on a CPU, where it is faster",
     )
     audio_tokens: str = option("fused", "fused (N_q tokens a window) or distilled (k_acoustic + k_semantic)")
+    quantization: str = option(
+        "none", "of the LLM's frozen weights: none, 8bit or 4bit (QLoRA); FAS and the projector stay float32. Needs bitsandbytes"
+    )
     lora_rank: int = option(8, "rank of LoRA")
     lora_alpha: int = option(32, "scale of LoRA")
     lora_dropout: float = option(0.1, "dropout of LoRA")
@@ -97,6 +100,7 @@ class ModelArguments:
 
     def __post_init__(self):
         check_names("--audio_tokens", [self.audio_tokens], AUDIO_TOKENS)
+        check_names("--quantization", [self.quantization], ("none", "4bit", "8bit"))
         check_names("--dtype", [self.dtype], ("auto", "float32", "bfloat16"))
         if self.init_lora_weights.lower() not in self.INITIALISATIONS:
             raise FASError(

@@ -1,6 +1,7 @@
 """The training command: arguments, model, data, stages, calibration, adapter."""
 
 import contextlib
+import importlib.util
 import logging
 import os
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from transformers import set_seed
+from transformers import BitsAndBytesConfig, set_seed
 
 from fas_alm.artifacts import save_adapter
 from fas_alm.modeling import FASAudioForConditionalGeneration
@@ -22,7 +23,7 @@ from fas_alm.training.metrics import calibrated
 from fas_alm.training.stages import has_examples, prepare_stage, restore, run_stage
 from fas_alm.training.trainer import BEST
 from fas_alm.training.weights import is_sharded
-from fas_core.errors import FASError, reports_errors
+from fas_core.errors import FASError, MissingDependencyError, reports_errors
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from fas_core.precision import describe, loading_dtype
 from fas_core.provenance import PACKAGES, package_versions, provenance
@@ -99,11 +100,30 @@ def build_model(
             revision=parts.revision,
             dtype=dtype,
             seed=arguments.seed,
+            **quantized(parts, arguments),
         )
     attention = parts.attention or ("eager" if low and arguments.device.type == "cpu" else None)
     if attention:
         model.language_model.set_attn_implementation(attention)
     return model, processor
+
+
+def quantized(parts: ModelArguments, arguments: TrainingArguments) -> dict:
+    """Options of `from_parts` for an LLM of 4 or 8 bits, on the device that it is trained on.
+
+    Raises:
+        MissingDependencyError: bitsandbytes is not installed.
+    """
+    if parts.quantization == "none":
+        return {}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingDependencyError(f"--quantization {parts.quantization} needs a package: pip install bitsandbytes")
+    four = dict(  # QLoRA (Dettmers et al. 2023)
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16 if arguments.bf16 else torch.float32,
+    )  # fmt: skip
+    config = BitsAndBytesConfig(**(four if parts.quantization == "4bit" else dict(load_in_8bit=True)))
+    return dict(quantization_config=config, device_map={"": arguments.device})
 
 
 @contextlib.contextmanager
