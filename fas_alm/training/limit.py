@@ -137,7 +137,11 @@ class Pace(TrainerCallback):
         validation = self.validation_steps * step if self.validation_seconds is None else self.validation_seconds
         by_epoch = args.eval_strategy == IntervalStrategy.EPOCH
         every = self.planned / args.num_train_epochs if by_epoch else state.eval_steps or math.inf
-        more = int((self.deadline - now() - validation) / max(step + validation / every, 1e-9))
+        left, rest = self.deadline - now(), self.planned - done
+        if rest * step + math.ceil(rest / every) * validation <= left:  # the last validation is that of the last epoch
+            more = rest
+        else:
+            more = int((left - validation) / max(step + validation / every, 1e-9))
         return int(broadcast(torch.tensor(min(self.planned, done + max(0, more)), device=args.device)))
 
 
