@@ -27,7 +27,7 @@ from fas_alm.training.metrics import option_metrics
 from fas_core.atomic import write_json
 from fas_core.data import has_folds, load_corpus
 from fas_core.errors import FASError, reports_errors
-from fas_core.hub import find_directory
+from fas_core.hub import find_directory, named_source
 from fas_core.labels import EMOTIONS
 from fas_core.markdown import cell, plain
 from fas_core.provenance import provenance
@@ -101,7 +101,11 @@ def free_text(question: Question, texts: list[str], predictions: list[dict]) -> 
 
 def cascade(scorer: Scorer, audio: FrozenTokens, rows: list[dict], labels: np.ndarray, wanted: Wanted) -> dict:
     """The bare LLM reads Whisper's transcript."""
-    source = wanted.whisper or scorer.model.config.streams.semantic["model"]
+    source = wanted.whisper
+    if not source:
+        encoder = scorer.model.config.streams.semantic
+        where = "fas/config.json: streams.semantic.model"
+        source, _ = named_source(encoder["model"], encoder.get("revision"), where, "or name one (--whisper)")
     said = transcripts([row["audio"] for row in rows], source, scorer.cache_dir)
     messages = [
         [{"role": "user", "content": transcript_prompt(said[row["audio"]], language=wanted.language)}] for row in rows
