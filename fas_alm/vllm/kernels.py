@@ -3,15 +3,18 @@
 Names, weights and types stay what they are, and so does the result, up to rounding.
 """
 
+import functools
+import warnings
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import AttentionInterface
-from vllm import _custom_ops as ops
 from vllm.model_executor.layers.linear import ReplicatedLinear
-from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend, _get_attn_isa
+
+from fas_core.encoders.whisper import packed_attention
 
 CPU_ATTENTION = "fas_packed_vllm_cpu"  # as an attention implementation of transformers
 BLOCK = 32  # keys and values of so many frames lie together: what the kernel's widest variant takes
@@ -33,11 +36,44 @@ def use_fast_linear(module: nn.Module, prefix: str) -> None:
 
 
 def use_fast_attention(encoder: nn.Module) -> None:
-    """Let Whisper's encoder attend through vLLM's CPU kernel, where it is on a CPU and the kernel takes its heads."""
+    """Let Whisper's encoder attend through vLLM's CPU kernel, where it is on a CPU and the kernel takes its heads.
+
+    The kernel is no public part of vLLM. Where it is not there, or computes something else, torch's attention stays, and one
+    warning says so.
+    """
     weight = encoder.conv1.weight
-    head_size = encoder.config.d_model // encoder.config.encoder_attention_heads
-    if weight.device.type == "cpu" and head_size in CPUAttentionBackend.get_supported_head_sizes():
+    heads = encoder.config.encoder_attention_heads
+    if weight.device.type == "cpu" and _computes_attention(heads, encoder.config.d_model // heads):
         encoder.config._attn_implementation = CPU_ATTENTION
+
+
+def _computes_attention(heads: int, size: int) -> bool:
+    lengths = [3, BLOCK + 1]
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(3, 1, heads, sum(lengths), size, generator=generator)
+    try:
+        if size not in _kernel().head_sizes:
+            return False
+        found, _ = cpu_attention(None, *inputs, None, lengths=lengths)
+        torch.testing.assert_close(found, packed_attention(None, *inputs, None, lengths=lengths)[0], atol=1e-4, rtol=1e-4)
+    except (AssertionError, AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError) as error:
+        _warn(type(error).__name__)
+        return False
+    return True
+
+
+@functools.cache
+def _kernel() -> SimpleNamespace:
+    """What is asked of vLLM's inner parts, which change without notice; raises what their absence raises."""
+    from vllm import _custom_ops
+    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend, _get_attn_isa
+
+    return SimpleNamespace(ops=_custom_ops, isa=_get_attn_isa, head_sizes=CPUAttentionBackend.get_supported_head_sizes())
+
+
+@functools.cache
+def _warn(reason: str) -> None:
+    warnings.warn(f"vLLM's CPU attention cannot be used here ({reason}); audio is encoded by torch's, more slowly", stacklevel=4)
 
 
 def cpu_attention(module, query, key, value, attention_mask, scaling=None, *, lengths: Sequence[int], **kwargs):
@@ -54,7 +90,7 @@ def cpu_attention(module, query, key, value, attention_mask, scaling=None, *, le
     """
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # (sum of lengths, H, d)
     _, heads, size = query.shape
-    isa = _get_attn_isa(query.dtype, BLOCK, size)
+    ops, isa = _kernel().ops, _kernel().isa(query.dtype, BLOCK, size)
     blocks = [-(-length // BLOCK) for length in lengths]
     cache = query.new_zeros(sum(blocks), heads, 2 * BLOCK, size)  # the rest of a clip's last block stays zero
     keys, values = cache.chunk(2, dim=2)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 from vllm.config import VllmConfig
-from vllm.model_executor.models.interfaces import MultiModalEmbeddings, SupportsLoRA, SupportsMultiModal
+from vllm.model_executor.models.interfaces import MultiModalEmbeddings, SupportsLoRA, SupportsMultiModal, SupportsPP
 from vllm.model_executor.models.module_mapping import MultiModelKeys
 from vllm.model_executor.models.utils import (
     AutoWeightsLoader,
@@ -38,7 +38,7 @@ MEL_FRAMES = 600 * 100  # of audio encoded at once: ten minutes, which bounds me
 @MULTIMODAL_REGISTRY.register_processor(
     FASAudioMultiModalProcessor, info=FASAudioProcessingInfo, dummy_inputs=FASAudioDummyInputsBuilder
 )
-class FASAudioForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsLoRA):
+class FASAudioForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsLoRA, SupportsPP):
     """The model class that vLLM instantiates; modules and weights are named as in `fas_alm.modeling`.
 
     The language model has vLLM's dtype; encoder, FAS and projector are float32 and only their result is cast, because

