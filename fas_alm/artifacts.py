@@ -21,7 +21,9 @@ from fas_core.checkpoint import RECORD, check_finite, find_device, load_model, l
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import CheckpointError, FASError
 from fas_core.hub import find_directory, named_source
+from fas_core.kinds import what_is
 from fas_core.model_files import LORA, check_model_files, read_object, reads_checkpoint
+from fas_core.paths import exists
 from fas_core.pipeline import EmotionPipeline
 from fas_core.speech import THRESHOLD
 
@@ -178,6 +180,8 @@ def load_emotion_pipeline(
         IdentityMismatchError: `whisper/` is not the encoder that it was trained with.
     """
     name, directory, device = Path(directory).name, find_directory(directory, revision), find_device(device)
+    if not exists(directory / FAS_FOLDER / "config.json"):
+        raise CheckpointError(f"{directory}: no classifier in it (fas/config.json is missing); {what_is(directory)}")
     model = load_model(directory / FAS_FOLDER)
     streams, whisper = copy.deepcopy(model.config.streams), directory / WHISPER_FOLDER
     file = directory / FAS_FOLDER / "config.json"
@@ -194,7 +198,7 @@ def load_emotion_pipeline(
 def _config(directory: Path) -> FASAudioConfig:
     missing = [name for name in ("config.json", PROJECTOR, FAS_FOLDER) if not (directory / name).exists()]
     if missing:
-        raise CheckpointError(f"{directory}: not an adapter directory, {missing[0]} is missing (train/alm_adapter.py)")
+        raise CheckpointError(f"{directory}: not an adapter directory, {missing[0]} is missing; {what_is(directory)}")
     return read_audio_config(directory)
 
 

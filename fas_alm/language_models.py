@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from fas_alm.causal import load_causal
 from fas_core.encoders.offline import SourceFile, cache_dir, convert_once, read_source
 from fas_core.encoders.weights import LOADING_ERRORS
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError, first_line
@@ -30,7 +31,7 @@ LOADING_OPTIONS = ("quantization_config", "device_map", "max_memory", "offload_f
 def load_language_model(
     name: str | Path, revision: str | None = None, dtype: torch.dtype | str = "auto", **options
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A causal LLM and its tokenizer, on the CPU unless `device_map` says otherwise.
+    """A causal LLM, also one nested in a multimodal model, and its tokenizer, on the CPU unless `device_map` says otherwise.
 
     Args:
         name: hub id, directory, or "offline:smollm2".
@@ -41,7 +42,7 @@ def load_language_model(
 
     Raises:
         FASError: an unknown offline name or option.
-        CheckpointError: it cannot be loaded, or its safetensors lack weights.
+        CheckpointError: it cannot be loaded, or its safetensors lack weights (`load_causal`).
         MissingDependencyError: the package of an offline model is not installed.
     """
     options = {name: value for name, value in options.items() if value is not None}
@@ -51,13 +52,7 @@ def load_language_model(
     revision = revision if source == str(name) else None
     try:
         check_model_files(source, revision, quantised=True)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            source, revision=revision, dtype=dtype, use_safetensors=True, trust_remote_code=False,
-            output_loading_info=True, **options,
-        )  # fmt: skip
-        missing = sorted(report["missing_keys"])
-        if missing:  # transformers would go on with random values
-            raise OSError(f"its weights lack {missing[0]} and {len(missing) - 1} more")
+        model = load_causal(source, revision, dtype=dtype, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
     except LOADING_ERRORS as error:
         raise CheckpointError(

@@ -18,6 +18,7 @@ from fas_alm.projector import MultiModalProjector
 from fas_alm.tower import AudioTower, audio_tokens
 from fas_core.encoders.whisper import WhisperEncoder
 from fas_core.errors import CheckpointError, FASError
+from fas_core.kinds import kind_of, what_is
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 
@@ -127,9 +128,12 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
         """As of transformers, from a model directory (`python -m fas_alm.export`).
 
         Raises:
-            CheckpointError: weights are missing, for which transformers would take random ones.
+            CheckpointError: another kind of directory, or weights are missing, for which transformers would take random ones.
             FASError: a `device_map` that offloads the audio side.
         """
+        directory = Path(pretrained_model_name_or_path)
+        if kind_of(directory) not in (None, cls.config_class.model_type):
+            raise CheckpointError(f"{directory}: expected a model directory of python -m fas_alm.export; {what_is(directory)}")
         model, info = super().from_pretrained(
             pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
         )  # fmt: skip

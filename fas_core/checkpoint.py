@@ -9,6 +9,7 @@ from torch import Tensor
 from fas_core.configuration_fas import FASConfig
 from fas_core.errors import CheckpointError, FASError, first_line
 from fas_core.hub import find_directory, named_source
+from fas_core.kinds import what_is
 from fas_core.model_files import check_model_files, read_object, reads_checkpoint
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.paths import exists
@@ -29,7 +30,9 @@ def load_model(checkpoint: str | Path, revision: str | None = None) -> FASForEmo
     expected = "config.json and model.safetensors as `train/fas.py` writes them"
     for path in (config_file, weights):
         if not exists(path):
-            raise CheckpointError(f"{checkpoint}: not a FAS checkpoint ({path.name} is missing); expected {expected}")
+            raise CheckpointError(
+                f"{checkpoint}: not a FAS checkpoint ({path.name} is missing); expected {expected}; {what_is(directory)}"
+            )
     check_model_files(directory)
     config = read_config(config_file)
     with reads_checkpoint(weights, expected):
@@ -48,7 +51,7 @@ def read_config(path: Path) -> FASConfig:
     """The configuration of a FAS checkpoint; raises CheckpointError that names file and field."""
     values = read_object(path)
     if values.get("model_type") != FASConfig.model_type:
-        raise CheckpointError(f"{path}: model_type {values.get('model_type')!r}; expected 'fas', as `train/fas.py` writes it")
+        raise CheckpointError(f"{path}: model_type {values.get('model_type')!r}; expected 'fas', as `train/fas.py` writes it; {what_is(path.parent)}")
     with reads_checkpoint(path, "the fields of FASConfig"):
         config = FASConfig.from_dict(values)
     if config.streams is None:

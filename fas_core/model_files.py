@@ -41,6 +41,8 @@ def check_model_files(
         CheckpointError: a file that is no JSON object, or one that asks for code, another model, weights outside of the
             directory, or what no model has; the message names the file and the field.
     """
+    if not Path(source).is_dir() and _find(source, READ[0], revision) is None:
+        return  # no such model, or no hub; each file more would be waited for
     for name in READ:
         path = _find(source, name, revision)
         if path is not None:
@@ -134,7 +136,8 @@ def _check_value(name: str, value, where: str, quantised: bool) -> None:
     elif name in ("dtype", "torch_dtype"):
         _expect(isinstance(value, dict) or value in DTYPES, f"{where}: {name} {value!r}", "float32, float16 or bfloat16")
     elif _LAYERS.search(name) and isinstance(value, int):
-        _expect(-1 <= value <= MOST_LAYERS, f"{where}: {name} {value}", f"at most {MOST_LAYERS}")
+        lowest = -MOST_LAYERS if "feature" in name else -1  # LLaVA counts the layer of its features from the end
+        _expect(lowest <= value <= MOST_LAYERS, f"{where}: {name} {value}", f"at most {MOST_LAYERS}")
     elif name == "quantization_config" and value:
         _expect(quantised, f"{where}: {name}", "weights in float32, float16 or bfloat16")
         method = value.get("quant_method") if isinstance(value, dict) else value

@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from fas_core.errors import CheckpointError, FASError
 from fas_core.hub import find_directory
+from fas_core.kinds import kind_of, what_is
 from fas_core.model_files import check_lora, check_model_files
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from serve.app import create_app
@@ -94,6 +95,8 @@ def check(launch: Launch) -> Launch:
             f"{launch.directory}: no config.json; expected a model directory (python -m fas_alm.export), or its hub id"
         )
     if directory is not None:
+        if kind_of(directory) not in (None, "fas_audio"):
+            raise CheckpointError(f"{launch.directory}: expected a model directory (python -m fas_alm.export); {what_is(directory)}")
         check_model_files(directory, quantised=True)  # whoever loads it next, vLLM too
         if (directory / "lora").is_dir():
             check_lora(directory / "lora")

@@ -25,6 +25,8 @@ from fas_alm.export import export_model, main
 from fas_core.errors import CheckpointError, FASError, IdentityMismatchError
 from fas_core.model_files import LORA
 from fas_core.pipeline import EmotionPipeline
+from serve.launch import Launch, check
+from serve.settings import Settings
 
 RECORD = {
     "data": {"corpora": [{"corpus": "ravdess", "train": 300, "validation": 40}]},
@@ -270,6 +272,39 @@ class TestModelDirectory:
         assert "serve" in capsys.readouterr().out and (tmp_path / "m" / "model.safetensors").is_file()
         assert main([str(tmp_path / "m" / "fas"), str(tmp_path / "n")]) == 2
         assert "not an adapter directory" in capsys.readouterr().err
+
+
+SAID = {
+    "adapter": "it is a FAS-ALM adapter directory.*fas_alm.load_adapter",
+    "merged": "it is a FAS-ALM model directory.*python -m serve",
+    "fas": "it is a FAS checkpoint.*fas predict",
+    "llm": "it is a model of type qwen2.*language_model",
+    "lora": "it is a LoRA in PEFT's format.*model.load_adapter",
+    "training": "it holds .*training/adapter, which is a FAS-ALM adapter directory",
+    "empty": "it is no model of any kind",
+    "missing": "there is no such directory",
+}
+READERS = {
+    "adapter": (load_adapter, ("merged", "fas", "llm", "lora", "training", "empty", "missing")),
+    "export": (lambda d: export_model(d, d.parent / "never"), ("merged", "fas", "llm", "lora", "training", "missing")),
+    "pipeline": (load_emotion_pipeline, ("fas", "llm", "lora", "training", "empty", "missing")),
+    "model": (FASAudioForConditionalGeneration.from_pretrained, ("adapter", "fas", "llm")),
+    "fas": (EmotionPipeline.from_pretrained, ("adapter", "merged", "llm", "lora", "training", "empty", "missing")),
+    "serve": (lambda d: check(Launch(d, Settings(model=""))), ("adapter", "fas", "llm")),
+}
+
+
+@pytest.mark.parametrize(("reader", "given"), [(r, given) for r, (_, kinds) in READERS.items() for given in kinds])
+def test_another_kind_of_directory_is_named_with_who_takes_it(home, adapter, merged, tmp_path, reader, given):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "adapter").symlink_to(adapter)
+    (tmp_path / "lora").mkdir()
+    for name in LORA:
+        shutil.copy(adapter / name, tmp_path / "lora")
+    places = {"adapter": adapter, "merged": merged, "fas": home / "fas", "llm": home / "llm"}
+    with pytest.raises(CheckpointError, match=SAID[given]):
+        READERS[reader][0](places.get(given, tmp_path / given))
 
 
 def _moved(adapter, sources, tmp_path):

@@ -215,6 +215,14 @@ class TestRegistration:
         register()
         assert ModelRegistry.models[ARCHITECTURE] is first
 
+    def test_what_is_offered(self):
+        """Pipeline parallelism is not: vLLM says so before anything starts."""
+        from vllm.model_executor.models.interfaces import supports_lora, supports_multimodal, supports_pp
+
+        from fas_alm.vllm.model import FASAudioForConditionalGeneration as Model
+
+        assert supports_multimodal(Model) and supports_lora(Model) and not supports_pp(Model)
+
     @pytest.mark.slow
     def test_entry_point_is_enough(self, tmp_path):
         """An installed distribution with the entry point, as pip leaves it, is all that vLLM needs."""

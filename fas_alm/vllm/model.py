@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 from vllm.config import VllmConfig
-from vllm.model_executor.models.interfaces import MultiModalEmbeddings, SupportsLoRA, SupportsMultiModal, SupportsPP
+from vllm.model_executor.models.interfaces import MultiModalEmbeddings, SupportsLoRA, SupportsMultiModal
 from vllm.model_executor.models.module_mapping import MultiModelKeys
 from vllm.model_executor.models.utils import (
     AutoWeightsLoader,
@@ -15,7 +15,6 @@ from vllm.model_executor.models.utils import (
     maybe_prefix,
 )
 from vllm.multimodal import MULTIMODAL_REGISTRY
-from vllm.sequence import IntermediateTensors
 from vllm.utils.torch_utils import set_default_torch_dtype
 
 from fas_alm.configuration import FASAudioConfig
@@ -38,7 +37,7 @@ MEL_FRAMES = 600 * 100  # of audio encoded at once: ten minutes, which bounds me
 @MULTIMODAL_REGISTRY.register_processor(
     FASAudioMultiModalProcessor, info=FASAudioProcessingInfo, dummy_inputs=FASAudioDummyInputsBuilder
 )
-class FASAudioForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsLoRA, SupportsPP):
+class FASAudioForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsLoRA):
     """The model class that vLLM instantiates; modules and weights are named as in `fas_alm.modeling`.
 
     The language model has vLLM's dtype; encoder, FAS and projector are float32 and only their result is cast, because
@@ -77,7 +76,6 @@ class FASAudioForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsLo
                 hf_config=config.text_config,
                 prefix=maybe_prefix(prefix, "language_model"),
             )
-        self.make_empty_intermediate_tensors = self.language_model.make_empty_intermediate_tensors
 
     def get_mm_mapping(self) -> MultiModelKeys:
         return MultiModelKeys.from_string_field(
@@ -106,11 +104,11 @@ class FASAudioForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsLo
         self,
         input_ids: Tensor | None,
         positions: Tensor,
-        intermediate_tensors: IntermediateTensors | None = None,
+        intermediate_tensors: None = None,  # of pipeline parallelism, which is not offered; vLLM names it all the same
         inputs_embeds: Tensor | None = None,
         **kwargs: object,
-    ) -> Tensor | IntermediateTensors:
-        return self.language_model(input_ids, positions, intermediate_tensors, inputs_embeds=inputs_embeds)
+    ) -> Tensor:
+        return self.language_model(input_ids, positions, None, inputs_embeds=inputs_embeds)
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor | None:
         """Logits in which the audio token is impossible: an answer is text (transformers: `suppress_tokens`)."""
