@@ -55,6 +55,9 @@ def main(
     vllm_log: Annotated[
         Path | None, typer.Option(help="file for what vLLM prints, without requests; default: shown only when it fails")
     ] = None,
+    speech_threshold: Annotated[
+        float, typer.Option(help="probability from which sound is speech; 0: every sound is given an emotion")
+    ] = 0.5,
     log_level: Annotated[Level, typer.Option(help="info: a line for each request, never its content")] = Level.info,
     max_seconds: Annotated[
         float, typer.Option(help="of one audio that the language model hears", rich_help_panel=LIMITS)
@@ -149,6 +152,7 @@ def main(
             enforce_eager,
             vllm_log,
             revision,
+            speech_threshold,
         )
         asyncio.run(serve(launch, lambda text: typer.echo(text, err=True)))
     except INPUT_ERRORS as error:

@@ -18,7 +18,8 @@ from serve.backend import Backend
 from serve.batching import Turn
 from serve.budget import Budgets, Share
 from serve.chat_request import check_model, read_chat
-from serve.emotion import Asked, EmotionService
+from serve.clips import Asked
+from serve.emotion import EmotionService
 from serve.errors import APIError
 from serve.gate import Gate
 from serve.guard import Guard

@@ -25,7 +25,7 @@ EXPECTED = (
     'expected {"type": "input_audio", "input_audio": {"data": base64, "format": "wav"}} or '
     '{"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64,..."}}'
 )
-THREADS = 16  # most wait for a decoder in a process of its own
+THREADS = 8  # most wait for a decoder in a process of its own, which may use some hundred MB
 BLOCK = 30.0  # seconds that are decoded at a time
 
 Window = tuple[float, float, Audio]  # start and end in seconds, and what is between

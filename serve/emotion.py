@@ -8,19 +8,17 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from typing import BinaryIO
 
 import numpy as np
 
-from fas_core.answers import summarise
-from fas_core.audio import Audio, AudioLimits
+from fas_core.audio import Audio
 from fas_core.conflict import conflict
 from fas_core.labels import EMOTIONS
-from fas_core.pipeline import LONG_SECONDS, WINDOW_SECONDS
+from fas_core.pipeline import WINDOW_SECONDS
 from serve.audio_parts import AudioReader, Window
-from serve.batching import Turn, gather
-from serve.budget import Budgets, Share
+from serve.batching import gather
+from serve.budget import Budgets
+from serve.clips import Asked, Clip, ClipSource, counted, with_timelines
 from serve.errors import APIError, invalid
 from serve.listening import Heard, Question
 from serve.schemas import ClipEmotion, EmotionOptions, ErrorDetail, Tone, Words
@@ -28,33 +26,6 @@ from serve.schemas import ClipEmotion, EmotionOptions, ErrorDetail, Tone, Words
 AT_ONCE = 4  # clips of one request
 AHEAD = 8  # windows of one clip that are decoded before they are answered, and no more seconds than:
 AHEAD_SECONDS = 60.0
-COPIES = 4  # of audio on its way to the language model: samples, wav, base64, the request
-
-
-@dataclass
-class ClipSource:
-    """A clip of a request: how to get its file, and how errors name it."""
-
-    where: str
-    load: Callable[[], Awaitable[bytes | BinaryIO]]
-    name: str | None = None
-
-
-@dataclass
-class Asked:
-    """What one request asks.
-
-    Attributes:
-        options: of the request.
-        turn: its place among those who wait.
-        share: what it has taken of what all share.
-        seconds: of audio that were decoded for it.
-    """
-
-    options: EmotionOptions
-    turn: Turn = field(default_factory=Turn)
-    share: Share = field(default_factory=Share)
-    seconds: float = 0.0
 
 
 class EmotionService:
@@ -97,7 +68,7 @@ class EmotionService:
 
         async def one(index: int, clip: ClipSource) -> list[ClipEmotion]:
             async with places:
-                return _with_timelines([e async for e in self._entry(index, clip, asked, reader, budgets, alone)])
+                return with_timelines([e async for e in self._entry(index, clip, asked, reader, budgets, alone)])
 
         alone = len(clips) == 1
         return [each for answers in await gather(one(i, clip) for i, clip in enumerate(clips)) for each in answers]
@@ -136,8 +107,8 @@ class EmotionService:
         options, limits = asked.options, reader.settings.recording
         window, hop = (options.window, options.hop) if options.timeline else (WINDOW_SECONDS, WINDOW_SECONDS)
         windows = reader.windows(file, where, limits, window, hop, channel, asked.turn.address)
-        windows = _counted(windows, asked, where, limits)
-        clip = _Clip(reader.settings.audio if self.language else None, asked.share, budgets)
+        windows = counted(windows, asked, where, limits)
+        clip = Clip(reader.settings.audio if self.language else None, asked.share, budgets)
         async with aclosing(windows), aclosing(self._heard(clip.kept(windows, not options.timeline), asked)) as heard:
             async for start, end, each in heard:
                 each.answer.at(start, end)
@@ -171,7 +142,7 @@ class EmotionService:
             heard.frames = None
         return heard
 
-    async def _summary(self, clip: "_Clip", asked: Asked) -> ClipEmotion:
+    async def _summary(self, clip: Clip, asked: Asked) -> ClipEmotion:
         heard = clip.together()
         answer = _from_fas(heard, asked.options.tokens)
         if self.language is not None and not answer.no_speech and (samples := clip.samples) is not None:
@@ -191,94 +162,6 @@ class EmotionService:
             )
         if options.rationale:
             answer.rationale = await self.language.explain(samples, answer.label, options.language)
-
-
-class _Clip:
-    """What is known of a clip when its last window is answered.
-
-    Args:
-        limits: of what the language model hears, None where there is none; a longer clip is answered by FAS alone.
-
-    Attributes:
-        samples: of all of it, for the language model; None where it is too long, or not asked.
-    """
-
-    def __init__(self, limits: AudioLimits | None, share: Share, budgets: Budgets):
-        self.limits, self._share, self._memory = limits, share, budgets.memory
-        self.heard: list[Heard] = []
-        self._pieces: list[np.ndarray] | None = [] if limits else None
-        self._first: Audio | None = None
-        self._seconds, self._silent = 0.0, True
-
-    async def kept(self, windows: AsyncIterator[Window], join: bool) -> AsyncGenerator[Window, None]:
-        """The windows; with `join` those of a clip that FAS answers whole are one."""
-        held: list[Window] = []
-        async for start, end, audio in windows:
-            self._remember(start, end, audio)
-            held.append((start, end, audio))
-            if join and end <= LONG_SECONDS:
-                continue
-            for each in held:
-                yield each
-            held = []
-        if held:
-            samples = np.concatenate([audio.samples for _, _, audio in held])
-            yield 0.0, self._seconds, self._whole(samples)
-
-    def _remember(self, start: float, end: float, audio: Audio) -> None:
-        self._first = self._first or audio
-        self._silent = self._silent and audio.is_silent
-        new = audio.samples[round((self._seconds - start) * 16_000) :]  # windows of a timeline overlap
-        self._seconds = end
-        if self._pieces is None:
-            return
-        if end > self.limits.max_seconds:
-            self._pieces = None
-            return
-        self._share.take(self._memory, COPIES * new.nbytes)
-        self._pieces.append(new)
-
-    @property
-    def samples(self) -> np.ndarray | None:
-        return np.concatenate(self._pieces) if self._pieces else None
-
-    def _whole(self, samples: np.ndarray) -> Audio:
-        return replace(self._first, samples=samples, duration=self._seconds, is_silent=self._silent)
-
-    def together(self) -> Heard:
-        """One answer for all windows."""
-        if len(self.heard) == 1:
-            return self.heard[0]
-        texts = [each.transcript for each in self.heard if each.transcript]
-        asked = any(each.transcript is not None for each in self.heard)
-        answer = summarise([each.answer for each in self.heard])
-        return Heard(answer, transcript=" ".join(texts) if asked else None)
-
-
-def _with_timelines(answers: list[ClipEmotion]) -> list[ClipEmotion]:
-    """The summaries of one clip's channels, each with the windows that came before it."""
-    summaries, windows = [], []
-    for answer in answers:
-        if answer.start is not None:
-            windows.append(answer)
-            continue
-        answer.timeline = windows if windows and not answer.error else None
-        summaries.append(answer)
-        windows = []
-    return summaries
-
-
-async def _counted(windows, asked: Asked, where: str, limits: AudioLimits) -> AsyncGenerator[Window, None]:
-    """The windows, as long as the request has seconds left."""
-    before = 0.0
-    async with aclosing(windows):
-        async for start, end, audio in windows:
-            asked.seconds += end - before
-            before = end
-            if asked.seconds > limits.max_seconds:
-                text = f"{where}: too long: the clips of a request may last {limits.max_seconds:g} s together"
-                raise invalid(text, where, "invalid_audio")
-            yield start, end, audio
 
 
 def _from_fas(heard: Heard, tokens: bool, start: float | None = None, end: float | None = None) -> ClipEmotion:

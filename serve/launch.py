@@ -19,6 +19,7 @@ from fas_core.hub import find_directory
 from fas_core.kinds import kind_of, what_is
 from fas_core.model_files import check_lora, check_model_files
 from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.speech import THRESHOLD
 from serve.app import create_app
 from serve.backend import Backend
 from serve.batching import Batcher
@@ -56,6 +57,7 @@ class Launch:
         device: of FAS, and of the LLM with transformers; a GPU when there is one, if None.
         vllm_arguments, eager, vllm_log: see `VLLMProcess`.
         revision: branch, tag or commit of a hub id.
+        speech_threshold: as of `EmotionPipeline`.
     """
 
     directory: Path | None
@@ -69,6 +71,7 @@ class Launch:
     eager: bool = False
     vllm_log: Path | None = None
     revision: str | None = None
+    speech_threshold: float = THRESHOLD
 
     @property
     def url(self) -> str:
@@ -164,7 +167,7 @@ def _signals() -> Iterator[list[asyncio.Task]]:
 
 def build_app(launch: Launch, backend: Backend | None):
     """Gateway, FAS and the questions to the language model, for a backend that runs."""
-    pipeline, transcriber = load_fas(launch.directory, launch.device)
+    pipeline, transcriber = load_fas(launch.directory, launch.device, launch.speech_threshold)
     listen = Batcher(Listener(pipeline), weigh=lambda question: question.audio.duration)
     transcribe = transcriber and Batcher(transcriber, WINDOWS_AT_ONCE)
     language = None
@@ -176,14 +179,19 @@ def build_app(launch: Launch, backend: Backend | None):
     return create_app(launch.settings, emotion, backend, closing=[each for each in (listen, transcribe) if each])
 
 
-def load_fas(directory: Path | None, device: str | None = None) -> tuple[EmotionPipeline, Transcriber | None]:
+def load_fas(
+    directory: Path | None, device: str | None = None, speech_threshold: float = THRESHOLD
+) -> tuple[EmotionPipeline, Transcriber | None]:
     """FAS and a decoder for the words, of a model directory, of a FAS checkpoint, or (None) as shipped."""
     if directory is not None and (directory / "fas").is_dir():
         from fas_alm.artifacts import WHISPER_FOLDER, load_emotion_pipeline
 
-        pipeline, whisper = load_emotion_pipeline(directory, device=device), directory / WHISPER_FOLDER
+        pipeline, whisper = (
+            load_emotion_pipeline(directory, device=device, speech_threshold=speech_threshold),
+            directory / WHISPER_FOLDER,
+        )
         return pipeline, find_transcriber(pipeline, whisper if whisper.is_dir() else None)
-    pipeline = EmotionPipeline.from_pretrained(directory or SHIPPED, device=device)
+    pipeline = EmotionPipeline.from_pretrained(directory or SHIPPED, device=device, speech_threshold=speech_threshold)
     return pipeline, find_transcriber(pipeline)
 
 

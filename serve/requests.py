@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from serve.audio_parts import AudioReader
 from serve.budget import Budget, Budgets, Share
-from serve.emotion import ClipSource
+from serve.clips import ClipSource
 from serve.errors import APIError, invalid
 from serve.schemas import EmotionOptions
 from serve.settings import Settings

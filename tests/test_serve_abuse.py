@@ -66,7 +66,8 @@ class Served:
 
     def engines(self) -> dict[int, float]:
         """Number and time of birth of every process of vLLM."""
-        return {p.pid: p.create_time() for p in psutil.Process(self.process.pid).children(recursive=True)}
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        return {p.pid: p.create_time() for p in family if not any("container_worker" in word for word in p.cmdline())}
 
     def post(self, route: str, body: dict | bytes, key: str = KEY) -> httpx.Response:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -125,7 +126,18 @@ def served(tmp_path_factory):
     path = os.pathsep.join([str(hook), plugin_path(tmp_path_factory), str(ROOT)])
     with site("127.0.0.1") as inside, site(PUBLIC, f"{inside.url}/a.wav") as outside:
         hosts = [word for each in (inside, outside) for word in ("--allowed-media-hosts", each.url[7:])]
-        options = ["--backend", "vllm", "--enforce-eager", "--max-audios", "1", "--max-clips", "1", "--name", "tiny"]
+        options = [
+            "--backend",
+            "vllm",
+            "--enforce-eager",
+            "--speech-threshold",
+            "0",
+            "--max-audios",
+            "1",
+            "--max-clips",
+            "1",
+        ]
+        options += ["--name", "tiny"]
         options += [*hosts, "--allowed-media-hosts", "10.0.0.1", "--max-bytes", str(2**20)]
         environment = {"PYTHONPATH": path, "FAS_API_KEY": KEY}
         with started_server([str(directory), *options], environment, seconds=180) as (client, process):
@@ -162,7 +174,10 @@ def clip_of(data: bytes) -> dict:
 def test_bad_audio(served, kind, route):
     make, code = BAD_AUDIO[kind]
     data = make()
-    if route == EMOTION and kind in ("silent", "ten minutes"):  # nobody speaks; a recording, which FAS answers alone
+    if route == EMOTION and kind in ("silent", "ten minutes", "decompression bomb"):
+        assert (
+            served.post(route, clip_of(data)).status_code == 200
+        )  # FAS answers silence and recordings, a window at a time
         return
     error = served.error(route, chat_about(data) if route == CHAT else clip_of(data))
     assert error["code"] == code and error["param"] == ("messages[0].content[0]" if route == CHAT else "audio[0]")

@@ -96,7 +96,8 @@ def test_fas_of_a_model_directory(tmp_path):
 
 
 def test_light_server_from_start_to_stop(checkpoint):
-    with started_server(["--fas-only", str(checkpoint), "--max-clips", "3"]) as (client, process):
+    options = ["--max-clips", "3", "--speech-threshold", "0"]
+    with started_server(["--fas-only", str(checkpoint), *options]) as (client, process):
         data = wav(1.0)
         answer = client.post("/v1/emotion", json={"audio": [part(data)] * 3}).json()
         assert answer["model"] == "light" and len(answer["data"]) == 3

@@ -285,7 +285,7 @@ def server(tmp_path_factory):
     directory = save_model(tmp_path_factory.mktemp("vllm") / "model")
     complete(directory)
     environment = {"PYTHONPATH": f"{plugin_path(tmp_path_factory)}{os.pathsep}{ROOT}"}
-    options = ["--backend", "vllm", "--enforce-eager", "--max-audios", "2", "--name", "tiny"]
+    options = ["--backend", "vllm", "--enforce-eager", "--speech-threshold", "0", "--max-audios", "2", "--name", "tiny"]
     with started_server([str(directory), *options], environment, seconds=180) as (client, process):
         client.directory = directory
         yield client, process
