@@ -137,7 +137,7 @@ def _holds_manifest(folder: Path) -> bool:
 def _why_no_manifest(folder: Path) -> str | None:
     try:
         find_table(folder, tabled.MANIFESTS)
-    except (CorpusError, OSError) as error:
+    except (ValueError, OSError) as error:  # CorpusError is one, and so is what a name that cannot be one gives
         return str(error)
     return None
 
