@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import math
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -526,6 +527,16 @@ class TestCascade:
             p = model(**inputs).logits[0, -1].softmax(-1)
         expected = torch.stack([p[ids].sum() for ids in letter_token_ids(tokenizer)])
         np.testing.assert_allclose(answer.probabilities, (expected / expected.sum()).tolist(), atol=1e-5)
+
+    def test_a_template_that_always_thinks_is_answered_without_a_thought(self, readers, tmp_path):
+        from transformers import AutoTokenizer
+
+        shutil.copytree(readers / "llm", tmp_path / "llm")
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path / "llm")
+        tokenizer.chat_template = "{{ messages[0].content }}{% if add_generation_prompt %}<think>\n{% endif %}"
+        tokenizer.save_pretrained(tmp_path / "llm")
+        system = cascade(readers, tmp_path, language_model=str(tmp_path / "llm"))
+        assert system._render("Which?").endswith("Which?<think>\n\n</think>\n\n")
 
     def test_whisper_itself_writes_and_each_clip_once(self, readers, tmp_path, clips):
         system = cascade(readers, tmp_path, prompt="cascade-zh@1", batch_size=2)

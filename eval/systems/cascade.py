@@ -114,15 +114,15 @@ class Cascade(System):
         return [text_answer(c.id, text, self.prompt, self.judge) for c, text in zip(clips, answers, strict=True)]
 
     def _render(self, question: str) -> str:
-        tokenizer = self.parts[1]  # Qwen3 thinks unless told not to; other templates do not look
-        return tokenizer.apply_chat_template(
-            self.prompt.messages(question), tokenize=False, add_generation_prompt=True, enable_thinking=False
+        return self.parts[1].apply_chat_template(
+            self.prompt.messages(question), tokenize=False, add_generation_prompt=True
         )
 
     @cached_property
     def parts(self) -> tuple:
         """Model, tokenizer, ids of the letters."""
         from eval.systems.generation import letter_token_ids
+        from fas_alm.chat import audio_chat_template
         from fas_alm.language_models import load_language_model
 
         model, tokenizer = load_language_model(
@@ -130,6 +130,7 @@ class Cascade(System):
         )
         if not tokenizer.chat_template:
             raise CheckpointError(f"language model {self.language_model}: no chat template; expected an instruct model")
+        tokenizer.chat_template = audio_chat_template(tokenizer.chat_template)  # no thoughts before the letter
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         return model.to(find_device(self.device)), tokenizer, letter_token_ids(tokenizer)
