@@ -80,6 +80,9 @@ class FileOutput:
     """
 
     def __init__(self, path: Path, format: Format, facts: dict | None, files: Iterable[Path], resume: bool):
+        path = path.resolve() if path.is_symlink() else path  # what it leads to is replaced, not the link
+        if path.exists() and not path.is_file():
+            raise FASError(f"--output {path}: is no file; leave it out to print the answers")
         self.path, self.format, self.facts = path, format, facts
         self.journal = path.with_name(f".{path.name}.journal")
         self.before = path.with_name(f".{path.name}.before")
@@ -125,8 +128,6 @@ class FileOutput:
             raise self._refused(error) from None
 
     def _begin(self) -> None:
-        if self.path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         self.journal.unlink(missing_ok=True)
         if (
             self.path.exists() and not self.before.exists()

@@ -11,9 +11,9 @@ from fas_core.answers import Answer
 from fas_core.text import printable
 
 CAPTION = "tone and words: what each pathway alone says; conflict: 0 they agree, 1 they disagree"
-WIDTHS = {"seconds": 15, "channel": 7, "emotion": 8, "probability": 11, "tone": 8, "words": 8, "conflict": 8}
-RIGHT = ("seconds", "channel", "probability", "conflict")
-NOTE_WIDTH = 24  # that is left for the note, which comes last and may be longer
+WIDTHS = {"seconds": 15, "channel": 7, "emotion": 8, "prob.": 5, "tone": 8, "words": 8, "conflict": 8}
+RIGHT = ("seconds", "channel", "prob.", "conflict")
+NOTE_WIDTH = 8  # that is left for the note, which comes last and may be longer
 NARROWEST = 16  # of the column of files
 
 
@@ -44,7 +44,7 @@ class TableFormat:
             "seconds": f"{answer.start or 0:.1f}-{answer.end or 0:.1f}",
             "channel": str(answer.audio.get("channel") or "-"),
             "emotion": answer.label or "-",
-            "probability": f"{answer.probabilities[answer.label]:.2f}" if is_answered else "-",
+            "prob.": f"{answer.probabilities[answer.label]:.2f}" if is_answered else "-",
             "tone": top["acoustic"],
             "words": top["semantic"],
             "conflict": "-" if answer.conflict is None else f"{answer.conflict:.2f}",
@@ -82,12 +82,13 @@ def short_names(files: list[str]) -> dict[str, str]:
 
 
 def _fitted(name: str, width: int) -> str:
-    """Cut at its start, where paths differ least, or filled up."""
+    """Filled up, or cut in its middle."""
     if cell_len(name) <= width:
         return set_cell_size(name, width)
-    while cell_len(name) > width - 1:
-        name = name[1:]
-    return set_cell_size(f"…{name}", width)
+    head, tail = name[: width // 2], name[width // 2 :]
+    while cell_len(head) + cell_len(tail) > width - 1:
+        head, tail = (head[:-1], tail) if cell_len(head) > width // 2 else (head, tail[1:])
+    return set_cell_size(f"{head}…{tail}", width)
 
 
 def _note(answer: Answer) -> str:

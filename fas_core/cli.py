@@ -163,12 +163,13 @@ def _answer(run, target: ScreenOutput | FileOutput) -> int:
     errors, mixed, complete, code = [], 0, False, 1
     try:
         for file, answers in run.answers(target.files):
-            failed = False
+            failed = is_mixed = False
             for answer in answers:
                 target.write(answer)
                 errors += [answer.error] if answer.error else []
                 failed = failed or bool(answer.error)
-            mixed += answer.audio.get("channel") == "mix"
+                is_mixed = is_mixed or answer.audio.get("channel") == "mix"
+            mixed += is_mixed
             target.finish_file(file, failed)
         complete, code = True, int(target.failed > 0)
         target.close(complete)

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,6 +12,7 @@ from fas_core.audio import AudioLimits, claimed_seconds
 from fas_core.encoders.weights import tensors_sha256
 from fas_core.errors import FASError
 from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.provenance import package_versions
 from fas_core.text import printable
 
 BATCH_SECONDS = 60.0  # of audio that is answered together, and so lost together
@@ -49,7 +49,7 @@ class Run:
     def facts(self, written: dict) -> dict:
         """What the answers depend on, JSON-ready. Args: written: how they are written."""
         return {
-            "fas-alm": version("fas-alm"),
+            **package_versions(("fas-alm",)),
             "checkpoint": tensors_sha256(self.pipeline.model.state_dict()),
             "encoders": self.pipeline.extractor.digest,
             **self.options,

@@ -92,11 +92,21 @@ class SpeechCheck:
         Raises:
             AudioError: samples that `FrontEnd` refuses.
         """
+        probabilities, shortest = self.hear(samples)
+        return share(probabilities, shortest, self.threshold)
+
+    def hear(self, samples: np.ndarray) -> tuple[np.ndarray, int]:
+        """(n,) float32 -> (T,) probability of speech in each frame, and of how many frames in a row speech is at least."""
         clip = self.front_end(samples)
         levelled = samples * np.float32(10 ** (clip.gain_db / 20))
-        is_speech = self.model.probabilities(levelled.astype(np.float32, copy=False)) >= self.threshold
         heard = math.ceil((clip.end - clip.start) / FRAME)  # frames between the silences at both ends
-        return float(_long_runs(is_speech, min(SHORTEST, max(1, round(heard / 4)))).mean())
+        probabilities = self.model.probabilities(levelled.astype(np.float32, copy=False))
+        return probabilities, min(SHORTEST, max(1, round(heard / 4)))
+
+
+def share(probabilities: np.ndarray, shortest: int, threshold: float) -> float:
+    """Share of the frames that are speech, by what `SpeechCheck.hear` gives."""
+    return float(_long_runs(probabilities >= threshold, shortest).mean())
 
 
 def _long_runs(is_speech: np.ndarray, shortest: int) -> np.ndarray:

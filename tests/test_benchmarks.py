@@ -1,11 +1,14 @@
 """The benchmarks run and write what they promise, on sizes that take seconds."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from synthetic import save_tiny_whisper, write_clips
+from tiny_fas import save_tiny_checkpoint
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,3 +47,25 @@ def test_prediction_benchmark_names_a_missing_checkpoint(tmp_path):
     done = run("predict", tmp_path / "predict.json", "--checkpoint", tmp_path / "nothing")
     assert done.returncode == 2 and "nothing: not a FAS checkpoint" in done.stderr
     assert not (tmp_path / "predict.json").exists()
+
+
+def test_speech_check_without_corpora(tmp_path):
+    from benchmarks import speech_check
+
+    output = tmp_path / "speech_check.json"
+    assert speech_check.main(["--sounds", "1", "--output", str(output)]) == 0
+    found = json.loads(output.read_text())
+    assert found["lost_percent"] == {} and found["passed_percent"]["white noise"]["0.5"] == 0
+    assert "| sound | heard |" in output.with_suffix(".md").read_text()
+
+
+@pytest.mark.slow
+def test_predictions_survive_kills(tmp_path):
+    """`python -m benchmarks.predict_kill AUDIO` does it twenty times over 200 files; KILLS asks for more here."""
+    checkpoint = save_tiny_checkpoint(tmp_path / "fas", save_tiny_whisper(tmp_path / "whisper"))
+    write_clips(tmp_path / "audio", [0.5] * 12)
+    kills, options = os.environ.get("KILLS", 2), ("--checkpoint", checkpoint, "--speech-threshold", 0)
+    done = run("predict_kill", tmp_path / "kill.json", tmp_path / "audio", "--kills", kills, "--options", *options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads((tmp_path / "kill.json").read_text())
+    assert len(found["stops"]) == int(kills) and found["answers_lost"] == 0 and found["largest_difference"] < 1e-5

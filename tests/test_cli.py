@@ -127,9 +127,19 @@ class TestOutput:
         lines = fas(place.audio, broken, "--format", "jsonl").stdout.splitlines()
         assert [json.loads(line) for line in lines] == json.loads(fas(place.audio, broken, "--format", "json").stdout)
 
-    def test_a_folder_is_no_file(self, fas, place, tmp_path):
-        result = fas(place.files[0], "--output", tmp_path)
-        assert result.exit_code == 2 and f"--output {tmp_path}" in result.stderr
+    @pytest.mark.parametrize("kind", ["folder", "pipe"])
+    def test_what_is_no_file_stays_as_it_is(self, fas, place, tmp_path, kind):
+        target = tmp_path / kind
+        target.mkdir() if kind == "folder" else os.mkfifo(target)
+        result = fas(place.files[0], "--output", target)
+        assert result.exit_code == 2 and f"--output {target}: is no file" in result.stderr
+        assert list(tmp_path.iterdir()) == [target] and not target.is_file()
+
+    def test_through_a_link(self, fas, place, tmp_path):
+        (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+        for _ in range(2):
+            assert fas(place.files[0], "--format", "csv", "--output", tmp_path / "link.csv").exit_code == 0
+        assert (tmp_path / "link.csv").is_symlink() and "000.wav" in (tmp_path / "real.csv").read_text()
 
 
 @pytest.fixture
