@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -691,6 +692,15 @@ def test_concatenated_clips_keep_their_own_features():
 def test_an_option_that_the_encoders_do_not_have_is_told(options, named, caplog):
     stream_config(DataArguments(**options), ModelArguments())
     assert named in caplog.text and bool(caplog.text) == bool(named)
+
+
+@pytest.mark.parametrize("gpus", [1, 3])
+def test_one_process_beside_idle_gpus_says_so(monkeypatch, capsys, gpus):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(run, "Accelerator", lambda **_: SimpleNamespace(num_processes=1))
+    run._accelerator(TrainingArguments())
+    assert ("--num_processes 3" in " ".join(capsys.readouterr().out.split())) == (gpus == 3)
 
 
 @pytest.mark.parametrize("more", [dict(patience=2), dict(refit=True)], ids=str)

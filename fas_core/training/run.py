@@ -108,12 +108,15 @@ def _accelerator(arguments: TrainingArguments) -> Accelerator:
     cpu = arguments.cpu or not torch.cuda.is_available()
     if cpu and arguments.mixed_precision == "fp16":
         raise FASError("--mixed_precision fp16 needs a GPU; on the CPU no or bf16")
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=arguments.mixed_precision,
         log_with=None if arguments.tracker == "none" else arguments.tracker,
         project_dir=arguments.output_dir,
     )
+    if accelerator.num_processes == 1 and not cpu and (gpus := torch.cuda.device_count()) > 1:
+        console.print(f"one process trains on one GPU; `accelerate launch --num_processes {gpus} train/fas.py ...` uses all {gpus}")
+    return accelerator
 
 
 def new_model(config, clips: Clips, seed: int) -> FASForEmotionClassification:
