@@ -127,12 +127,14 @@ def _check_values(values, where: str, quantised: bool) -> None:
     elif isinstance(values, dict):
         for name, value in values.items():
             _check_value(name, value, where, quantised)
-            _check_values(value, where, quantised)
+            if name != "quantization_config":  # whose fields are those of its method
+                _check_values(value, where, quantised)
 
 
 def _check_value(name: str, value, where: str, quantised: bool) -> None:
     if re.search(r"(attn|experts)_implementation(_internal)?$", name):
-        _expect(value in IMPLEMENTATIONS, f"{where}: {name} {value!r}", "no such field; what is not here would be fetched")
+        named = value.values() if isinstance(value, dict) else [value]
+        _expect(all(map(_is_here, named)), f"{where}: {name} {value!r}", "no such field; what is not here would be fetched")
     elif name in ("dtype", "torch_dtype"):
         _expect(isinstance(value, dict) or value in DTYPES, f"{where}: {name} {value!r}", "float32, float16 or bfloat16")
     elif _LAYERS.search(name) and isinstance(value, int):
@@ -143,6 +145,13 @@ def _check_value(name: str, value, where: str, quantised: bool) -> None:
         method = value.get("quant_method") if isinstance(value, dict) else value
         here = (*QUANTISATIONS, *(() if find_spec("kernels") else KERNEL_QUANTISATIONS))
         _expect(method in here, f"{where}: {name}.quant_method {method!r}", f"one of {', '.join(here)}")
+
+
+def _is_here(implementation) -> bool:
+    """Whether an implementation is transformers' own, or a FlashAttention for which nothing can be fetched."""
+    if isinstance(implementation, str) and re.fullmatch(r"flash_attention_\d", implementation):
+        return find_spec("flash_attn") is not None or find_spec("kernels") is None
+    return implementation in IMPLEMENTATIONS
 
 
 def _check_index(index: dict, where: str, directory: Path) -> None:

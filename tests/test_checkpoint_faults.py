@@ -18,6 +18,7 @@ from fas_alm.artifacts import load_model_directory, with_lora
 from fas_alm.export import export_model
 from fas_core.checkpoint import learned_from, load_model, read_record
 from fas_core.errors import CheckpointError, IdentityMismatchError
+from fas_core.model_files import check_model_files
 from fas_core.pipeline import EmotionPipeline
 
 NONSENSE = [None, "x", "", -1, 0, 1e308, math.nan, [], {}, [None], {"a": 1}, True, 10**12, "../..", "\0", 1e-320]
@@ -380,8 +381,6 @@ class TestModelDirectories:
 
 
 def test_a_link_out_of_the_directory(tmp_path):
-    from fas_core.model_files import check_model_files
-
     folder, outside = tmp_path / "m", tmp_path / "outside.safetensors"
     folder.mkdir()
     save_file({"a": torch.zeros(1)}, outside)
@@ -399,3 +398,27 @@ def test_a_link_out_of_the_directory(tmp_path):
     check_model_files(snapshot)  # the hub's cache is made of links
 
 
+
+
+@pytest.mark.parametrize("kernels", [False, True])
+@pytest.mark.parametrize(
+    ("field", "value", "refused"),
+    [("attn_implementation", "sdpa", "never"), ("attn_implementation", {"": "eager", "text_config": "sdpa"}, "never"),
+     ("attn_implementation", "flash_attention_2", "kernels"), ("_attn_implementation", "org/kernel", "always"),
+     ("attn_implementation", {"text_config": "org/kernel:layer"}, "always"), ("_experts_implementation", ["a/b"], "always"),
+     ("vision_feature_layer", -2, "never"), ("num_hidden_layers", 80, "never"), ("num_hidden_layers", -(10**9), "always"),
+     ("quantization_config", {"quant_method": "gptq", "dtype": "int4"}, "never"), ("quantization_config", {"quant_method": "mxfp4"}, "kernels"),
+     ("quantization_config", {"quant_method": "org/mine"}, "always"), ("dtype", "bfloat16", "never"), ("torch_dtype", "load", "always"),
+     ("auto_map", {"AutoModel": "evil.Evil"}, "never")],
+)  # fmt: skip
+def test_what_a_language_model_may_ask_for(tmp_path, monkeypatch, field, value, refused, kernels):
+    """Models of the hub as they are pass; what would be fetched does not, wherever in the file it stands."""
+    found = {"kernels": object() if kernels else None, "flash_attn": None}
+    monkeypatch.setattr("fas_core.model_files.find_spec", lambda name: found[name])
+    for content in ({field: value}, {"text_config": {field: value}}, {"parts": [{field: value}]}):
+        (tmp_path / "config.json").write_text(json.dumps(content))
+        if refused == "always" or (refused == "kernels" and kernels):
+            with pytest.raises(CheckpointError, match=field):
+                check_model_files(tmp_path, quantised=True)
+        else:
+            check_model_files(tmp_path, quantised=True)
