@@ -161,12 +161,13 @@ def line(result: dict) -> str:
 
 
 def markdown(report: dict) -> str:
-    calm = report["calm"]
+    calm, load = report["calm"], report["machine"]["load_average"]
     head = [
         "# Attacks on the server", "",
         "`python -m benchmarks.attacks` wrote this and attacks.json. Each attack 20 times in a row by one attacker; beside it an "
         f"honest client (alone: p50 {calm['p50_s']:.2f} s, p95 {calm['p95_s']:.2f} s). Kept: memory back within 10 %, no "
-        "honest request failed, its p95 under 2 s.", "",
+        f"honest request failed, its p95 under 2 s. Processor threads: {report['machine']['threads']}, load average "
+        f"{load}, other work on the machine counted.", "",
         "| attack | MB before | peak | after | honest p50 s | p95 s | failed | kept |", "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     return "\n".join([*head, *map(line, report["attacks"])]) + "\n"
