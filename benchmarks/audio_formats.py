@@ -94,7 +94,10 @@ def rate_of(name: str) -> int:
 
 def _by_libsndfile(container: str, subtype: str, rate: int, channels: int, seconds: float) -> bytes:
     file = io.BytesIO()
-    soundfile.write(file, voice(rate, channels, seconds), rate, subtype, format=container)
+    with soundfile.SoundFile(file, "w", rate, channels, subtype, format=container) as sound:
+        samples = voice(rate, channels, seconds)
+        for start in range(0, len(samples), rate):  # libsndfile crashes on minutes of Vorbis or Opus at once
+            sound.write(samples[start : start + rate])
     return file.getvalue()
 
 

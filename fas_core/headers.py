@@ -154,19 +154,42 @@ def _w64(file: BinaryIO) -> Samples | None:
 def _caf(file: BinaryIO) -> Samples | None:
     if _head(file, 4) != b"caff":
         return None
+    for position, name in _caf_chunks(file):
+        if name == b"data":
+            file.seek(position + 4)
+            size = struct.unpack(">q", file.read(8))[0]
+            return Samples(position + 12, None if size == -1 else size, (12, 4, ">Q"))
+    return None
+
+
+def declared_frames(file: BinaryIO) -> tuple[int | None, tuple[int, bytes] | None]:
+    """How many frames a FLAC or a CAF of packets counts, None where it does not; and of a FLAC where the number stands, with what
+    stands there for an unknown one. libsndfile would stop at that number, whatever follows.
+    """
+    head = _head(file, 26)
+    if head.startswith(b"fLaC\x00") or head.startswith(b"fLaC\x80"):
+        count = int.from_bytes(head[21:26], "big") & ((1 << 36) - 1)
+        return count or None, (21, bytes([head[21] & 0xF0, 0, 0, 0, 0])) if len(head) == 26 else None
+    if head.startswith(b"caff"):
+        for position, name in _caf_chunks(file):
+            if name == b"pakt":
+                file.seek(position + 12)
+                return struct.unpack(">qq", file.read(16).ljust(16, b"\0"))[1], None
+    return None, None
+
+
+def _caf_chunks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     position = 8
     for _ in range(LARGEST_HEADER):
         file.seek(position)
         head = file.read(12)
         if len(head) < 12:
-            return None
+            return
         name, size = struct.unpack(">4sq", head)
-        if name == b"data":
-            return Samples(position + 12, None if size == -1 else size, (12, 4, ">Q"))
+        yield position, name
         if size < 0:
-            return None
+            return
         position += 12 + size
-    return None
 
 
 def _nist(file: BinaryIO) -> Samples | None:

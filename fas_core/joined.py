@@ -42,7 +42,6 @@ MP3_KBITS = {
     (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }  # (MPEG 1, layer) -> by index
-COUNTS = re.compile(rb"Xing|Info|VBRI")
 COUNTS_AT = re.compile(rb".{4}\0{9}(?:\0{0}|\0{8}|\0{23})(?:Xing|Info|VBRI)", re.DOTALL)  # behind a header and no side information
 
 
@@ -165,9 +164,9 @@ def _ebml_size(data: bytes, position: int) -> tuple[int, int]:
 
 
 def counts_mp3_frames(file: BinaryIO) -> bool:
-    """Whether an MP3 begins with a frame that counts the others."""
-    file.seek(_after_id3(file, 0))
-    return COUNTS.search(file.read(1024)) is not None
+    """Whether an MP3 begins with a frame that says how many others there are; else libsndfile guesses."""
+    count = _mp3_count(file, _after_id3(file, 0))
+    return count is not None and count != math.inf
 
 
 def _ogg_links(file: BinaryIO, end: int) -> list[int]:

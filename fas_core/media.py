@@ -15,7 +15,7 @@ import soundfile
 
 from fas_core.arrays import as_float
 from fas_core.errors import AudioError
-from fas_core.headers import EXPORT_AGAIN, check_samples, file_size
+from fas_core.headers import EXPORT_AGAIN, check_samples, declared_frames
 from fas_core.joined import (
     container_is_cut_off,
     counts_mp3_frames,
@@ -34,7 +34,7 @@ UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's frame count of a stream that does not
 # Formats whose length can be checked. libsndfile reads others (IRCAM, PAF, MAT5, ...), whole or cut off alike.
 FORMATS = frozenset("WAV WAVEX RF64 W64 AIFF AU CAF SVX NIST VOC AVR HTK FLAC OGG MP3".split())
 MP3_STRETCH = 64  # 320 kbit/s, the highest bit rate, is 40 times the lowest
-FLAC_READ_AHEAD = 32_768  # bytes; beyond them frames are left
+UNKNOWN_SIZE = b"\xff" * 4
 
 
 @dataclass
@@ -85,15 +85,15 @@ def _chained(first: Decoded, rest: Iterator["_Part"], source: str, channel: Chan
 def _decode_one(file: BinaryIO, source: str, channel: Channel) -> AbstractContextManager[Decoded]:
     with _header_of(source):
         zero_at, counted = check_samples(file, source), counts_mp3_frames(file)
+        declared, hidden = declared_frames(file)
         if ends_inside_ogg_page(file) or container_is_cut_off(file):
             raise AudioError(source, "truncated: the file ends before its header says", EXPORT_AGAIN)
         if holds_second_file(file):
             raise AudioError(source, "holds more than its header says: another file behind it", EXPORT_AGAIN)
     try:
-        reader = _Reader(file, zero_at)
-        sound = _ForwardSoundFile(reader)
+        sound = _ForwardSoundFile(_Reader(file, hidden if zero_at is None else (zero_at, UNKNOWN_SIZE)))
         guessed = sound.frames == UNKNOWN_LENGTH or sound.format != "MP3" and sound.subtype.startswith("MPEG")
-        frames = None if guessed else sound.frames  # of an MP3 in a WAV from its bytes, which are counted already
+        frames = declared or (None if guessed else sound.frames)  # of an MP3 in a WAV from its bytes, which are counted already
         if sound.format == "MP3" and not counted:
             if mp3_ends_inside_frame(file):
                 raise AudioError(source, "truncated: it ends inside a frame", EXPORT_AGAIN)
@@ -106,7 +106,7 @@ def _decode_one(file: BinaryIO, source: str, channel: Channel) -> AbstractContex
         return decode_container(file, source, channel)
     if sound.format not in FORMATS:
         raise AudioError(source, f"format {sound.format}: whether it is whole cannot be told", "expected wav, flac, ogg, mp3, ...")
-    return _decode_with_libsndfile(sound, reader, frames, source, channel)
+    return _decode_with_libsndfile(sound, frames, source, channel)
 
 
 @contextmanager
@@ -172,18 +172,15 @@ class _Reader:
     """What libsndfile may see of a file, from its start: no name, from which it would guess the format.
 
     Args:
-        zero_at: where a WAV written into a pipe says that it holds 0 bytes of samples. libsndfile would believe it; here
-            it reads "unknown".
+        hidden: position, and what is read there in the place of a number that libsndfile would believe: the 0 bytes of samples
+            of a WAV written into a pipe, the frames that a FLAC counts.
         stretch: how many times longer than it is the file seems. libsndfile guesses the length of an MP3 without a frame
             count from its size and first bit rate, and stops there.
-
-    Attributes:
-        reached: how far it has been read.
     """
 
-    def __init__(self, file: BinaryIO, zero_at: int | None = None, stretch: int = 1):
-        self._file, self._zero_at = file, zero_at
-        self._stretch, self.tell, self.reached = stretch, file.tell, 0
+    def __init__(self, file: BinaryIO, hidden: tuple[int, bytes] | None = None, stretch: int = 1):
+        self._file, self._hidden = file, hidden
+        self._stretch, self.tell = stretch, file.tell
         file.seek(0)
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -198,19 +195,12 @@ class _Reader:
     def read(self, size: int = -1) -> bytes:
         start = self._file.tell()
         data = self._file.read(size)
-        self.reached = start + len(data)
-        if self._zero_at is None:
+        if self._hidden is None:
             return data
-        hidden = slice(max(self._zero_at - start, 0), max(self._zero_at + 4 - start, 0))
-        return data[: hidden.start] + b"\xff" * len(data[hidden]) + data[hidden.stop :]
-
-    def leaves_flac_frames(self) -> bool:
-        """Whether much of a FLAC is left where reading ended, with beginnings of frames in it."""
-        if file_size(self._file) - self.reached < FLAC_READ_AHEAD:
-            return False
-        self._file.seek(self.reached)
-        rest = self._file.read(FLAC_READ_AHEAD)
-        return b"\xff\xf8" in rest or b"\xff\xf9" in rest
+        at, said = self._hidden
+        first, last = max(at - start, 0), max(at + len(said) - start, 0)
+        here = data[first:last]
+        return data[:first] + said[max(start - at, 0) :][: len(here)] + data[last:]
 
 
 class _ForwardSoundFile(soundfile.SoundFile):
@@ -222,11 +212,11 @@ class _ForwardSoundFile(soundfile.SoundFile):
 
 @contextmanager
 def _decode_with_libsndfile(
-    sound: soundfile.SoundFile, reader: _Reader, frames: int | None, source: str, channel: Channel
+    sound: soundfile.SoundFile, frames: int | None, source: str, channel: Channel
 ) -> Iterator[Decoded]:
     try:
         with sound:
-            blocks = _libsndfile_blocks(sound, reader, frames, source, channel)
+            blocks = _libsndfile_blocks(sound, frames, source, channel)
             yield Decoded(sound.samplerate, sound.channels, frames, blocks)
     except soundfile.LibsndfileError as error:
         reason = error.error_string or "the decoder gave up"
@@ -234,7 +224,7 @@ def _decode_with_libsndfile(
 
 
 def _libsndfile_blocks(
-    sound: soundfile.SoundFile, reader: _Reader, frames: int | None, source: str, channel: Channel
+    sound: soundfile.SoundFile, frames: int | None, source: str, channel: Channel
 ) -> Iterator[np.ndarray]:
     read = 0
     while len(block := sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
@@ -242,5 +232,5 @@ def _libsndfile_blocks(
         yield downmix(block, source, channel)
     if frames is not None and read < frames:
         raise AudioError(source, f"truncated: {read} of {frames} frames could be decoded", EXPORT_AGAIN)
-    if sound.format == "FLAC" and reader.leaves_flac_frames():
-        raise AudioError(source, f"holds more than the {read} frames of its header", EXPORT_AGAIN)
+    if frames is not None and read > frames:
+        raise AudioError(source, f"holds more than the {frames} frames of its header", EXPORT_AGAIN)

@@ -118,12 +118,31 @@ def test_a_size_that_is_wrong(container, position, form, factor):
     assert found is None or found == pytest.approx(SECONDS, abs=0.01)
 
 
-@pytest.mark.parametrize("factor", [0.1, 0.5, 2.0])
-def test_a_flac_that_counts_wrong(factor):
-    data = encoded("FLAC", "PCM_16", 16000, seconds=20)
-    assert outcome(data) == 20
-    total = int(20 * 16000 * factor)
+@pytest.mark.parametrize("seconds", [1, 20])
+@pytest.mark.parametrize("factor", [0.1, 0.5, 0.99, 1.01, 2.0])
+def test_a_flac_that_counts_wrong(seconds, factor):
+    data = encoded("FLAC", "PCM_16", 16000, seconds=seconds)
+    assert outcome(data) == seconds
+    total = int(seconds * 16000 * factor)
     assert outcome(with_bytes(data, 22, struct.pack(">I", total))) is None
+
+
+@pytest.mark.parametrize("position", range(4, 48))
+def test_an_mp3_whose_first_frame_is_wrong(position):
+    """The frame that counts the others: its flags, its number of frames and of bytes, and what it is found by."""
+    data = encoded("MP3", "MPEG_LAYER_III", 44100, 2)
+    for value in (0, 1, 0x7F, 0xFF):
+        found = outcome(with_bytes(data, position, bytes([value])))
+        assert found is None or found > 0.99
+
+
+def test_a_caf_whose_packets_are_less_than_it_counts():
+    data = encoded("CAF", "ALAC_16", 16000)
+    assert outcome(data) == 1
+    table = data.index(b"pakt") + 12 + 24
+    for position in range(table, table + 8):
+        found = outcome(with_bytes(data, position, b"\x01"))
+        assert found is None or found == 1
 
 
 def test_nist_that_counts_wrong():
