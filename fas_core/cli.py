@@ -4,7 +4,8 @@ import os
 import shutil
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -21,11 +22,7 @@ from fas_core.sources import find_audio_files
 from fas_core.text import printable
 from fas_core.windows import check_windows
 
-INTERRUPTED, TERMINATED, CLOSED = (
-    128 + 2,
-    128 + 15,
-    128 + 13,
-)  # exit codes of SIGINT, SIGTERM, SIGPIPE, as shells give them
+INTERRUPTED, CLOSED = 128 + 2, 128 + 13  # exit codes of SIGINT and SIGPIPE, as shells give them
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -35,7 +32,33 @@ class Format(str, Enum):
 
 
 class Stopped(BaseException):
-    """The process was asked to end."""
+    """The process was asked to end. Attributes: code: to exit with, as shells give it."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.code = 128 + number
+
+
+@contextmanager
+def stops() -> Iterator[Callable[[], None]]:
+    """SIGINT and SIGTERM raise `Stopped` inside; gives a check that raises it again: in a destructor Python loses exceptions."""
+    received: list[int] = []
+
+    def check() -> None:
+        if received:
+            raise Stopped(received[0])
+
+    def stop(number: int, frame) -> None:
+        received.append(number)
+        check()
+
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @app.callback()
@@ -159,24 +182,26 @@ def _prepared(files: list[Path], checkpoint: str | None, device: str | None, opt
 
 def _answer(run, target: ScreenOutput | FileOutput) -> int:
     """Answer the files; gives the exit code, and says on stderr what there is to say."""
-    before = signal.signal(signal.SIGTERM, _stop)
     errors, mixed, complete, code = [], 0, False, 1
     try:
-        for file, answers in run.answers(target.files):
-            failed = is_mixed = False
-            for answer in answers:
-                target.write(answer)
-                errors += [answer.error] if answer.error else []
-                failed = failed or bool(answer.error)
-                is_mixed = is_mixed or answer.audio.get("channel") == "mix"
-            mixed += is_mixed
-            target.finish_file(file, failed)
+        with stops() as check:
+            for file, answers in run.answers(target.files):
+                failed = is_mixed = False
+                for answer in answers:
+                    check()
+                    target.write(answer)
+                    errors += [answer.error] if answer.error else []
+                    failed = failed or bool(answer.error)
+                    is_mixed = is_mixed or answer.audio.get("channel") == "mix"
+                mixed += is_mixed
+                target.finish_file(file, failed)
+            target.close(complete=True)
         complete, code = True, int(target.failed > 0)
-        target.close(complete)
     except (KeyboardInterrupt, Stopped, BrokenPipeError) as error:
-        code = {Stopped: TERMINATED, BrokenPipeError: CLOSED}.get(type(error), INTERRUPTED)
+        code = (
+            error.code if isinstance(error, Stopped) else CLOSED if isinstance(error, BrokenPipeError) else INTERRUPTED
+        )
     finally:
-        signal.signal(signal.SIGTERM, before)
         _tell(run, target, errors, mixed, complete)
         if not complete:
             _close(target)
@@ -199,10 +224,6 @@ def _close(target: ScreenOutput | FileOutput) -> None:
     """What a stopped run wrote is made whole, where that can be done."""
     with suppress(FASError, BrokenPipeError):
         target.close(complete=False)
-
-
-def _stop(number: int, frame) -> None:
-    raise Stopped
 
 
 def _say(line: str) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -188,13 +189,27 @@ class TestStopped:
         assert again.exit_code == 0 and target.read_bytes() == written
 
     @pytest.mark.parametrize(
-        "error, code", [(KeyboardInterrupt(), 130), (cli.Stopped(), 143), (BrokenPipeError(), 141)]
+        "error, code", [(KeyboardInterrupt(), 130), (cli.Stopped(15), 143), (BrokenPipeError(), 141)]
     )
     def test_printed_answers_are_whole(self, fas, place, stops_after, error, code):
         stops_after(error)
         result = fas(place.audio, "--format", "json")
         assert result.exit_code == code and "1 of 2 files are answered" in result.stderr
         assert [a["file"] for a in json.loads(result.stdout)] == place.files[:1]
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_that_comes_in_a_destructor_is_not_lost(self, number):
+        """Python prints exceptions that are raised there, and goes on."""
+
+        class Ends:
+            def __del__(self):
+                os.kill(os.getpid(), number)
+
+        with pytest.raises(cli.Stopped) as stopped, cli.stops() as check:
+            Ends()
+            check()
+        assert stopped.value.code == 128 + number
 
     def test_an_error_of_the_program_keeps_what_is_answered(self, fas, place, tmp_path, stops_after):
         stops_after(ZeroDivisionError())
