@@ -114,7 +114,9 @@ def _header_of(source: str) -> Iterator[None]:
     """Sizes of a header may lead to places that no file has."""
     try:
         yield
-    except (OSError, OverflowError):
+    except AudioError:
+        raise
+    except (OSError, OverflowError, ValueError):  # a file of the system says ValueError of an offset that is too large
         raise AudioError(source, "cannot be read, or its header leads out of it", EXPORT_AGAIN) from None
 
 

@@ -145,6 +145,17 @@ def test_a_caf_whose_packets_are_less_than_it_counts():
         assert found is None or found == 1
 
 
+@pytest.mark.parametrize("container, name, offset, form", [("W64", b"fmt ", 16, "<Q"), ("W64", b"data", 16, "<Q"), ("CAF", b"desc", 4, ">Q")])
+def test_a_size_that_leads_out_of_every_file(container, name, offset, form, tmp_path):
+    data, path = made((container, "PCM_16")), tmp_path / "a"
+    for size in (2**62, 2**63 - 1, 2**63, 2**64 - 8):
+        changed = with_bytes(data, data.index(name) + offset, struct.pack(form, size))
+        path.write_bytes(changed)
+        for source in (changed, path):
+            with pytest.raises(AudioError):
+                load_audio(source)
+
+
 def test_nist_that_counts_wrong():
     data = made(("NIST", "PCM_16"))
     for count in (b"31000", b"33000"):
