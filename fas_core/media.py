@@ -14,16 +14,11 @@ import numpy as np
 import soundfile
 
 from fas_core.arrays import as_float
+from fas_core.container_layout import container_is_cut_off
 from fas_core.errors import AudioError
 from fas_core.headers import EXPORT_AGAIN, check_samples, declared_frames
-from fas_core.joined import (
-    container_is_cut_off,
-    counts_mp3_frames,
-    ends_inside_ogg_page,
-    holds_second_file,
-    mp3_ends_inside_frame,
-    parts,
-)
+from fas_core.joined import ends_inside_ogg_page, holds_second_file, parts
+from fas_core.mpeg import counts_mp3_frames, mp3_ends_inside_frame
 
 BLOCK_FRAMES = 65_536
 Channel = int | Literal["mix", "each"]
