@@ -66,8 +66,5 @@ def _device_has_bf16(device: torch.device) -> bool:
 
 
 def _cpu_has_bf16() -> bool:
-    if hasattr(torch.cpu, "get_capabilities"):
-        found = torch.cpu.get_capabilities()
-        return any(found.get(flag) for flag in X86_FLAGS + ARM_FLAGS)
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch before 2.11
-    return any(getattr(torch.cpu, check)() for check in checks if hasattr(torch.cpu, check))
+    found = torch.cpu.get_capabilities()
+    return any(found.get(flag) for flag in X86_FLAGS + ARM_FLAGS)
