@@ -98,7 +98,7 @@ def check(launch: Launch) -> Launch:
             f"{launch.directory}: no config.json; expected a model directory (python -m fas_alm.export), or its hub id"
         )
     if directory is not None:
-        if kind_of(directory) not in (None, "fas_audio"):
+        if kind_of(directory) not in (None, "fas_audio", "fas" if launch.fas_only else "fas_audio"):
             raise CheckpointError(f"{launch.directory}: expected a model directory (python -m fas_alm.export); {what_is(directory)}")
         check_model_files(directory, quantised=True)  # whoever loads it next, vLLM too
         if (directory / "lora").is_dir():

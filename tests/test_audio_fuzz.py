@@ -7,6 +7,7 @@ Alone: `python tests/test_audio_fuzz.py FILE_FOR_THE_DESCRIPTION`.
 
 import faulthandler
 import json
+import os
 import subprocess
 import sys
 import time
@@ -73,7 +74,8 @@ def test_damaged_files(tmp_path):
     pytest.importorskip("av")
     now = tmp_path / "now"
     command = [sys.executable, __file__, str(now)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, f"on {now.read_text()}, seed {SEED}:\n{run.stderr[-3000:]}"
     report = json.loads(run.stdout.splitlines()[-1])  # decoders may print, too
     assert sum(report["outcomes"].values()) >= FILES

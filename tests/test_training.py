@@ -431,7 +431,7 @@ class TestRun:
         chosen.fit()
         chosen.best_epoch = 1
         both = concatenate([train, validation])
-        model = run.refit(chosen.raw_model.config, chosen.arguments, chosen, both, chosen.accelerator)
+        model, _ = run.refit(chosen.raw_model.config, chosen.arguments, chosen, both, chosen.accelerator)
         reference = make_trainer(tmp_path / "reference", train=both, refit=True)
         reference.epochs = 2
         reference.fit()
