@@ -25,7 +25,8 @@ except ImportError:  # no such limits on this system; the parent's clock is left
 # Plain containers only: playlists (hls, concat, dash) would make FFmpeg open other files and addresses.
 FORMATS = "aac,ac3,aiff,amr,asf,avi,caf,flac,flv,matroska,mov,mp3,mpegts,ogg,wav,wv"
 SLOWEST = 0.25  # seconds of computing, allowed for each second given: decoding takes a hundredth of it
-LARGEST_BLOCK = 65_536  # frames of one message
+MESSAGE_FRAMES = 8_192  # samples of a channel that are sent at once: a frame alone is some 20 ms
+LARGEST_BLOCK = 65_536  # of one message
 HEADER, SAMPLES, ERROR, DONE = b"HSED"
 DECLARES_LENGTH = {"mov", "asf", "avi", "flv", "wv"}  # others estimate it
 
@@ -60,6 +61,7 @@ def limit_time(seconds: float) -> None:
 def answer(parent: socket.socket, file, seconds: float) -> None:
     try:
         read, rate, length, began = 0, 1, 0.0, time.process_time()
+        waiting: list[np.ndarray] = []
         limit_time(began + seconds)
         for frame, declared in frames(file):
             if not read:
@@ -69,11 +71,15 @@ def answer(parent: socket.socket, file, seconds: float) -> None:
             if frame.sample_rate != rate:
                 raise Unusable("its sample rate changes midway")
             read += frame.samples
-            send_samples(parent, frame)
+            waiting.append(samples(frame))
             limit_time(began + seconds + SLOWEST * read / rate)
+            if sum(map(len, waiting)) < MESSAGE_FRAMES and is_like(waiting[0], waiting[-1]):
+                continue
+            send_samples(parent, waiting)
             if select.select([parent], [], [], 0)[0]:
                 break  # whoever asked wants no more of it
         else:
+            send_samples(parent, waiting)
             check_length(read / rate, length)
         send(parent, DONE)
     except Unusable as error:
@@ -124,15 +130,27 @@ def declared_seconds(container) -> float:
     return 0.0
 
 
-def send_samples(parent: socket.socket, frame) -> None:
-    samples = frame.to_ndarray()  # planar: (channels, n); packed: (1, n * channels)
-    samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
-    if samples.dtype.kind == "f":
-        samples = samples.astype(np.float32)
-    for start in range(0, len(samples), LARGEST_BLOCK):
-        block = np.ascontiguousarray(samples[start : start + LARGEST_BLOCK])
-        head = json.dumps({"dtype": block.dtype.str, "channels": block.shape[1]}).encode().ljust(64)
-        send(parent, SAMPLES, head + block.tobytes())
+def samples(frame) -> np.ndarray:
+    """(n, channels) of a frame, float32 or whole numbers."""
+    values = frame.to_ndarray()  # planar: (channels, n); packed: (1, n * channels)
+    values = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
+    return values.astype(np.float32) if values.dtype.kind == "f" else values
+
+
+def is_like(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two frames may be parts of one message."""
+    return a.dtype == b.dtype and a.shape[1] == b.shape[1]
+
+
+def send_samples(parent: socket.socket, waiting: list[np.ndarray]) -> None:
+    """Sends and forgets what is waiting; frames that differ from those before stand in a message of their own."""
+    while waiting:
+        count = next((i for i, each in enumerate(waiting) if not is_like(waiting[0], each)), len(waiting))
+        whole = np.ascontiguousarray(np.concatenate(waiting[:count]))
+        del waiting[:count]
+        head = json.dumps({"dtype": whole.dtype.str, "channels": whole.shape[1]}).encode().ljust(64)
+        for start in range(0, len(whole), LARGEST_BLOCK):
+            send(parent, SAMPLES, head + whole[start : start + LARGEST_BLOCK].tobytes())
 
 
 def send(parent: socket.socket, kind: int, data: bytes = b"") -> None:
