@@ -34,7 +34,7 @@ def provenance(command: list[str] | None = None) -> dict:
     """
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": list(sys.orig_argv if command is None else command),
+        "command": _command() if command is None else list(command),
         "versions": package_versions(),
         **git_state(),
         "platform": {
@@ -44,6 +44,12 @@ def provenance(command: list[str] | None = None) -> dict:
             "cpus": os.cpu_count(),
         },
     }
+
+
+def _command() -> list[str]:
+    """This process's own command line; where the interpreter lies is of the machine, not of the result."""
+    program, *arguments = sys.orig_argv
+    return [Path(program).name, *arguments]
 
 
 def package_versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str | None]:
