@@ -212,6 +212,12 @@ CORPUS_LABELS: dict[str, dict[str, str | None]] = {
         "sad": "sad",
         "s": "sad",
     },
+    # Christop, LREC-COLING 2024: second field of the file name, six classes.
+    "nemo": dict(_PLAIN),
+    # Retta et al. 2022: first field of the file name.
+    "ased": {"n1": "neutral", "f2": "fear", "h3": "happy", "s4": "sad", "a5": "angry"},
+    # emotiontts_open_db (Selvas AI, KAIST): the hundred of the clip's number, which its reader names.
+    "korean": {"neutral": "neutral", "happy": "happy", "sad": "sad", "angry": "angry"},
     # Tables of the user's own: the plain words only.
     "manifest": dict(_PLAIN),
 }

@@ -99,7 +99,29 @@ def make_mer2024(root):
     touch(root, *(f"video-labeled/sample_{n:08d}.mp4" for n in range(8)), "video-unlabeled/sample_00000099.mp4")
 
 
+def make_nemo(root):
+    speakers = ("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0")
+    touch(root, *(f"samples/{speaker}_{emotion}_13.wav" for speaker in speakers for emotion in ("anger", "surprised")))
+    head = "file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage\n"
+    write(root / "data.tsv", head + "EB0_anger_13.wav\tanger\tInteresuje mnie \"historia\".\tinteresuje\tEB0\tfemale\t27\n")
+
+
+def make_ased(root):
+    for speaker in range(1, 66):
+        touch(root, f"01Neutral/n1-01-01-02-{speaker:02d}.wav", f"04Sad/S4-04-02-01-{speaker:02d}.wav")
+
+
+def make_korean(root):
+    for speaker, folder in (("nea", "emotional-to-emotional"), ("emh", "plain-to-emotional"), ("neb", "emotional-to-emotional")):
+        touch(root, *(f"{folder}/{speaker}/wav/{speaker}{number:05d}.wav" for number in (1, 100, 101, 300, 301)))
+    write(root / "emotional-to-emotional/nea/script/nea00001.txt", "\ufeff안녕하세요.\n")
+    write(root / "emotional-to-emotional/nea/transcript/nea00001.txt", "an njeong\n")
+
+
 MAKERS = {
+    "nemo": make_nemo,
+    "ased": make_ased,
+    "korean": make_korean,
     "cmu-mosei": make_cmu_mosei,
     "mer2024": make_mer2024,
     "casia": make_casia,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from fas_core.data import acted, annotated, conversational, path_coded, wild
+from fas_core.data import acted, annotated, conversational, path_coded, wild, world
 from fas_core.data import manifest as tabled
 from fas_core.data.exclusions import ExclusionList
 from fas_core.data.reading import CorpusReader, Reading
@@ -89,6 +89,14 @@ CORPORA: dict[str, CorpusReader] = {
             wild.mer2024,
             "label-disdim.csv and the labelled clips",
             "video-labeled/sample_00000001.mp4",
+        ),
+        CorpusReader("nemo", world.nemo, "files SPEAKER_emotion_sentence and data.tsv", "samples/EB0_anger_1.wav"),
+        CorpusReader("ased", world.ased, "the folders 01Neutral to 05Angry", "01Neutral/n1-01-01-01-01.wav"),
+        CorpusReader(
+            "korean",
+            world.korean,
+            "the folders emotional-to-emotional and plain-to-emotional of emotiontts_open_db",
+            "plain-to-emotional/ema/wav/ema00001.wav",
         ),
         CorpusReader("case", tabled.case, "a table of file, text, acoustic and semantic emotion", "case.csv"),
         CorpusReader("emo-emilia", tabled.emo_emilia, "Emo-Emilia-ALL.jsonl", "Emo-Emilia-ALL.jsonl"),
