@@ -20,15 +20,15 @@ from fas_core.kinds import kind_of, what_is
 from fas_core.model_files import check_lora, check_model_files
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from fas_core.speech import THRESHOLD
+from fas_core.words.transcriber import Transcriber
 from serve.app import create_app
 from serve.backend import Backend
 from serve.batching import Batcher
 from serve.connection import connection_options, raise_file_limit
 from serve.emotion import EmotionService
 from serve.guard import is_loopback, without_content
-from serve.listening import Listener, find_transcriber
+from serve.listening import Listener, clear_texts, find_transcriber
 from serve.settings import Settings
-from serve.transcripts import Transcriber
 from serve.vllm_process import VLLMError, VLLMProcess, gpu_arguments
 
 log = logging.getLogger("serve")
@@ -169,7 +169,7 @@ def build_app(launch: Launch, backend: Backend | None):
     """Gateway, FAS and the questions to the language model, for a backend that runs."""
     pipeline, transcriber = load_fas(launch.directory, launch.device, launch.speech_threshold)
     listen = Batcher(Listener(pipeline), weigh=lambda question: question.audio.duration)
-    transcribe = transcriber and Batcher(transcriber, WINDOWS_AT_ONCE)
+    transcribe = transcriber and Batcher(clear_texts(transcriber), WINDOWS_AT_ONCE)
     language = None
     if backend is not None:
         from serve.language import LanguageModel

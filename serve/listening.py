@@ -1,5 +1,6 @@
 """FAS over batches of clips and, where asked, the frames for the words from the same encoder pass."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from fas_core.checkpoint import local_streams
 from fas_core.encoders.whisper import LAST, WhisperEncoder
 from fas_core.errors import CheckpointError
 from fas_core.pipeline import EmotionPipeline
-from serve.transcripts import Transcriber
+from fas_core.words.transcriber import Transcriber
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Heard:
 
     Attributes:
         frames: (T, D) of Whisper's last layer, where words were asked for and somebody speaks.
-        transcript: of them, when it is there.
+        transcript: of them, when it is there; "" where the words are unclear.
     """
 
     answer: Answer
@@ -82,3 +83,8 @@ def find_transcriber(pipeline: EmotionPipeline, directory: Path | None = None) -
         return Transcriber(directory or named, semantic.backbone)
     except CheckpointError:
         return None
+
+
+def clear_texts(transcriber: Transcriber) -> Callable[[Sequence[Tensor]], list[str]]:
+    """Frames of clips -> of each what was said, "" where that is unclear."""
+    return lambda clips: ["" if each.unclear else each.text for each in transcriber(clips)]

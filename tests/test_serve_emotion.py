@@ -18,7 +18,6 @@ from serve.batching import Batcher
 from serve.emotion import EmotionService
 from serve.listening import Listener, Question, find_transcriber
 from serve.settings import Settings
-from serve.transcripts import repeated_period, without_circles
 
 EMOTION = "/v1/emotion"
 SILENT = encoded(np.zeros(16_000, np.int16), 16_000)
@@ -298,14 +297,6 @@ def test_channels_are_mixed_taken_or_answered_each(pipeline):
 
 def test_whisper_without_tokenizer_means_no_transcripts(pipeline):
     assert find_transcriber(pipeline) is None
-
-
-def test_text_that_goes_in_circles_is_cut_after_one_round():
-    assert without_circles([9, 1, 2, 1, 2, 1, 2]) == [9, 1, 2]
-    assert without_circles([5, 5, 5]) == [5]
-    assert without_circles([9, *[1, 2] * 7]) == [9, 1, 2] and without_circles([*[1, 2] * 4, 1]) == [1, 2, 1]
-    assert without_circles([1, 2, 1, 2]) == [1, 2, 1, 2]  # twice may be meant
-    assert repeated_period([1, 2, 3]) is None and repeated_period([]) is None
 
 
 def test_the_clip_is_asked_about_as_in_training(tmp_path):

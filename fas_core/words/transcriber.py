@@ -1,0 +1,226 @@
+"""What was said: Whisper's decoder on the frames that FAS's encoder pass gave, so that audio is encoded once.
+
+FAS encodes a clip's real frames only; the decoder was trained on windows filled up to 30 s, and on bare frames it says the
+sentence over and over. So some frames of a silent window, encoded once, stand behind those of the clip, and a text that goes in
+circles is cut after its first round. A second encoder pass over the filled window makes fewer errors.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, WhisperForConditionalGeneration
+
+from fas_core.encoders.weights import LOADING_ERRORS
+from fas_core.encoders.whisper import LAST, WhisperBackbone
+from fas_core.errors import CheckpointError
+from fas_core.hub import OFFLINE_PREFIX
+from fas_core.model_files import check_model_files
+from fas_core.words.decoding import GreedyDecoder, without_circles
+from fas_core.words.prompts import ENGLISH, Prompts
+from fas_core.words.types import NO_SPEECH, UNCLEAR
+
+SILENT_MEL = -0.85  # what the log-mel of padding is behind speech: 8 decades under its maximum, scaled by 1/4, plus 1
+SILENCE = 100  # frames of silence behind a clip, at least;
+BUCKET = 50  # the sum is a multiple of so many, so that windows of like length are decoded together
+AT_ONCE = 8  # windows that are decoded together
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From where on a transcript is refused.
+
+    Attributes:
+        log_probability: the mean of the tokens, at least (Whisper: -1).
+        compression_ratio: at most (Whisper: 2.4).
+        no_speech: at most, where the mean log-probability is under `log_probability`, too (Whisper: 0.6).
+        language_probability: at least.
+        translation: as `log_probability`, of a translation.
+    """
+
+    log_probability: float = -1.0
+    compression_ratio: float = 2.4
+    no_speech: float = 0.6
+    language_probability: float = 0.5
+    translation: float = -1.0
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in a clip, and how sure that is.
+
+    Attributes:
+        text: the words, in the language that was spoken.
+        language: its code as Whisper has it, "en"; an English-only Whisper knows no other.
+        confidence: 0 to 1, exp of the mean log-probability of the tokens, the end of the text counted.
+        language_probability: 0 to 1, among the languages of a multilingual Whisper; 1 of an English-only one.
+        no_speech: 0 to 1, probability of <|nospeech|>.
+        compression_ratio: bytes of the text by bytes of its zlib compression; of a text in circles it is high.
+        english: what a reader of English can read: the text, or Whisper's translation; None where there is none to rely on.
+        unclear: why the transcript is not to be used, "no speech" or "unclear"; None where it is clear.
+    """
+
+    text: str
+    language: str
+    confidence: float
+    language_probability: float
+    no_speech: float
+    compression_ratio: float
+    english: str | None = None
+    unclear: str | None = None
+
+
+@dataclass(frozen=True)
+class _Window:
+    """What the decoder said of one window."""
+
+    text: str
+    language: str
+    language_probability: float
+    no_speech: float
+    log_probabilities: list[float]
+
+
+class Transcriber:
+    """Whisper's decoder over frames of the same Whisper's last layer.
+
+    Args:
+        directory: a Whisper with decoder and tokenizer, or "offline:NAME".
+        backbone: the encoder whose frames will be given; its silence is encoded here.
+        limits: what is refused.
+        languages: codes of what the reader of the transcripts reads; where a Whisper is multilingual, others are translated into
+            English.
+
+    Raises:
+        CheckpointError: no such Whisper, or one without tokenizer.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        backbone: WhisperBackbone,
+        *,
+        limits: Limits = Limits(),
+        languages: Collection[str] = (ENGLISH,),
+    ):
+        self.tokenizer, model = _load(directory)
+        model.model.encoder = backbone.encoder  # one of the two is enough: of a Whisper large it is 2.5 GB
+        self.backbone, self.limits, self.languages = backbone, limits, frozenset({ENGLISH, *languages})
+        # the limit is that of one window, as in Whisper's own code
+        self.decoder = GreedyDecoder(model.eval().to(backbone.device), model.config.max_target_positions // 2)
+        self.prompts = Prompts(self.tokenizer, model.generation_config)
+        silence = torch.full((backbone.encoder.config.num_mel_bins, 2 * backbone.window), SILENT_MEL)
+        self._silence = backbone.forward([silence], [LAST])[LAST][0]  # (window, D)
+
+    @torch.inference_mode()
+    def __call__(self, clips: Sequence[Tensor]) -> list[Transcript]:
+        """Transcripts of clips by their (T, D) frames of the last layer; of long ones window by window, joined.
+
+        What is said of a clip does not depend on the others.
+        """
+        transcripts = [self._judged(windows) for windows in self._decoded(clips)]
+        foreign = [i for i, each in enumerate(transcripts) if each.english is None and each.unclear is None]
+        if foreign and self.prompts.is_multilingual:
+            languages = [transcripts[i].language for i in foreign]
+            for i, windows in zip(foreign, self._decoded([clips[i] for i in foreign], languages), strict=True):
+                transcripts[i] = replace(transcripts[i], english=self._reliable_translation(windows))
+        return transcripts
+
+    def _decoded(self, clips: Sequence[Tensor], translate: Sequence[str] | None = None) -> list[list[_Window]]:
+        """Of each clip its windows; translated from the clips' languages, if these are given."""
+        windows = [(clip, window) for clip, frames in enumerate(clips) for window in frames.split(self.backbone.window)]
+        alike = defaultdict(list)  # one length for all of a batch: attention needs no mask
+        for index, (_, window) in enumerate(windows):
+            alike[self._length(len(window))].append(index)
+        found: dict[int, _Window] = {}
+        for length, indices in alike.items():
+            for start in range(0, len(indices), AT_ONCE):
+                batch = indices[start : start + AT_ONCE]
+                languages = translate and [translate[windows[i][0]] for i in batch]
+                found |= zip(batch, self._batch([windows[i][1] for i in batch], length, languages), strict=True)
+        return [[found[i] for i, (owner, _) in enumerate(windows) if owner == clip] for clip in range(len(clips))]
+
+    def _length(self, frames: int) -> int:
+        """Frames of a window with the silence behind it."""
+        return min(math.ceil((frames + SILENCE) / BUCKET) * BUCKET, self.backbone.window)
+
+    def _batch(self, windows: list[Tensor], length: int, translate: list[str] | None) -> list[_Window]:
+        silence = self._silence
+        frames = torch.stack([torch.cat([each.to(silence.device), silence[len(each) : length]]) for each in windows])
+        cache, hidden = self.decoder.listen(frames)
+        heard = self.prompts.detect(self.decoder.head, hidden)
+        languages = translate or [language for language, _ in heard]
+        prompts = self.prompts.after_start(languages, "translate" if translate else "transcribe")
+        said = self.decoder.decode(frames, cache, torch.tensor(prompts, device=frames.device))
+        no_speech = self.prompts.silence(self.decoder.head, hidden)
+        return [
+            _Window(self._text(each.tokens), language, probability, silent, each.log_probabilities)
+            for each, (language, probability), silent in zip(said, heard, no_speech, strict=True)
+        ]
+
+    def _text(self, tokens: list[int]) -> str:
+        return self.tokenizer.decode(without_circles(tokens), skip_special_tokens=True).strip()
+
+    def _judged(self, windows: list[_Window]) -> Transcript:
+        text, logs = _text_of(windows), [value for window in windows for value in window.log_probabilities]
+        language = Counter(window.language for window in windows).most_common(1)[0][0]
+        transcript = Transcript(
+            text=text,
+            language=language,
+            confidence=math.exp(_mean(logs)),
+            language_probability=_mean([w.language_probability for w in windows if w.language == language]),
+            no_speech=_mean([window.no_speech for window in windows]),
+            compression_ratio=_compression_ratio(text),
+            english=text if language in self.languages else None,
+        )
+        return replace(transcript, unclear=self._why_unclear(transcript))
+
+    def _why_unclear(self, transcript: Transcript) -> str | None:
+        limits = self.limits
+        is_unsure = transcript.confidence < math.exp(limits.log_probability)
+        if transcript.no_speech > limits.no_speech and (is_unsure or not transcript.text):
+            return NO_SPEECH
+        is_unsure |= transcript.compression_ratio > limits.compression_ratio or not transcript.text
+        return UNCLEAR if is_unsure or transcript.language_probability < limits.language_probability else None
+
+    def _reliable_translation(self, windows: list[_Window]) -> str | None:
+        text = _text_of(windows)
+        sure = _mean([value for window in windows for value in window.log_probabilities]) >= self.limits.translation
+        return text if sure and text and _compression_ratio(text) <= self.limits.compression_ratio else None
+
+
+def _text_of(windows: list[_Window]) -> str:
+    return " ".join(window.text for window in windows if window.text)
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _compression_ratio(text: str) -> float:
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))
+
+
+def _load(directory: str | Path) -> tuple[PreTrainedTokenizerBase, WhisperForConditionalGeneration]:
+    source = str(directory)
+    if source.startswith(OFFLINE_PREFIX):
+        from fas_core.encoders.offline import offline_whisper_dir
+
+        source = str(offline_whisper_dir(source.removeprefix(OFFLINE_PREFIX)))
+    try:
+        check_model_files(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        if len(tokenizer) <= len(tokenizer.all_special_tokens):  # made up where there are no files of one
+            raise OSError("no tokenizer")
+        model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
+    except LOADING_ERRORS as error:
+        raise CheckpointError(f"{directory}: no Whisper with decoder and tokenizer, so no transcripts") from error
+    return tokenizer, model
