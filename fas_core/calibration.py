@@ -16,13 +16,14 @@ from fas_core.errors import FASError
 TEMPERATURE_RANGE = (0.05, 20.0)
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Temperature that minimises the negative log-likelihood of `labels`, on clips that no weight was
     trained on.
 
     Args:
         logits: (N, C), uncalibrated.
         labels: (N,) class indices in 0..C-1.
+        weights: (N,) of the clips, where they do not count alike.
 
     Returns:
         T within `TEMPERATURE_RANGE`; above 1 the logits were too sure of themselves.
@@ -34,7 +35,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     rows = np.arange(len(labels))
 
     def negative_log_likelihood(log_temperature: float) -> float:
-        return -log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels].mean()
+        likelihoods = log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels]
+        return -(likelihoods.mean() if weights is None else np.average(likelihoods, weights=weights))
 
     # in log T the search treats 1/2 and 2 alike
     found = minimize_scalar(negative_log_likelihood, bounds=np.log(TEMPERATURE_RANGE), method="bounded")

@@ -16,6 +16,7 @@ CHOICES = {
     "keep": ("best", "last"),
     "mixed_precision": ("no", "bf16", "fp16"),
     "tracker": ("none", "tensorboard"),
+    "temperature_on": ("voices", "corpora"),
 }
 
 
@@ -123,6 +124,19 @@ class TrainingArguments:
     per_device_batch_size: int = option(256, "clips per forward pass; the rest is gradient accumulation")
     seed: int = option(42, "seed of initialisation, order, dropout and augmentation")
     class_weighting: bool = option(False, "weight classes by the inverse of their frequency")
+    corpus_balance: bool = option(False, "each corpus weighs alike, in the loss and in the discriminant, whatever its size")
+    corpus_weights: list[str] = option(
+        [], "what a corpus counts for as NAME=NUMBER, e.g. ased=0.5 for labels that are trusted less; 1 for the others"
+    )
+    between_corpora: float = option(
+        1.0, "the discriminant mistrusts directions in which corpora of one emotion differ so many times as its own; 1: as any other"
+    )
+    mask_absent: bool = option(
+        False, "emotions that a clip's corpus does not have are no wrong answers for it; False: they are"
+    )
+    temperature_on: str = option(
+        "voices", "the discriminant's temperature is fitted on left-out voices, or on left-out corpora where there are several"
+    )
     label_smoothing: float = option(0.0, "label smoothing of the fused answer")
     mixup: float = option(0.0, "Beta parameter of mixup between the fused tokens of two clips; 0: off")
     pathway_dropout: float = option(0.0, "probability of dropping one whole pathway of a clip in training")
@@ -149,6 +163,8 @@ class TrainingArguments:
                 raise FASError(f"--{name} {getattr(self, name)}: expected at least 1")
         _expect_between(self, ("warmup_ratio", "label_smoothing", "pathway_dropout"), 0, 1)
         _expect_between(self, ("learning_rate", "weight_decay", "max_grad_norm", "mixup", "patience", "seed"), 0, math.inf)
+        _expect_between(self, ("between_corpora",), 0, math.inf)
+        parse_weights(self.corpus_weights)
 
 
 def _expect_between(arguments, names: tuple[str, ...], low: float, high: float) -> None:
@@ -156,6 +172,24 @@ def _expect_between(arguments, names: tuple[str, ...], low: float, high: float) 
     for name in names:
         if not low <= (value := getattr(arguments, name)) < high:
             raise FASError(f"--{name} {value}: expected at least {low} and below {high}")
+
+
+def parse_weights(pairs: list[str]) -> dict[str, float]:
+    """NAME=NUMBER strings of --corpus_weights.
+
+    Raises:
+        FASError: for a string of another form, or a number that is not above 0.
+    """
+    weights = {}
+    for pair in pairs:
+        name, _, number = pair.partition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            weights[name] = math.nan
+        if not name or not 0 < weights[name] < math.inf:
+            raise FASError(f"--corpus_weights {pair!r}: expected NAME=NUMBER, a number above 0, e.g. ased=0.5")
+    return weights
 
 
 def parse_pairs(pairs: list[str], option_name: str) -> list[tuple[str, Path]]:

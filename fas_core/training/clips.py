@@ -23,6 +23,7 @@ class Clips:
         variants: names of the augmentation variants; "" is the clip as it is.
         features: (index, variant) -> `ClipFeatures`.
         digests: of each clip's audio, its content; None where it does not come from files.
+        corpora: (N,) names, or None where unknown.
     """
 
     ids: list[str]
@@ -32,13 +33,20 @@ class Clips:
     variants: list[str] = field(default_factory=lambda: [""])
     speakers: list[str | None] | None = None
     digests: list[str | None] | None = None
+    corpora: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def class_weights(self) -> np.ndarray:
-        """(7,) inverse frequencies of the tone's emotions, mean 1 over the clips; 0 for a class without clips."""
-        counts = np.bincount(self.labels[self.labels >= 0], minlength=len(EMOTIONS)).astype(float)
+    def class_weights(self, clip_weights: np.ndarray | None = None) -> np.ndarray:
+        """(7,) inverse frequencies of the tone's emotions, mean 1 over the clips; 0 for a class without clips.
+
+        Args:
+            clip_weights: (N,), what each clip counts for; 1 by default.
+        """
+        known = self.labels >= 0
+        weights = None if clip_weights is None else clip_weights[known]
+        counts = np.bincount(self.labels[known], weights, minlength=len(EMOTIONS)).astype(float)
         present = counts > 0
         weights = np.zeros(len(EMOTIONS))
         weights[present] = counts.sum() / present.sum() / counts[present]
@@ -78,4 +86,5 @@ def concatenate(parts: list[Clips]) -> Clips:
         variants=list(dict.fromkeys(v for p in parts for v in p.variants)),
         speakers=[s for p in parts for s in p.speakers or [None] * len(p)],
         digests=[d for p in parts for d in p.digests or [None] * len(p)],
+        corpora=[c for p in parts for c in p.corpora or [None] * len(p)],
     )

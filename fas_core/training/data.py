@@ -76,7 +76,9 @@ class FeatureSource:
             self.held[key] = replace(clip, **halves)
         return self.held[key]
 
-    def clips(self, chosen: list[int], ids: list[str], labels, words, variants: list[str], speakers) -> Clips:
+    def clips(
+        self, chosen: list[int], ids: list[str], labels, words, variants: list[str], speakers, corpora=None
+    ) -> Clips:
         """The chosen rows as `Clips`."""
         digests = [self.digests[i] for i in chosen]
         return Clips(
@@ -87,6 +89,7 @@ class FeatureSource:
             variants=variants,
             speakers=[speakers[i] for i in chosen],
             digests=digests,
+            corpora=None if corpora is None else [corpora[i] for i in chosen],
         )
 
 
@@ -122,7 +125,8 @@ def load_clips(
             source = FeatureSource(rows, extractor, cache, variants, process, wait)
             labels = label_indices(rows["emotion"] if tone else [None] * len(rows))
             words = label_indices(rows["semantic_emotion"])
-            clips.append(source.clips(source.usable, list(rows["id"]), labels, words, variants, rows["speaker"]))
+            names = dict(speakers=rows["speaker"], corpora=rows["corpus"])
+            clips.append(source.clips(source.usable, list(rows["id"]), labels, words, variants, **names))
             entry["failed"] += source.failed
             entry[split] = len(clips[-1])
         account.append(entry)

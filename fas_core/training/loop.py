@@ -22,6 +22,7 @@ from fas_core.model_files import reads_checkpoint
 from fas_core.training import schedule
 from fas_core.training.arguments import TrainingArguments
 from fas_core.training.clips import UNKNOWN, Clips
+from fas_core.training.corpora import possible_emotions, weights_of_clips
 from fas_core.training.resume import clear_resume_state, clips_digest, load_resume_state, save_resume_state
 
 log = logging.getLogger(__name__)
@@ -66,8 +67,11 @@ class Trainer:
         )
         self.model, self.optimizer = accelerator.prepare(model, self.optimizer)
         self.lengths = np.array([len(train.features(i, "").acoustic) for i in range(len(train))])
-        weights = train.class_weights() if arguments.class_weighting else np.ones(model.config.num_labels)
+        clip_weights = weights_of_clips(train, arguments)
+        weights = train.class_weights(clip_weights) if arguments.class_weighting else np.ones(model.config.num_labels)
         self.class_weights = torch.tensor(weights, dtype=torch.float32)
+        self.clip_weights = None if clip_weights is None else torch.tensor(clip_weights, dtype=torch.float32)
+        self.possible = torch.from_numpy(possible_emotions(train)) if arguments.mask_absent else None
         self.steps = schedule.steps_per_epoch(len(train), arguments.global_batch_size)
         self.history: list[dict] = []
         self.best: dict = {}
@@ -148,8 +152,9 @@ class Trainer:
 
     def _label_totals(self, clips: np.ndarray) -> tuple[float, float]:
         """Total label weight of the whole global batch; every process knows all labels, so nothing is sent."""
+        weights = None if self.clip_weights is None else self.clip_weights[clips]
         return (
-            label_weight(torch.from_numpy(self.train_clips.labels[clips]), self.class_weights),
+            label_weight(torch.from_numpy(self.train_clips.labels[clips]), self.class_weights, weights),
             label_weight(torch.from_numpy(self.train_clips.semantic_labels[clips]), None),
         )
 
@@ -167,8 +172,9 @@ class Trainer:
         with self.accelerator.autocast():
             mixing = self._mixing(len(indices), micro.seed)
             output = self.model(**batch, mixing=mixing)
+            of_clips = [None if x is None else x[indices].to(device) for x in (self.clip_weights, self.possible)]
             loss = classification_loss(
-                output, labels, words, self.class_weights.to(device), self.arguments.label_smoothing, totals, mixing
+                output, labels, words, self.class_weights.to(device), self.arguments.label_smoothing, totals, mixing, *of_clips
             )
         # DDP averages gradients over the processes; the loss is already a share of the global mean.
         self.accelerator.backward(loss * self.accelerator.num_processes)

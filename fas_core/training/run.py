@@ -18,7 +18,7 @@ from sklearn.metrics import f1_score, recall_score
 
 from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
-from fas_core.discriminant import fit_discriminant, within_emotion_directions
+from fas_core.discriminant import SPLITS, fit_discriminant, within_emotion_directions
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError, MissingDependencyError, reports_errors
 from fas_core.inference import HEADS, predict_logits
@@ -28,6 +28,7 @@ from fas_core.provenance import provenance
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
 from fas_core.training.card import model_card
 from fas_core.training.clips import UNKNOWN, Clips, concatenate
+from fas_core.training.corpora import corpus_names, discriminant_corpora, held_out_groups
 from fas_core.training.data import load_clips
 from fas_core.training.flags import parse_flags
 from fas_core.training.interrupt import says_how_to_go_on
@@ -59,12 +60,13 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
     if validation is None and (given := [n for n in ("patience", "refit") if getattr(arguments, n)]):
         raise FASError(f"--{given[0]}: there are no validation clips to go by; drop it, or give --validation_fraction above 0")
     config = fas_config(model_arguments, extractor.dimensions, streams, extractor.digest)
-    model = new_model(config, clips, arguments.seed)
+    model = new_model(config, clips, arguments.seed, arguments)
     trainer = Trainer(model, arguments, clips, validation, accelerator)
     if (finished := _finished(trainer)) is not None:
         return finished
     history, again = trainer.fit(), None
-    summary = calibrate(model, validation) if validation is not None else {}
+    calibrated = ("fused", "acoustic") if _is_calibrated(config, clips, arguments) else ()
+    summary = calibrate(model, validation, calibrated) if validation is not None else {}
     if arguments.refit and validation is not None:
         model, again = refit(model.config, arguments, trainer, concatenate([clips, validation]), accelerator)
     model = model.to("cpu")
@@ -119,30 +121,42 @@ def _accelerator(arguments: TrainingArguments) -> Accelerator:
     return accelerator
 
 
-def new_model(config, clips: Clips, seed: int) -> FASForEmotionClassification:
-    """A model initialised from the seed, with the training set's feature statistics where it standardises."""
+def _is_calibrated(config, clips: Clips, arguments: TrainingArguments) -> bool:
+    """Whether the discriminant's temperature, of corpora that it had not met, is also that of the answer, of which it has a share."""
+    several = len(set(corpus_names(clips)[clips.labels >= 0])) > 1
+    return arguments.temperature_on == "corpora" and several and bool(config.head_shrinkage and config.ensemble)
+
+
+def new_model(config, clips: Clips, seed: int, arguments: TrainingArguments | None = None) -> FASForEmotionClassification:
+    """A model initialised from the seed, with the training set's feature statistics where it standardises.
+
+    Args:
+        arguments: how clips of several corpora count; all alike by default.
+    """
     torch.manual_seed(seed)
     model = FASForEmotionClassification(config)
     if config.standardise:
         model.set_feature_statistics(clips.statistics())
     if config.head_shrinkage:
-        fit_acoustic_head(model, clips)
+        fit_acoustic_head(model, clips, arguments or TrainingArguments())
     return model
 
 
-def fit_acoustic_head(model: FASForEmotionClassification, clips: Clips) -> None:
+def fit_acoustic_head(model: FASForEmotionClassification, clips: Clips, arguments: TrainingArguments) -> None:
     """The discriminant of the labelled clips, in all their variants, becomes the acoustic head; the summary is whitened by it."""
     config, labelled = model.config, np.flatnonzero(clips.labels >= 0)
     variants = clips.variants[: max(1, MAX_STATISTICS // max(1, len(labelled)))]
     rows = [(int(i), variant) for variant in variants for i in labelled]
     statistics = acoustic_statistics(model, clips, rows)
-    labels = clips.labels[[i for i, _ in rows]]
-    speakers = clips.speakers if len(set(clips.speakers or [])) > 1 else [None] * len(clips)
-    voices = [str(speakers[i] or clips.ids[i]) for i, _ in rows]
-    discriminant = fit_discriminant(statistics, labels, voices, config.head_shrinkage, config.head_deviation_weight)
+    indices = np.array([i for i, _ in rows], dtype=np.int64)
+    labels, corpora = clips.labels[indices], discriminant_corpora(clips, indices, arguments)
+    groups, splits = held_out_groups(clips, indices, arguments)
+    discriminant = fit_discriminant(
+        statistics, labels, groups, config.head_shrinkage, config.head_deviation_weight, corpora, splits or SPLITS
+    )
     model.pathway["acoustic"].set(discriminant)
     if config.whitening:
-        directions = within_emotion_directions(statistics, labels, config.head_shrinkage, config.whitening)
+        directions = within_emotion_directions(statistics, labels, config.head_shrinkage, config.whitening, corpora)
         model.fas.within_emotion.copy_(torch.from_numpy(directions))
 
 
@@ -161,14 +175,18 @@ def acoustic_statistics(model: FASForEmotionClassification, clips: Clips, rows: 
 def refit(config, arguments: TrainingArguments, chosen: Trainer, clips: Clips, accelerator):
     """A new model trained on all clips for the epochs that were chosen, and its trainer; temperatures stay those of the first one."""
     epochs = chosen.best_epoch + 1 if arguments.keep == "best" else len(chosen.history)
-    model = new_model(config, clips, arguments.seed)
+    model = new_model(config, clips, arguments.seed, arguments)
     again = Trainer(model, arguments, clips, None, accelerator, Path(arguments.output_dir) / "refit", epochs)
     again.fit()
     return model, again
 
 
-def calibrate(model: FASForEmotionClassification, clips: Clips) -> dict:
-    """Fit a temperature per head on validation clips; returns the metrics of each head before and after."""
+def calibrate(model: FASForEmotionClassification, clips: Clips, calibrated: tuple[str, ...] = ()) -> dict:
+    """Fit a temperature per head on validation clips; returns the metrics of each head before and after.
+
+    Args:
+        calibrated: heads whose temperature stays as it is.
+    """
     lengths = [len(clips.features(i, "").acoustic) for i in range(len(clips))]
     logits = predict_logits(model, lambda i: clips.features(i, ""), lengths)
     summary = {}
@@ -178,7 +196,7 @@ def calibrate(model: FASForEmotionClassification, clips: Clips) -> dict:
         known = (labels != UNKNOWN) & np.isfinite(values).all(1)
         if known.sum() < 2:
             continue
-        temperature = fit_temperature(values[known], labels[known])
+        temperature = 1.0 if head in calibrated else fit_temperature(values[known], labels[known])
         setattr(model.config, "temperature" if head == "fused" else f"{head}_temperature", temperature)
         summary[head] = head_metrics(values[known], labels[known], temperature)
     return summary
