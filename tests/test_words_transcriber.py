@@ -10,14 +10,14 @@ from tiny_transcriber import WINDOW, save_tiny_transcriber
 from transformers import WhisperForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from fas_core.encoders.whisper import WhisperBackbone, WhisperEncoder
+from fas_core.encoders.whisper import LAST, WhisperBackbone, WhisperEncoder
 from fas_core.errors import CheckpointError, FASError
 from fas_core.labels import EMOTIONS
 from fas_core.words.decoding import repeated_period, without_circles
 from fas_core.words.reader import WordsReader
-from fas_core.words.transcriber import Limits, Transcriber, Transcript
+from fas_core.words.token_head import AVAILABLE, TokenHead
+from fas_core.words.transcriber import SILENT_MEL, Limits, Transcriber, Transcript
 from fas_core.words.types import NoWords, Words
-from fas_core.words.vocabulary import AVAILABLE, TokenHead
 
 LENIENT = Limits(log_probability=-1e9, compression_ratio=1e9, language_probability=0, translation=-1e9)
 
@@ -102,9 +102,14 @@ def test_a_clip_says_the_same_alone_and_among_others(transcriber, clips):
         assert alone.no_speech == pytest.approx(each.no_speech, rel=1e-3)
 
 
-def test_the_tokens_are_those_of_transformers(transcriber, whisper, clips):
+def silent_frames(backbone):
+    mel = torch.full((backbone.encoder.config.num_mel_bins, 2 * WINDOW), SILENT_MEL)
+    return backbone.forward([mel], [LAST])[LAST][0]
+
+
+def test_the_tokens_are_those_of_transformers(transcriber, whisper, backbone, clips):
     """Its own greedy search on the same frames gives the same text, and the mean of its log-probabilities."""
-    frames = torch.cat([clips[1], transcriber._silence[len(clips[1]) :]])[None]
+    frames = torch.cat([clips[1], silent_frames(backbone)[len(clips[1]) :]])[None]
     (said,) = transcriber([clips[1]])
     model = WhisperForConditionalGeneration.from_pretrained(whisper).eval()
     model.generation_config.max_length = None

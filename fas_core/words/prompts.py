@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from fas_core.words.vocabulary import TokenHead
+from fas_core.words.token_head import TokenHead
 
 ENGLISH = "en"
 SILENT = ("<|nospeech|>", "<|nocaptions|>")  # one token, renamed between releases

@@ -1,17 +1,19 @@
 """What was said: Whisper's decoder on the frames that FAS's encoder pass gave, so that audio is encoded once.
 
 FAS encodes a clip's real frames only; the decoder was trained on windows filled up to 30 s, and on bare frames it says the
-sentence over and over. So some frames of a silent window, encoded once, stand behind those of the clip, and a text that goes in
-circles is cut after its first round. A second encoder pass over the filled window makes fewer errors.
+sentence over and over. So the frames of a silent window, encoded once, stand behind those of the clip, and a text that goes in
+circles is cut after its first round. A few seconds of silence would be less to attend to, but the sentence comes twice more
+often (docs/words.md). A second encoder pass over the filled window makes fewer errors.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -28,9 +30,7 @@ from fas_core.words.prompts import ENGLISH, Prompts
 from fas_core.words.types import NO_SPEECH, UNCLEAR
 
 SILENT_MEL = -0.85  # what the log-mel of padding is behind speech: 8 decades under its maximum, scaled by 1/4, plus 1
-SILENCE = 100  # frames of silence behind a clip, at least;
-BUCKET = 50  # the sum is a multiple of so many, so that windows of like length are decoded together
-AT_ONCE = 8  # windows that are decoded together
+AT_ONCE = 4  # windows that are decoded together
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,12 @@ class Transcriber:
         self.tokenizer, model = _load(directory)
         model.model.encoder = backbone.encoder  # one of the two is enough: of a Whisper large it is 2.5 GB
         self.backbone, self.limits, self.languages = backbone, limits, frozenset({ENGLISH, *languages})
-        # the limit is that of one window, as in Whisper's own code
-        self.decoder = GreedyDecoder(model.eval().to(backbone.device), model.config.max_target_positions // 2)
         self.prompts = Prompts(self.tokenizer, model.generation_config)
         silence = torch.full((backbone.encoder.config.num_mel_bins, 2 * backbone.window), SILENT_MEL)
-        self._silence = backbone.forward([silence], [LAST])[LAST][0]  # (window, D)
+        silence = backbone.forward([silence], [LAST])[LAST][0]  # (window, D)
+        # the limit is that of one window, as in Whisper's own code
+        limit = model.config.max_target_positions // 2
+        self.decoder = GreedyDecoder(model.eval().to(backbone.device), silence, limit)
 
     @torch.inference_mode()
     def __call__(self, clips: Sequence[Tensor]) -> list[Transcript]:
@@ -136,29 +137,20 @@ class Transcriber:
     def _decoded(self, clips: Sequence[Tensor], translate: Sequence[str] | None = None) -> list[list[_Window]]:
         """Of each clip its windows; translated from the clips' languages, if these are given."""
         windows = [(clip, window) for clip, frames in enumerate(clips) for window in frames.split(self.backbone.window)]
-        alike = defaultdict(list)  # one length for all of a batch: attention needs no mask
-        for index, (_, window) in enumerate(windows):
-            alike[self._length(len(window))].append(index)
-        found: dict[int, _Window] = {}
-        for length, indices in alike.items():
-            for start in range(0, len(indices), AT_ONCE):
-                batch = indices[start : start + AT_ONCE]
-                languages = translate and [translate[windows[i][0]] for i in batch]
-                found |= zip(batch, self._batch([windows[i][1] for i in batch], length, languages), strict=True)
-        return [[found[i] for i, (owner, _) in enumerate(windows) if owner == clip] for clip in range(len(clips))]
+        found = []
+        for start in range(0, len(windows), AT_ONCE):
+            batch = windows[start : start + AT_ONCE]
+            languages = translate and [translate[clip] for clip, _ in batch]
+            found += self._batch([window for _, window in batch], languages)
+        counts, left = Counter(clip for clip, _ in windows), iter(found)
+        return [list(islice(left, counts[clip])) for clip in range(len(clips))]
 
-    def _length(self, frames: int) -> int:
-        """Frames of a window with the silence behind it."""
-        return min(math.ceil((frames + SILENCE) / BUCKET) * BUCKET, self.backbone.window)
-
-    def _batch(self, windows: list[Tensor], length: int, translate: list[str] | None) -> list[_Window]:
-        silence = self._silence
-        frames = torch.stack([torch.cat([each.to(silence.device), silence[len(each) : length]]) for each in windows])
-        cache, hidden = self.decoder.listen(frames)
+    def _batch(self, windows: list[Tensor], translate: list[str] | None) -> list[_Window]:
+        cache, hidden = self.decoder.listen([window.to(self.backbone.device) for window in windows])
         heard = self.prompts.detect(self.decoder.head, hidden)
         languages = translate or [language for language, _ in heard]
         prompts = self.prompts.after_start(languages, "translate" if translate else "transcribe")
-        said = self.decoder.decode(frames, cache, torch.tensor(prompts, device=frames.device))
+        said = self.decoder.decode(cache, torch.tensor(prompts, device=hidden.device))
         no_speech = self.prompts.silence(self.decoder.head, hidden)
         return [
             _Window(self._text(each.tokens), language, probability, silent, each.log_probabilities)
