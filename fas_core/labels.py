@@ -218,6 +218,26 @@ CORPUS_LABELS: dict[str, dict[str, str | None]] = {
     "ased": {"n1": "neutral", "f2": "fear", "h3": "happy", "s4": "sad", "a5": "angry"},
     # emotiontts_open_db (Selvas AI, KAIST): the hundred of the clip's number, which its reader names.
     "korean": {"neutral": "neutral", "happy": "happy", "sad": "sad", "angry": "angry"},
+    # Thevakumar et al., CHiPSAL 2025: last field of the file name, three letters.
+    "emota": dict(_PLAIN),
+    # Sultana et al., PLOS ONE 2021: sixth field of the file name, seven classes.
+    "subesco": dict(_PLAIN),
+    # Das et al., Data in Brief 2022: third field of the file name.
+    "banglaser": {"01": "happy", "02": "sad", "03": "angry", "04": "surprise", "05": "neutral"},
+    # Vryzas et al., Journal of the AES 2018: first letter of the file name; no neutral.
+    "aesdd": {"a": "angry", "d": "disgust", "f": "fear", "h": "happy", "s": "sad"},
+    # Gournay et al., MMSys 2018: colère, dégoût, joie, neutre, peur, surprise, tristesse.
+    "cafe": {"c": "angry", "d": "disgust", "j": "happy", "n": "neutral", "p": "fear", "s": "surprise", "t": "sad"},
+    # Mohamad Nezami et al., Language Resources and Evaluation 2019: letter after the speaker; W is surprise.
+    "shemo": {"a": "angry", "f": "fear", "h": "happy", "n": "neutral", "s": "sad", "w": "surprise"},
+    # Aniemore, Russian Emotional Speech Dialogs: column emotion. Enthusiasm is a class beside happiness, so it is left out (our choice).
+    "resd": _PLAIN | {"enthusiasm": None},
+    # Noriy et al. 2023: column emotion. Excited is a class beside happy, so it is left out (our choice).
+    "emns": _PLAIN | {"excited": None, "sarcastic": None},
+    # Xin et al. 2023: second field of the file name, six classes; no neutral.
+    "jvnv": dict(_PLAIN),
+    # Catania et al.: column emotion_expressed, seven classes.
+    "emozionalmente": _PLAIN | {"neutrality": "neutral"},
     # Tables of the user's own: the plain words only.
     "manifest": dict(_PLAIN),
 }

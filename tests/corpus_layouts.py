@@ -118,7 +118,69 @@ def make_korean(root):
     write(root / "emotional-to-emotional/nea/transcript/nea00001.txt", "an njeong\n")
 
 
+def make_emota(root):
+    touch(root, *(f"{folder}/{n:02d}_18_{folder[:3]}.wav" for n in range(1, 23) for folder in ("angry", "happy", "neutral")))
+
+
+def make_subesco(root):
+    touch(root, *(f"{g}_{n:02d}_MONIKA_S_10_{e}_5.wav" for g in "FM" for n in range(1, 11) for e in ("NEUTRAL", "SURPRISE")))
+
+
+def make_banglaser(root):
+    touch(root, *(f"Actor_{n:02d}/03-01-{e}-01-02-01-{n:02d}.wav" for n in range(1, 35) for e in ("01", "03", "05")))
+
+
+def make_aesdd(root):
+    touch(root, *(f"{folder}/{folder[0]}03 ({n}).wav" for n in range(1, 7) for folder in ("anger", "disgust", "sadness")))
+
+
+def make_cafe(root):
+    touch(root, *(f"Colère/Faible/{n:02d}-{e}-1-3.wav" for n in range(1, 13) for e in "CJT"))
+
+
+def make_shemo(root):
+    touch(root, *(f"female/F{n:02d}W01.wav" for n in range(1, 32)), *(f"male/M{n:02d}S112.wav" for n in range(1, 57)))
+
+
+def make_resd(root):
+    for side, letters in (("train", "he"), ("test", "h")):
+        names = [f"32_happiness_enthusiasm_{letter}_{side}" for letter in letters]
+        emotions = {"h": "happiness", "e": "enthusiasm"}
+        rows = [f"{name},32_happiness_enthusiasm/{name}.wav,{emotions[letter]}" for name, letter in zip(names, letters, strict=True)]
+        write(root / f"{side}.csv", "name,path,emotion\n" + "\n".join(rows) + "\n")
+        touch(root, *(f"{side}/32_happiness_enthusiasm/{name}.wav" for name in names))
+
+
+def make_emns(root):
+    head = "id|utterance|description|emotion|date_created|status|gender|age|level|audio_recording|user_id\n"
+    rows = ["1|Well, go.|a girl|Happy|x|Complete|Female|20s|6|wavs/a-1.webm|3", "2|No!|a girl|Sarcastic|x|Complete|Female|20s|6|wavs/a-2.webm|3"]
+    rows += ["3|Oh.|a girl|Sad|x|Complete|Female|20s|6|wavs/a-3.webm|3"]
+    write(root / "metadata.csv", head + "\n".join(rows) + "\n")
+    touch(root, *(f"cleaned_webm/a-{n}.webm" for n in (1, 2, 3)))
+
+
+def make_jvnv(root):
+    touch(root, *(f"jvnv_v1/{s}/{e}/regular/{s}_{e}_regular_01.wav" for s in ("F1", "F2", "M1", "M2") for e in ("anger", "surprise")))
+    write(root / "jvnv_v1/transcription.csv", "anger_regular_01|おい|おい、待て。\n")
+
+
+def make_emozionalmente(root):
+    rows = [f"{n}.wav,{('joy', 'neutrality')[n % 2]},{n // 2}" for n in range(20)]
+    write(root / "metadata/samples.csv", "file_name,emotion_expressed,actor\n" + "\n".join(rows) + "\n")
+    touch(root, *(f"audio/{n}.wav" for n in range(19)))
+
+
 MAKERS = {
+    "emota": make_emota,
+    "subesco": make_subesco,
+    "banglaser": make_banglaser,
+    "aesdd": make_aesdd,
+    "cafe": make_cafe,
+    "shemo": make_shemo,
+    "resd": make_resd,
+    "emns": make_emns,
+    "jvnv": make_jvnv,
+    "emozionalmente": make_emozionalmente,
     "nemo": make_nemo,
     "ased": make_ased,
     "korean": make_korean,

@@ -50,3 +50,13 @@ CREMA_D = {
     "TSI": "The surface is slick",
     "WSI": "We'll stop in a couple of minutes",
 }
+
+# Gournay et al. 2018
+CAFE = {
+    "1": "Un cheval fou dans mon jardin.",
+    "2": "Deux ânes aigris au pelage brun.",
+    "3": "Trois cygnes aveugles au bord du lac.",
+    "4": "Quatre vieilles truies éléphantesques.",
+    "5": "Cinq pumas fiers et passionnés.",
+    "6": "Six ours aimants domestiqués.",
+}
