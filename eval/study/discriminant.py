@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from eval.study.recipes import AUGMENTATION
-from eval.study.run import Material, clip_vector, load_material, score, sides
+from eval.study.run import Material, clip_vector, load_material, point_score, sides
 from fas_core.atomic import write_json
 from fas_core.discriminant import fit_discriminant
 from fas_core.errors import reports_errors
@@ -55,7 +55,7 @@ def evaluate(train: Clips, tests: dict[str, Clips], bar: tqdm) -> dict[str, list
     for setting in SETTINGS:
         answer = classifier(setting, x, labels)
         for name, clips in tests.items():
-            found[name].append(score(clips, answer(sets[name]))["ua"])
+            found[name].append(point_score(clips, answer(sets[name]))["ua"])
         bar.update()
     return found
 

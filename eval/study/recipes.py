@@ -38,6 +38,7 @@ class System:
         training: fields of `TrainingArguments`.
         acoustic: "single" (one shallow layer) or "stack" (several shallow layers).
         augmentation: variants of the training clips.
+        linear: the discriminant alone, the acoustic head of the recommended recipe.
         pooled: (stream, statistics) of each logistic regression whose probabilities are averaged, for baselines.
     """
 
@@ -47,6 +48,11 @@ class System:
     acoustic: str = "single"
     augmentation: tuple[str, ...] = ()
     pooled: tuple[tuple[str, str], ...] = ()
+    linear: bool = False
+
+
+def _linear(title: str, **training) -> System:
+    return System(title, dict(standardise=True, head_shrinkage=0.6, head_deviation_weight=0.5), training, acoustic="stack", linear=True)
 
 
 def _ablation(title: str, **model) -> System:
@@ -90,6 +96,11 @@ SYSTEMS = {
         RECOMMENDED_TRAINING,
         acoustic="stack",
         augmentation=("speed:0.8", "speed:1.25"),
+    ),
+    "linear": _linear("discriminant alone, as in the recommended recipe"),
+    "linear-balance": _linear("discriminant alone, corpora balanced", corpus_balance=True, temperature_on="corpora"),
+    "linear-between": _linear(
+        "discriminant alone, corpora balanced, differences between them x 5", corpus_balance=True, between_corpora=5.0, temperature_on="corpora"
     ),
     "semantic": System("semantic only (mean)", pooled=(("semantic", "mean"),)),
     "acoustic-mean": System("acoustic only (mean)", pooled=(("acoustic", "mean"),)),

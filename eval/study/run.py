@@ -4,7 +4,8 @@
 
 Stage "choose" trains on the training speakers and scores validation speakers and URDU (the development set of
 zero-shot choices); nothing else is read. Stage "transfer" trains on RAVDESS's training speakers alone and scores TESS:
-another corpus, other voices, other sentences, and no test set. Stage "test" trains on training and validation speakers, with the settings and
+another corpus, other voices, other sentences, and no test set. Stage "leave-corpus-out" trains on all corpora but one and scores
+that one, and URDU after all (eval/study/left_out.py). Stage "test" trains on training and validation speakers, with the settings and
 the number of epochs that are then fixed, and scores the fold's test speakers, EmoDB and URDU. One line of JSON is
 appended for each run, so an interrupted study continues; `python -m eval.study table` prints the tables.
 """
@@ -13,7 +14,7 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from accelerate import Accelerator
 from scipy.special import log_softmax
 
 from eval.statistics.metrics import point_figures
+from eval.study import left_out
 from eval.study.pooled import PooledBaseline
 from eval.study.recipes import SYSTEMS, System
 from eval.study.tables import STAGES, read, tables
@@ -34,7 +36,7 @@ from fas_core.features.cache import FeatureCache
 from fas_core.inference import Logits, predict_logits, with_statistics
 from fas_core.paths import expanded
 from fas_core.provenance import git_state
-from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
+from fas_core.training.arguments import DataArguments, ModelArguments, fas_config, stream_config
 from fas_core.training.clips import Clips, concatenate, label_indices
 from fas_core.training.data import FeatureSource
 from fas_core.training.loop import Trainer
@@ -46,12 +48,13 @@ ZERO_SHOT = ("emodb", "urdu")
 
 @dataclass
 class Material:
-    """Features and labels of every corpus for one choice of encoders."""
+    """Features and labels of every corpus for one choice of encoders; what was worked out of them last is remembered."""
 
     extractor: FeatureExtractor
     streams: dict
     sources: dict[str, FeatureSource]
     datasets: dict
+    remembered: dict = field(default_factory=dict)
 
     def clips(self, corpus: str, splits: dict[str, str], wanted: set[str], variants: tuple[str, ...] = ()) -> Clips:
         """Clips of a corpus whose split is wanted; `splits` maps ids to splits."""
@@ -60,7 +63,7 @@ class Material:
         chosen = [i for i in source.usable if splits[ids[i]] in wanted]
         labels = label_indices(dataset["emotion"])
         words = label_indices(dataset["semantic_emotion"])
-        return source.clips(chosen, ids, labels, words, ["", *variants], dataset["speaker"])
+        return source.clips(chosen, ids, labels, words, ["", *variants], dataset["speaker"], dataset["corpus"])
 
 
 def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> Material:
@@ -73,10 +76,12 @@ def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> 
     extractor = FeatureExtractor.from_config(streams)
     cache = FeatureCache(expanded(arguments.cache), extractor.identity())
     sources, datasets = {}, {}
-    corpora = TRAINING_CORPORA + {"test": ZERO_SHOT, "choose": ("urdu",), "transfer": ()}[arguments.stage]
+    corpora, learn = TRAINING_CORPORA + {"test": ZERO_SHOT, "choose": ("urdu",)}.get(arguments.stage, ()), TRAINING_CORPORA
+    if arguments.stage == left_out.STAGE:
+        corpora, learn = dict.fromkeys((*arguments.corpora, *arguments.left_out)), arguments.corpora
     for corpus in corpora:
         datasets[corpus] = load_corpus(corpus, arguments.data_root / corpus)
-        own = list(variants) if corpus in TRAINING_CORPORA else []
+        own = list(variants) if corpus in learn else []
         sources[corpus] = FeatureSource(datasets[corpus], extractor, cache, ["", *own])
     return Material(extractor, streams, sources, datasets)
 
@@ -104,15 +109,15 @@ def logits_of(model, clips: Clips) -> Logits:
     return predict_logits(model, lambda i: clips.features(i, ""), lengths)
 
 
-def run_fas(system: System, material: Material, train: Clips, tests: dict, seed: int, extra: dict) -> dict:
+def run_fas(system: System, material: Material, train: Clips, tests: dict, seed: int, extra: dict, score) -> dict:
     """Train FAS and score it; returns scores by set, and by "set, own statistics" where the model standardises."""
     model_arguments = ModelArguments(**({"pathway_heads": False} | system.model | extra.get("model", {})))
-    arguments = TrainingArguments(
-        **(system.training | extra.get("training", {})), seed=seed, keep="last", save_every=10**9,
+    arguments = left_out.training_arguments(
+        system.training | extra.get("training", {}), train, seed=seed, keep="last", save_every=10**9,
         output_dir=extra["scratch"], cpu=not torch.cuda.is_available(),
     )  # fmt: skip
     config = fas_config(model_arguments, material.extractor.dimensions, material.streams, material.extractor.digest)
-    model = new_model(config, train, seed)
+    model = new_model(config, train, seed, arguments)
     trainer = Trainer(model, arguments, train, tests.get("validation"), Accelerator(cpu=arguments.cpu))
     history = trainer.fit()
     scores = {}
@@ -120,7 +125,7 @@ def run_fas(system: System, material: Material, train: Clips, tests: dict, seed:
         logits = logits_of(model, clips)
         scores[name] = score(clips, logits.fused)
         if config.pathway_heads:
-            scores |= part_scores(name, clips, logits, config.ensemble)
+            scores |= part_scores(name, clips, logits, config.ensemble, score)
         if config.standardise and name in ZERO_SHOT:
             own = logits_of(with_statistics(model, clips.statistics()), clips)
             scores[f"{name}, own statistics"] = score(clips, own.fused)
@@ -128,7 +133,7 @@ def run_fas(system: System, material: Material, train: Clips, tests: dict, seed:
     return dict(scores=scores, curve=curve, parameters=model.num_parameters())
 
 
-def part_scores(name: str, clips: Clips, logits: Logits, ensemble: float) -> dict:
+def part_scores(name: str, clips: Clips, logits: Logits, ensemble: float, score) -> dict:
     """Scores of the acoustic head, and of the fused answer without it."""
     scores = {f"{name}, acoustic head": score(clips, logits.acoustic)}
     if 0 < ensemble < 1:
@@ -137,7 +142,7 @@ def part_scores(name: str, clips: Clips, logits: Logits, ensemble: float) -> dic
     return scores
 
 
-def run_pooled(system: System, train: Clips, tests: dict, seed: int, C: float) -> dict:
+def run_pooled(system: System, train: Clips, tests: dict, seed: int, C: float, score) -> dict:
     """Logistic regression on pooled streams, probabilities averaged."""
     rows = [(i, v) for v in train.variants for i in range(len(train))]
     labels = train.labels[[i for i, _ in rows]]
@@ -158,7 +163,7 @@ def clip_vector(features, stream: str, statistics: str) -> np.ndarray:
     return np.concatenate(parts)[None]
 
 
-def score(clips: Clips, logits: np.ndarray) -> dict:
+def point_score(clips: Clips, logits: np.ndarray) -> dict:
     """Accuracy, UA and macro-F1 in per cent."""
     return {name: round(100 * value, 2) for name, value in point_figures(clips.labels, logits.argmax(-1)).items()}
 
@@ -167,51 +172,71 @@ def run(arguments) -> int:
     """All runs that the output does not hold yet; how many of them failed, which the next call tries again."""
     failed = 0
     done = {run_key(r) for r in read(arguments.output)}
-    jobs = [(s, f, seed) for s in arguments.systems for f in arguments.folds for seed in arguments.seeds]
-    extra = json.loads(arguments.set) | {"scratch": str(arguments.output) + ".scratch"}
     material: dict[str, Material] = {}
-    for name, fold, seed in jobs:
-        system = SYSTEMS[name]
-        layer = arguments.stack if system.acoustic == "stack" else arguments.layer
-        key = dict(
-            stage=arguments.stage, system=name, encoder=arguments.encoder, acoustic_encoder=arguments.acoustic_encoder,
-            padding=arguments.padding, layer=layer, fold=fold, seed=seed, C=arguments.C if system.pooled else None, set=json.loads(arguments.set),
-        )  # fmt: skip
+    for key in jobs(arguments):
+        system = SYSTEMS[key["system"]]
         if run_key(key) in done:
             continue
-        wanted = f"{layer}, {len(system.augmentation) > 0}"
+        wanted = f"{key['layer']}, {len(system.augmentation) > 0}"
         if wanted not in material:
             material.clear()  # one at a time: features of one choice of encoders fill memory enough
-            material[wanted] = load_material(arguments, layer, system.augmentation)
+            material[wanted] = load_material(arguments, key["layer"], system.augmentation)
         start = time.process_time()
-        work = partial(run_one, system, material[wanted], arguments, fold, seed, extra)
-        result, why = attempt(f"{name}, fold {fold}, seed {seed}", work)
+        name = f"{key['system']}, {key.get('left_out') or 'fold ' + str(key['fold'])}, seed {key['seed']}"
+        result, why = attempt(name, partial(run_one, system, material[wanted], arguments, key))
         if why is not None:
             failed += 1
             continue
         record = key | result | dict(cpu_seconds=round(time.process_time() - start, 1), **git_state())
         append(arguments.output, record)
-        print(
-            name,
-            fold,
-            seed,
-            {n: s["ua"] for n, s in result["scores"].items()},
-            f"{record['cpu_seconds']} s",
-            flush=True,
-        )
+        print(name, key["set"], {n: s["ua"] for n, s in result["scores"].items()}, f"{record['cpu_seconds']} s", flush=True)
     return failed
 
 
-def run_one(system: System, material: Material, arguments, fold: int, seed: int, extra: dict) -> dict:
-    train, tests = sides(material, arguments.data_root, fold, arguments.stage, system.augmentation)
+def jobs(arguments) -> list[dict]:
+    """What makes each run one of its own; runs that need the same features follow each other, and those of one left-out corpus."""
+    common = dict(
+        stage=arguments.stage, encoder=arguments.encoder, acoustic_encoder=arguments.acoustic_encoder, padding=arguments.padding
+    )
+    parts = [dict(fold=fold) for fold in arguments.folds]
+    if arguments.stage == left_out.STAGE:
+        parts = [dict(fold=None, left_out=name, corpora=sorted(arguments.corpora)) for name in arguments.left_out]
+    found = [
+        common | part | dict(
+            system=name, layer=arguments.stack if SYSTEMS[name].acoustic == "stack" else arguments.layer, seed=seed,
+            C=arguments.C if SYSTEMS[name].pooled else None, set=changed,
+        )
+        for name in arguments.systems for part in parts for seed in arguments.seeds for changed in _settings(SYSTEMS[name], arguments)
+    ]  # fmt: skip
+    return sorted(found, key=lambda key: (key["layer"], len(SYSTEMS[key["system"]].augmentation) > 0, key.get("left_out", "")))
+
+
+def _settings(system: System, arguments) -> list[dict]:
+    """`--set`, with each of the shrinkages where the system is a discriminant alone."""
+    changed = json.loads(arguments.set)
+    if not system.linear:
+        return [changed]
+    return [changed | {"model": changed.get("model", {}) | {"head_shrinkage": shrinkage}} for shrinkage in arguments.shrinkages]
+
+
+def run_one(system: System, material: Material, arguments, key: dict) -> dict:
+    extra = key["set"] | {"scratch": str(arguments.output) + ".scratch"}
+    if arguments.stage == left_out.STAGE:
+        train, tests = left_out.sides(material, arguments.corpora, key["left_out"], system.augmentation)
+        score = left_out.scored
+    else:
+        train, tests = sides(material, arguments.data_root, key["fold"], arguments.stage, system.augmentation)
+        score = point_score
+    if system.linear:
+        return left_out.run_linear(system, material, train, tests, arguments.shrinkages, extra, score)
     if system.pooled:
-        return run_pooled(system, train, tests, seed, arguments.C)
-    return run_fas(system, material, train, tests, seed, extra)
+        return run_pooled(system, train, tests, key["seed"], arguments.C, score)
+    return run_fas(system, material, train, tests, key["seed"], extra, score)
 
 
 def run_key(record: dict) -> str:
     """What makes a run one of its own."""
-    names = ("stage", "system", "encoder", "acoustic_encoder", "padding", "layer", "fold", "seed", "C", "set")
+    names = ("stage", "system", "encoder", "acoustic_encoder", "padding", "layer", "fold", "left_out", "corpora", "seed", "C", "set")
     return json.dumps([record.get(n) for n in names], sort_keys=True)
 
 
@@ -226,12 +251,16 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m eval.study", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     work = commands.add_parser("run", help="train and score systems; finished runs are skipped")
-    work.add_argument("--data-root", type=Path, required=True, help="folder with ravdess, tess, emodb, urdu")
+    work.add_argument("--data-root", type=Path, required=True, help="folder with ravdess, tess and what else the stage reads")
     work.add_argument("--output", type=Path, required=True, help="file of results, a line of JSON a run")
     work.add_argument("--stage", choices=STAGES, default="choose", help="what is trained on and scored")
     work.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS), metavar="NAME",
                       help=", ".join(SYSTEMS))  # fmt: skip
     work.add_argument("--folds", nargs="+", type=int, default=[1, 2, 3, 4, 5, 6], help="RAVDESS folds")
+    work.add_argument("--left-out", nargs="+", default=[*left_out.CORPORA, left_out.DEVELOPMENT],
+                      choices=[*left_out.CORPORA, left_out.DEVELOPMENT], help="corpora that are scored in turn (leave-corpus-out)")  # fmt: skip
+    work.add_argument("--corpora", nargs="+", default=list(left_out.CORPORA), help="corpora to train on (leave-corpus-out)")
+    work.add_argument("--shrinkages", nargs="+", type=float, default=[0.6], help="of systems that are a discriminant alone")
     work.add_argument("--seeds", nargs="+", type=int, default=[42], help="seeds")
     work.add_argument("--encoder", default="offline:base", help="Whisper of both streams")
     work.add_argument("--acoustic-encoder", help="other acoustic encoder, e.g. a SoundStream .tflite")

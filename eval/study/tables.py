@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from eval.statistics.comparison import summarise
+from eval.study import left_out_tables
 from eval.study.recipes import RETIRED, SYSTEMS
 from fas_core.markdown import cell, plain
 
-STAGES = ("choose", "transfer", "test")
+STAGES = ("choose", "transfer", "leave-corpus-out", "test")
 COLUMNS = ("encoder", "acoustic_encoder", "padding", "layer", "system", "set")
 TITLES = {name: system.title for name, system in SYSTEMS.items()} | RETIRED
 PARTS = (", acoustic head", ", fused alone", ", both")  # of an answer
@@ -28,7 +29,10 @@ def tables(paths: list[Path], stage: str, heads: bool = False) -> str:
         heads: with the columns of the parts of an answer, each alone.
     """
     runs: dict[tuple, list[dict]] = {}
-    for record in (r for p in paths for r in read(p) if r["stage"] == stage):
+    records = [r for p in paths for r in read(p) if r["stage"] == stage]
+    if stage == "leave-corpus-out" and records:
+        return left_out_tables.table(records, TITLES, heads)
+    for record in records:
         name = tuple(json.dumps(record[n]) if n == "set" else record[n] or "" for n in COLUMNS)
         runs.setdefault(name, []).append(record)
     sets = list(dict.fromkeys(n for rs in runs.values() for r in rs for n in r["scores"]))
