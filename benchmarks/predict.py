@@ -24,6 +24,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.predict", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", default=SHIPPED, help="directory or hub id; default: the shipped one")
     parser.add_argument("--clip", type=Path, help="audio file; default: a synthetic one of 3 s")
+    parser.add_argument("--words", action=argparse.BooleanOptionalAction, default=True, help="write down what was said")
     parser.add_argument("--calls", type=int, default=100, help="calls measured (%(default)s)")
     parser.add_argument("--warm-up", type=int, default=5, help="calls before them (%(default)s)")
     parser.add_argument("--device", help="cpu or cuda; default: a GPU when there is one")
@@ -49,7 +50,9 @@ def peak_memory() -> int:
 def measure(arguments: argparse.Namespace, clip: Path) -> dict:
     start = time.perf_counter()
     # the least threshold: the speech check runs, and the synthetic clip passes it
-    pipeline = EmotionPipeline.from_pretrained(arguments.checkpoint, device=arguments.device, speech_threshold=1e-12)
+    pipeline = EmotionPipeline.from_pretrained(
+        arguments.checkpoint, device=arguments.device, speech_threshold=1e-12, words=arguments.words
+    )
     first = pipeline(clip)
     loading = time.perf_counter() - start
     device = pipeline.model.device
@@ -59,11 +62,12 @@ def measure(arguments: argparse.Namespace, clip: Path) -> dict:
     found = latency(seconds)
     return {
         "checkpoint": pipeline.name,
+        "words": pipeline.words_reader is not None,
         "parameters": pipeline.model.num_parameters(),
-        "clip_seconds": first.audio["duration"],
+        "clip_seconds": first.audio.seconds,
         "loading_and_first_answer_s": loading,
         **found,
-        "x_real_time": first.audio["duration"] / found["median_ms"] * 1e3,
+        "x_real_time": first.audio.seconds / found["median_ms"] * 1e3,
         "peak_memory_mb": peak_memory() / 2**20,
         "machine": machine(device),
     }

@@ -69,7 +69,7 @@ class Scorer:
             model, processor = load_model_directory(directory, dtype)
         else:
             model, processor = load_adapter(directory, language_model, dtype=dtype)
-        extractor = load_emotion_pipeline(directory, device=device).extractor
+        extractor = load_emotion_pipeline(directory, device=device, words=False).extractor
         return cls(model.to(device), processor, extractor, cache_dir, **options)
 
     def features(self, rows: Sequence[dict]) -> WindowFeatures:

@@ -132,7 +132,7 @@ def load_adapter(
     llm, _ = load_language_model(*source, dtype, **options)
     grow_vocabulary(llm, config.audio_token_id)
     _check_same(config, llm, str(name))
-    pipeline = EmotionPipeline.from_pretrained(directory / FAS_FOLDER, device="cpu")
+    pipeline = EmotionPipeline.from_pretrained(directory / FAS_FOLDER, device="cpu", words=False)
     config.fas_config = pipeline.model.config
     with reads_checkpoint(directory / "config.json", "the configuration of these parts"):
         model = FASAudioForConditionalGeneration.assemble(config, pipeline, llm)
@@ -169,11 +169,13 @@ def load_emotion_pipeline(
     device: str | torch.device | None = None,
     revision: str | None = None,
     speech_threshold: float = THRESHOLD,
+    words: bool = True,
+    words_model: str | None = None,
 ) -> EmotionPipeline:
     """The FAS classifier inside a model directory, or of an adapter directory; either may be a hub id.
 
     Args:
-        speech_threshold: as of `EmotionPipeline`.
+        speech_threshold, words, words_model: as of `EmotionPipeline.from_pretrained`.
 
     Raises:
         CheckpointError: there is none.
@@ -189,9 +191,12 @@ def load_emotion_pipeline(
         if whisper.is_dir():  # self-contained; an adapter names its encoder
             for stream in ("acoustic", "semantic"):
                 streams[stream] |= {"model": str(whisper), "revision": None}
-        extractor = FeatureExtractor.from_config(local_streams(streams, file), device=device)
+        streams = local_streams(streams, file)
+        extractor = FeatureExtractor.from_config(streams, device=device)
     pipeline = EmotionPipeline(model.to(device), extractor, name, speech_threshold=speech_threshold)
     pipeline.training = read_record(directory / FAS_FOLDER)
+    if words:
+        pipeline.read_words(streams, words_model)
     return pipeline
 
 

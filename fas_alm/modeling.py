@@ -83,9 +83,10 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
         """
         from fas_alm.language_models import load_language_model
 
-        pipeline = copy.deepcopy(fas) if isinstance(fas, EmotionPipeline) else EmotionPipeline.from_pretrained(
-            fas, device="cpu"
-        )  # fmt: skip
+        if isinstance(fas, EmotionPipeline):
+            pipeline = copy.deepcopy(fas, {id(fas.words_reader): None})  # without its reader of words
+        else:
+            pipeline = EmotionPipeline.from_pretrained(fas, device="cpu", words=False)
         is_loaded = isinstance(language_model, tuple)
         llm, tokenizer = language_model if is_loaded else load_language_model(language_model, revision, dtype, **options)
         tokenizer = copy.deepcopy(tokenizer)

@@ -9,11 +9,13 @@ from rich.text import Text
 
 from fas_core.answers import Answer
 from fas_core.text import printable
+from fas_core.words.types import NO_SPEECH, OFF
 
-CAPTION = "tone and words: what each pathway alone says; conflict: 0 they agree, 1 they disagree"
+CAPTION = "tone, words: what each says alone; conflict: probability that the words carry an emotion and the tone another"
+CONFLICTING = 0.5  # from where on the table calls it a conflict
 WIDTHS = {"seconds": 15, "channel": 7, "emotion": 8, "prob.": 5, "tone": 8, "words": 8, "conflict": 8}
 RIGHT = ("seconds", "channel", "prob.", "conflict")
-NOTE_WIDTH = 8  # that is left for the note, which comes last and may be longer
+LAST = "what was said"  # the last column, which may be longer than what is left for it
 NARROWEST = 16  # of the column of files
 
 
@@ -32,29 +34,28 @@ class TableFormat:
     def __init__(self, names: dict[str, str], columns: list[str], width: int | None = None, colour: bool = False):
         self.names, self.columns, self.colour = names, columns, colour
         longest = max([len("file"), *map(cell_len, names.values())])
-        left = None if width is None else width - sum(WIDTHS[c] + 2 for c in columns) - NOTE_WIDTH
+        left = None if width is None else width - sum(WIDTHS[c] + 2 for c in columns) - len(LAST)
         self.file_width = longest if left is None else min(longest, max(NARROWEST, left))
-        self.header = self._line("file", {c: c for c in columns}, "note", "bold")
+        self.header = self._line("file", {c: c for c in columns}, LAST, "bold")
         self.footer = self._styled(Text(f"{CAPTION}\n", "dim"))
 
     def entry(self, answer: Answer, is_first: bool) -> str:
-        top = {k: max(p, key=p.get) if (p := getattr(answer, k)) else "-" for k in ("acoustic", "semantic")}
         is_answered = answer.label is not None
         cells = {
             "seconds": f"{answer.start or 0:.1f}-{answer.end or 0:.1f}",
-            "channel": str(answer.audio.get("channel") or "-"),
+            "channel": str(answer.audio.channel or "-"),
             "emotion": answer.label or "-",
             "prob.": f"{answer.probabilities[answer.label]:.2f}" if is_answered else "-",
-            "tone": top["acoustic"],
-            "words": top["semantic"],
-            "conflict": "-" if answer.conflict is None else f"{answer.conflict:.2f}",
+            "tone": answer.tone.label if answer.tone else "-",
+            "words": answer.words.label if answer.words else "-",
+            "conflict": conflict_text(answer),
         }
-        return self._line(self.names.get(answer.file, printable(answer.file)), cells, _note(answer))
+        return self._line(self.names.get(answer.file, printable(answer.file)), cells, _last(answer))
 
-    def _line(self, file: str, cells: dict[str, str], note: str, style: str = "") -> str:
+    def _line(self, file: str, cells: dict[str, str], last: str, style: str = "") -> str:
         parts = [_fitted(file, self.file_width)]
         parts += [cells[c].rjust(WIDTHS[c]) if c in RIGHT else cells[c].ljust(WIDTHS[c]) for c in self.columns]
-        return self._styled(Text("  ".join([*parts, note]).rstrip() + "\n", style))
+        return self._styled(Text("  ".join([*parts, last]).rstrip() + "\n", style))
 
     def _styled(self, text: Text) -> str:
         if not self.colour:
@@ -91,14 +92,32 @@ def _fitted(name: str, width: int) -> str:
     return set_cell_size(f"{head}…{tail}", width)
 
 
-def _note(answer: Answer) -> str:
+def said(answer: Answer) -> str:
+    """The transcript in quotes, or in brackets why there is none; nothing where nobody asked."""
+    if answer.words is not None:
+        return f"\u201c{printable(answer.words.transcript)}\u201d"
+    return f"({answer.words_missing})" if answer.words_missing not in (None, OFF, NO_SPEECH) else ""
+
+
+def conflict_text(answer: Answer) -> str:
+    """Whether tone and words conflict, and how probable that is.
+
+    >>> conflict_text(Answer("a.wav", conflict=0.884))
+    'yes 0.88'
+    """
+    if answer.conflict is None:
+        return "-"
+    return f"{'yes' if answer.conflict >= CONFLICTING else 'no'} {answer.conflict:.2f}"
+
+
+def _last(answer: Answer) -> str:
     if answer.error:
         return printable(answer.error.removeprefix(f"{answer.file}: "))
     if answer.no_speech:
-        return "silent" if answer.audio.get("silent") else "no speech"
-    notes = ["silent"] if answer.audio.get("silent") else []
-    if windows := answer.audio.get("windows"):
-        silent = answer.audio["windows_without_speech"]
+        return "silent" if answer.audio.silent else "no speech"
+    notes = ["silent"] if answer.audio.silent else []
+    if windows := answer.audio.windows:
+        silent = answer.audio.windows_without_speech
         notes.append(f"{windows} windows" + (f", {silent} without speech" if silent else ""))
         notes += [] if answer.conflict_max is None else [f"conflict up to {answer.conflict_max:.2f}"]
-    return ", ".join(notes)
+    return "  ".join(filter(None, [said(answer), ", ".join(notes)]))

@@ -75,19 +75,6 @@ class Audio:
     is_silent: bool
     channel: int | str | None = None
 
-    def info(self) -> dict[str, Any]:
-        """What was read and what was done to it, ready for JSON."""
-        return {
-            "source": self.source,
-            "original_rate": self.original_rate,
-            "channels": self.original_channels,
-            "duration": self.duration,
-            "resampled": self.original_rate != SAMPLE_RATE,
-            "channel": self.channel,
-            "downmixed": self.channel == "mix",
-            "silent": self.is_silent,
-        }
-
 
 def load_audio(
     source: Any, *, sampling_rate: int | None = None, limits: AudioLimits = AudioLimits(), channel: int | str = "mix"

@@ -21,6 +21,7 @@ from fas_core.errors import FASError
 from fas_core.sources import find_audio_files
 from fas_core.text import printable
 from fas_core.windows import check_windows
+from fas_core.words.options import WordsModelOption, WordsOption
 
 INTERRUPTED, CLOSED = 128 + 2, 128 + 13  # exit codes of SIGINT and SIGPIPE, as shells give them
 
@@ -93,11 +94,13 @@ def predict(
     speech_threshold: Annotated[
         float, typer.Option(help="probability from which sound is speech; 0: every sound is given an emotion")
     ] = 0.5,
+    words: WordsOption = True,
+    words_model: WordsModelOption = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU when there is one")] = None,
     max_seconds: Annotated[float, typer.Option(help="longest audio")] = AudioLimits().max_seconds,
     max_bytes: Annotated[int, typer.Option(help="largest file")] = AudioLimits().max_bytes,
 ) -> None:
-    """Say what emotion a voice carries, what each pathway alone hears, and whether they disagree.
+    """Say what emotion a voice carries, what was said, what tone and words say by themselves, and whether they conflict.
 
     Answers are written as they come. A run that is stopped says how many files are answered, and the same command with --resume goes on; beside --output a file whose name ends in .journal remembers which.
 
@@ -118,7 +121,7 @@ def predict(
         _check_options(format, output, resume, csv_excel, csv_separator)
         options = dict(
             timeline=timeline, window=window, hop=hop, channels=checked_channels(channels), tokens=tokens,
-            speech_threshold=speech_threshold, max_seconds=max_seconds, max_bytes=max_bytes,
+            speech_threshold=speech_threshold, words=words, words_model=words_model, max_seconds=max_seconds, max_bytes=max_bytes,
         )  # fmt: skip
         files = _files(paths)
         layout = _layout(format, files, options, csv_excel, csv_separator, on_screen=output is None)
@@ -192,7 +195,7 @@ def _answer(run, target: ScreenOutput | FileOutput) -> int:
                     target.write(answer)
                     errors += [answer.error] if answer.error else []
                     failed = failed or bool(answer.error)
-                    is_mixed = is_mixed or answer.audio.get("channel") == "mix"
+                    is_mixed = is_mixed or answer.audio.channel == "mix"
                 mixed += is_mixed
                 target.finish_file(file, failed)
             target.close(complete=True)

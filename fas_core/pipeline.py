@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fas_core.answers import Answer, answer, kept_token_times, no_speech, summarise
+from fas_core.answers import Answer, answer, no_speech
 from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits, stream_audio
 from fas_core.calibration import apply_temperature
 from fas_core.channels import EACH, checked_channels, reopenable
@@ -18,10 +18,14 @@ from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import AudioError, CheckpointError, IdentityMismatchError
 from fas_core.hub import find_directory
 from fas_core.inference import HEADS, Logits, predict_logits
+from fas_core.kept_tokens import kept_token_times
 from fas_core.model_files import reads_checkpoint
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.speech import THRESHOLD, SpeechCheck
+from fas_core.summaries import summarise
 from fas_core.windows import check_windows, cut
+from fas_core.words.finding import find_reader
+from fas_core.words.reader import WordsReader
 
 LONG_SECONDS = 60.0  # longer clips are answered window by window and averaged, so that memory stays bounded
 WINDOW_SECONDS = 30.0
@@ -30,13 +34,14 @@ SHIPPED = Path(__file__).parent / "pretrained"  # trained on real speech with Wh
 
 
 class EmotionPipeline:
-    """Audio in; label, calibrated probabilities, what each pathway alone says, and their conflict out.
+    """Audio in; the emotion of the voice, what was said, what tone and words say by themselves, and their conflict out.
 
     Args:
         model: a trained FAS.
         extractor: encoders and front end of the identity that the model was trained with.
         speech_threshold: of `SpeechCheck`, which keeps silence, noise and music from being given an emotion; 0 gives every
             sound one.
+        words_reader: of the frames of the extractor's Whisper; None leaves words out.
 
     Raises:
         IdentityMismatchError: when the encoders are not those of the training.
@@ -50,6 +55,7 @@ class EmotionPipeline:
         name: str = "FAS",
         *,
         speech_threshold: float = THRESHOLD,
+        words_reader: WordsReader | None = None,
     ):
         if model.config.streams_identity not in (None, extractor.digest):
             raise IdentityMismatchError(
@@ -59,6 +65,8 @@ class EmotionPipeline:
             )
         self.model, self.extractor, self.name = model.eval(), extractor, name
         self.training: dict = {}
+        self.words_reader = words_reader
+        self.no_words = None if words_reader else "they were not asked for"
         self.speech_check = None if speech_threshold == 0 else SpeechCheck(speech_threshold)
 
     @classmethod
@@ -69,14 +77,23 @@ class EmotionPipeline:
         device: str | torch.device | None = None,
         revision: str | None = None,
         speech_threshold: float = THRESHOLD,
+        words: bool = True,
+        words_model: str | None = None,
     ) -> "EmotionPipeline":
         """Load a checkpoint directory (or hub id) and the encoders that it names; by default the shipped one.
+
+        Words are written down by the checkpoint's own Whisper, of the encoder pass that the tone needs; where that cannot be
+        `words_missing` is "off", and `describe()` says why.
 
         An encoder that the checkpoint names by its hub id has to be in the hub's cache (`hf download ID`): what a file
         names is not fetched.
 
+        Args:
+            words: False leaves them out.
+            words_model: directory or hub id of another text model (`load_text_model`).
+
         Raises:
-            CheckpointError: when there is no FAS checkpoint, or weights of it are missing.
+            CheckpointError: when there is no FAS checkpoint, or weights of it are missing; a text model that cannot be loaded.
             FASError: a device that is not there, a threshold that is no probability.
             IdentityMismatchError: when the encoders' weights differ from those of the training.
         """
@@ -85,13 +102,20 @@ class EmotionPipeline:
         model = load_model(checkpoint)
         config = checkpoint / "config.json"
         with reads_checkpoint(config, "encoders as `train/fas.py` writes them"):
-            extractor = FeatureExtractor.from_config(local_streams(model.config.streams, config), device=device)
+            streams = local_streams(model.config.streams, config)
+            extractor = FeatureExtractor.from_config(streams, device=device)
         pipeline = cls(model.to(device), extractor, name=name, speech_threshold=speech_threshold)
         pipeline.training = read_record(checkpoint)
+        if words:
+            pipeline.read_words(streams, words_model)
         return pipeline
 
+    def read_words(self, streams: dict, text_model: str | None = None) -> None:
+        """From now on answers have words, where the encoders can give them; `find_reader` says what that takes."""
+        self.words_reader, self.no_words = find_reader(self.extractor, streams, text_model)
+
     def describe(self) -> dict:
-        """What this is, JSON-ready: name, encoders, training corpora, fold, temperature, commit."""
+        """What this is, JSON-ready: name, encoders, training corpora, fold, temperature, commit; why it has no words."""
         corpora, fold = learned_from(self.training)
         return dict(
             name=self.name,
@@ -100,6 +124,7 @@ class EmotionPipeline:
             encoders=self.extractor.identity(),
             parameters=self.model.num_parameters(),
             temperature=self.model.config.temperature,
+            no_words=self.no_words,
             trained_at_commit=(self.training.get("provenance") or {}).get("commit"),
         )
 
@@ -180,7 +205,7 @@ class EmotionPipeline:
                 return [self._load_channel(source, channels, sampling_rate, limits, on_window)]
             source = reopenable(source, limits)
             first = self._load_channel(source, 1, sampling_rate, limits, on_window)
-            count = first.original_channels if isinstance(first, Audio) else first.audio["channels"]
+            count = first.original_channels if isinstance(first, Audio) else first.audio.channels
             others = range(2, count + 1)
             return [first, *(self._load_channel(source, n, sampling_rate, limits, on_window) for n in others)]
         except AudioError as error:
@@ -211,10 +236,17 @@ class EmotionPipeline:
         spoken = [(a, share) for a, share in zip(audios, shares, strict=True) if share != 0]
         answers = iter(())
         if spoken:
-            clips, known = zip(*spoken, strict=True)
-            answers = iter(self.answer_features(self.extractor([a.samples for a in clips]), clips, known))
+            answers = iter(self._spoken(*zip(*spoken, strict=True)))
         found = iter([no_speech(a) if share == 0 else next(answers) for a, share in zip(audios, shares, strict=True)])
         return [next(found) if isinstance(a, Audio) else a for a in held]
+
+    def _spoken(self, audios: Sequence[Audio], speech: Sequence[float | None]) -> list[Answer]:
+        samples = [a.samples for a in audios]
+        if self.words_reader is None:
+            return self.answer_features(self.extractor(samples), audios, speech)
+        features, frames = self.extractor.with_frames(samples)
+        answers = self.answer_features(features, audios, speech)
+        return [a.hears(words) for a, words in zip(answers, self.words_reader(frames), strict=True)]
 
     def speech(self, audio: Audio) -> float | None:
         """Share of a clip that is speech; 0: `answers.no_speech` is the answer. None where `speech_threshold` is 0."""
@@ -223,7 +255,10 @@ class EmotionPipeline:
     def answer_features(
         self, features: list[ClipFeatures], audios: Sequence[Audio], speech: Sequence[float | None] | None = None
     ) -> list[Answer]:
-        """Answers to clips whose features, and shares of speech, are there; whoever leaves these out vouches for speech."""
+        """Answers to clips whose features, and shares of speech, are there; whoever leaves these out vouches for speech.
+
+        They have no words yet (`Answer.hears`).
+        """
         heads, kept, _ = self.hear(features)
         speech = speech or [None] * len(audios)
         return [
@@ -304,7 +339,7 @@ class EmotionPipeline:
         source = reopenable(source, limits)
         first = answers(1)
         start = next(first)
-        others = [answers(number) for number in range(2, start.audio["channels"] + 1)]
+        others = [answers(number) for number in range(2, start.audio.channels + 1)]
         for group in zip(chain([start], first), *others, strict=True):
             yield from group
 

@@ -41,7 +41,9 @@ class Run:
         disable_progress_bar()  # of loading weights
         self.files, self.options, self.limits = files, options, limits
         self.pipeline = EmotionPipeline.from_pretrained(
-            checkpoint or SHIPPED, device=device, speech_threshold=options["speech_threshold"]
+            checkpoint or SHIPPED,
+            device=device,
+            **{name: options[name] for name in ("speech_threshold", "words", "words_model")},
         )
         prints = prints and sys.stdout.isatty()
         self.progress = Progress(len(files), rows=prints, windows=prints and options["timeline"])

@@ -11,6 +11,7 @@ import typer
 
 from fas_core.audio import AudioLimits
 from fas_core.errors import INPUT_ERRORS, error_line
+from fas_core.words.options import WordsModelOption, WordsOption
 from serve.settings import ConnectionLimits, Settings
 
 LIMITS = "Limits"
@@ -58,6 +59,8 @@ def main(
     speech_threshold: Annotated[
         float, typer.Option(help="probability from which sound is speech; 0: every sound is given an emotion")
     ] = 0.5,
+    words: WordsOption = True,
+    words_model: WordsModelOption = None,
     log_level: Annotated[Level, typer.Option(help="info: a line for each request, never its content")] = Level.info,
     max_seconds: Annotated[
         float, typer.Option(help="of one audio that the language model hears", rich_help_panel=LIMITS)
@@ -153,6 +156,8 @@ def main(
             vllm_log,
             revision,
             speech_threshold,
+            words,
+            words_model,
         )
         asyncio.run(serve(launch, lambda text: typer.echo(text, err=True)))
     except INPUT_ERRORS as error:

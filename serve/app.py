@@ -171,7 +171,7 @@ def _add_emotion(
         response_model=EmotionResponse,
         responses=ERRORS,
         openapi_extra={"requestBody": _emotion_body()},
-        summary="Label, probabilities, what the tone and the words say, and their conflict",
+        summary="The emotion of the voice, what was said, what tone and words say by themselves, and their conflict",
     )
     async def answer(request: Request) -> Any:
         async with AsyncExitStack() as place:
@@ -190,7 +190,7 @@ def _add_emotion(
         for each in answers:
             _count(metrics, each)
         head = {"object": "emotion.list", "model": settings.model}
-        return JSONResponse(head | {"data": [each.told() for each in answers]})
+        return JSONResponse(head | {"data": [each.model_dump() for each in answers]})
 
 
 async def _events(answers: AsyncGenerator[ClipEmotion, None], metrics: Metrics) -> AsyncGenerator[bytes, None]:
@@ -198,13 +198,13 @@ async def _events(answers: AsyncGenerator[ClipEmotion, None], metrics: Metrics) 
         async for each in answers:
             if each.start is None:
                 _count(metrics, each)
-            yield b"data: " + JSONResponse(each.told()).body + b"\n\n"
+            yield b"data: " + JSONResponse(each.model_dump()).body + b"\n\n"
     yield b"data: [DONE]\n\n"
 
 
 def _count(metrics: Metrics, answer: ClipEmotion) -> None:
     metrics.clips.labels("error" if answer.error else "answered").inc()
-    metrics.audio.inc((answer.audio or {}).get("duration", 0))
+    metrics.audio.inc(answer.audio.seconds or 0)
 
 
 def _emotion_body() -> dict:

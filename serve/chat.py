@@ -97,15 +97,17 @@ class Conversation:
 
 def describe(answer: dict) -> str:
     """One line for one clip."""
-    if "error" in answer:
-        return f"{answer['index'] + 1}: {answer['error']['message']}"
-    if answer.get("no_speech"):
-        return f"{answer['index'] + 1}: nobody speaks"
+    number = f"{answer['index'] + 1}: "
+    if answer["error"]:
+        return number + answer["error"]
+    if answer["label"] is None:
+        return f"{number}nobody speaks"
     ranked = sorted(answer["probabilities"].items(), key=lambda item: -item[1])
     text = ", ".join(f"{emotion} {p:.2f}" for emotion, p in ranked[:3])
-    sides = [f"{side} {answer[side]['label']}" for side in ("tone", "words") if side in answer]
-    conflict = f"; conflict {answer['conflict']:.2f}" if "conflict" in answer else ""
-    return f"{answer['index'] + 1}: {text} ({', '.join(sides)}{conflict})"
+    sides = [f"{side} {answer[side]['label']}" for side in ("tone", "words") if answer[side]]
+    conflict = "" if answer["conflict"] is None else f"; conflict {answer['conflict']:.2f}"
+    said = f" “{answer['words']['transcript']}”" if answer["words"] else ""
+    return f"{number}{text} ({', '.join(sides)}{conflict}){said}"
 
 
 def interact(conversation: Conversation) -> None:

@@ -45,7 +45,7 @@ class Client:
 
     Example:
         >>> client = Client()                                        # doctest: +SKIP
-        >>> client.emotion("a.wav", words=True)["label"]             # doctest: +SKIP
+        >>> client.emotion("a.wav")["label"]                         # doctest: +SKIP
         'sad'
         >>> client.chat("How does she feel?", ["a.wav"])             # doctest: +SKIP
         'She sounds sad: ...'
@@ -68,6 +68,8 @@ class Client:
 
     def emotion(self, audio: Any, *, sampling_rate: int | None = None, **options) -> dict | list[dict]:
         """Emotion of one audio (a dict) or of a list of them (a list; what cannot be used has `error`).
+
+        The fields are those of `fas_core.answers.Answer`, and the server's own: index, code, language_model, timeline.
 
         Files are uploaded as they are, from the disk: an hour of a call needs no more memory than a minute.
 

@@ -7,9 +7,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from fas_core.answers import summarise
+from fas_core.answers import Answer
 from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits
 from fas_core.pipeline import LONG_SECONDS
+from fas_core.summaries import summarise
 from serve.audio_parts import Window
 from serve.batching import Turn
 from serve.budget import Budgets, Share
@@ -98,14 +99,10 @@ class Clip:
     def _whole(self, samples: np.ndarray) -> Audio:
         return replace(self._first, samples=samples, duration=self._seconds, is_silent=self._silent)
 
-    def together(self) -> Heard:
+    def together(self) -> Answer:
         """One answer for all windows."""
-        if len(self.heard) == 1:
-            return self.heard[0]
-        texts = [each.transcript for each in self.heard if each.transcript]
-        asked = any(each.transcript is not None for each in self.heard)
-        answer = summarise([each.answer for each in self.heard])
-        return Heard(answer, transcript=" ".join(texts) if asked else None)
+        answers = [each.answer for each in self.heard]
+        return summarise(answers) if len(answers) > 1 else replace(answers[0], start=None, end=None)
 
 
 def with_timelines(answers: list[ClipEmotion]) -> list[ClipEmotion]:

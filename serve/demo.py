@@ -98,7 +98,7 @@ def ask(console: Console, url: str, clip: dict) -> None:
             f"chat, {time.perf_counter() - start:.1f} s: {choice_prompt()}\n  {letter} ({option})", highlight=False
         )
         start = time.perf_counter()
-        emotion = client.emotion(clip["audio"], words=True)
+        emotion = client.emotion(clip["audio"])
     console.print(f"/v1/emotion, {time.perf_counter() - start:.1f} s:")
     console.print_json(json.dumps(emotion))
 

@@ -11,17 +11,17 @@ from contextlib import aclosing
 
 import numpy as np
 
+from fas_core.answers import Answer, Tone, top
 from fas_core.audio import Audio
-from fas_core.conflict import conflict
-from fas_core.labels import EMOTIONS
 from fas_core.pipeline import WINDOW_SECONDS
+from fas_core.words.types import NoWords, Words
 from serve.audio_parts import AudioReader, Window
 from serve.batching import gather
 from serve.budget import Budgets
 from serve.clips import Asked, Clip, ClipSource, counted, with_timelines
 from serve.errors import APIError, invalid
 from serve.listening import Heard, Question
-from serve.schemas import ClipEmotion, EmotionOptions, ErrorDetail, Tone, Words
+from serve.schemas import ClipEmotion, EmotionOptions, LanguageModelAnswer
 
 AT_ONCE = 4  # clips of one request
 AHEAD = 8  # windows of one clip that are decoded before they are answered, and no more seconds than:
@@ -34,21 +34,23 @@ class EmotionService:
     Args:
         listen: a question for FAS and a turn -> what it heard (a `Batcher` over a `Listener`).
         language: the language model, None with --fas-only.
-        transcribe: (T, D) frames of Whisper and a turn -> the words (a `Batcher` over a `Transcriber`); None without one.
+        read: (T, D) frames of Whisper and a turn -> `Words` or `NoWords` (a `Batcher` over a `WordsReader`); None without one.
+        why: there is no reader.
     """
 
     def __init__(
         self,
         listen: Callable[..., Awaitable[Heard]],
         language=None,
-        transcribe: Callable[..., Awaitable[str]] | None = None,
+        read: Callable[..., Awaitable[Words | NoWords]] | None = None,
+        why: str | None = None,
     ):
-        self.listen, self.language, self.transcribe = listen, language, transcribe
+        self.listen, self.language, self.read, self.why = listen, language, read, why
 
     def check(self, options: EmotionOptions) -> None:
         """Raises `APIError` 400 for what this server does not have."""
-        if options.words and self.transcribe is None:
-            text = "words: this server has no Whisper decoder for transcripts; leave it out to get FAS's semantic head"
+        if options.words and self.read is None:
+            text = f"words: this server does not write them down: {self.why or 'it was told not to'}; leave it out"
             raise invalid(text, "words", "not_available")
         if options.rationale and self.language is None:
             text = "rationale: this server has no language model (--fas-only)"
@@ -91,14 +93,14 @@ class EmotionService:
                 channel = channels.popleft()
                 async with aclosing(self._answers(file, clip.where, channel, asked, reader, budgets)) as answers:
                     async for answer in answers:
-                        answer.index, answer.name = index, clip.name
+                        answer.index, answer.file = index, clip.name
                         yield answer
                 if asked.options.channels == "each" and channel == 1:  # now it is known how many there are
-                    channels.extend(range(2, answer.audio["channels"] + 1))
+                    channels.extend(range(2, answer.audio.channels + 1))
         except APIError as error:
             if alone or error.status >= 500 or error.status == 429:
                 raise
-            yield ClipEmotion(index=index, name=clip.name, error=ErrorDetail(**error.to_dict()["error"]))
+            yield ClipEmotion(index=index, file=clip.name, error=str(error), code=error.code)
 
     async def _answers(
         self, file, where: str, channel: int | str, asked: Asked, reader: AudioReader, budgets: Budgets
@@ -114,7 +116,7 @@ class EmotionService:
                 each.answer.at(start, end)
                 clip.heard.append(each)
                 if options.timeline:
-                    yield _from_fas(each, options.tokens, start, end)
+                    yield _told(each.answer, options.tokens)
         yield await self._summary(clip, asked)
 
     async def _heard(self, windows: AsyncIterator[Window], asked: Asked) -> AsyncGenerator:
@@ -135,50 +137,31 @@ class EmotionService:
                 each.cancel()
 
     async def _listen(self, audio: Audio, asked: Asked) -> Heard:
-        """Words are decoded in a thread of their own: they take longer, and most do not ask for them."""
-        heard = await self.listen(Question(audio, asked.options.words), asked.turn)
+        """Words are decoded in a thread of their own: they take longer."""
+        wanted = self.read is not None and asked.options.words is not False
+        heard = await self.listen(Question(audio, wanted), asked.turn)
         if heard.frames is not None:
-            heard.transcript = await self.transcribe(heard.frames, asked.turn)
+            heard.answer.hears(await self.read(heard.frames, asked.turn))
             heard.frames = None
         return heard
 
     async def _summary(self, clip: Clip, asked: Asked) -> ClipEmotion:
-        heard = clip.together()
-        answer = _from_fas(heard, asked.options.tokens)
-        if self.language is not None and not answer.no_speech and (samples := clip.samples) is not None:
-            await self._ask(answer, samples, heard, asked.options)
-        if answer.tone and answer.words and answer.words.source == "language_model":
-            p, q = ([each.probabilities[e] for e in EMOTIONS] for each in (answer.tone, answer.words))
-            answer.conflict = float(conflict(p, q))
+        answer = _told(clip.together(), asked.options.tokens)
+        if self.language is not None and answer.label is not None and (samples := clip.samples) is not None:
+            transcript = answer.words.transcript if answer.words and asked.options.words else None
+            answer.language_model = await self._ask(samples, transcript, asked.options)
         return answer
 
-    async def _ask(self, answer: ClipEmotion, samples: np.ndarray, heard: Heard, options: EmotionOptions) -> None:
-        answer.probabilities, answer.option_mass = await self.language.hear(samples, options.language)
-        answer.label, answer.source = _top(answer.probabilities), "language_model"
-        if heard.transcript:
-            read, _ = await self.language.read(heard.transcript, options.language)
-            answer.words = Words(
-                label=_top(read), probabilities=read, source="language_model", transcript=heard.transcript
-            )
+    async def _ask(
+        self, samples: np.ndarray, transcript: str | None, options: EmotionOptions
+    ) -> LanguageModelAnswer:
+        probabilities, mass = await self.language.hear(samples, options.language)
+        words = Tone.of((await self.language.read(transcript, options.language))[0]) if transcript else None
+        heard = LanguageModelAnswer(label=top(probabilities), probabilities=probabilities, option_mass=mass, words=words)
         if options.rationale:
-            answer.rationale = await self.language.explain(samples, answer.label, options.language)
+            heard.rationale = await self.language.explain(samples, heard.label, options.language)
+        return heard
 
 
-def _from_fas(heard: Heard, tokens: bool, start: float | None = None, end: float | None = None) -> ClipEmotion:
-    fas = heard.answer
-    if fas.no_speech:
-        heard = Heard(fas)
-    tone = fas.acoustic and Tone(label=_top(fas.acoustic), probabilities=fas.acoustic)
-    words = fas.semantic and Words(
-        label=_top(fas.semantic), probabilities=fas.semantic, source="fas", transcript=heard.transcript
-    )
-    audio = {key: value for key, value in fas.audio.items() if key != "source"}
-    return ClipEmotion(
-        index=0, label=fas.label, probabilities=fas.probabilities, source="fas", tone=tone, words=words, audio=audio,
-        kept_tokens=fas.kept_tokens if tokens else None, conflict=fas.conflict,
-        conflict_max=fas.conflict_max, speech=fas.speech, no_speech=fas.no_speech, start=start, end=end,
-    )  # fmt: skip
-
-
-def _top(probabilities: dict[str, float]) -> str:
-    return max(probabilities, key=probabilities.get)
+def _told(answer: Answer, tokens: bool) -> ClipEmotion:
+    return ClipEmotion(**answer.to_dict(tokens), index=0)

@@ -20,14 +20,13 @@ from fas_core.kinds import kind_of, what_is
 from fas_core.model_files import check_lora, check_model_files
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from fas_core.speech import THRESHOLD
-from fas_core.words.transcriber import Transcriber
 from serve.app import create_app
 from serve.backend import Backend
 from serve.batching import Batcher
 from serve.connection import connection_options, raise_file_limit
 from serve.emotion import EmotionService
 from serve.guard import is_loopback, without_content
-from serve.listening import Listener, clear_texts, find_transcriber
+from serve.listening import Listener
 from serve.settings import Settings
 from serve.vllm_process import VLLMError, VLLMProcess, gpu_arguments
 
@@ -39,7 +38,7 @@ KEY_VARIABLE = "FAS_API_KEY"
 EXAMPLE = """
 ready: {url} (model {model}, {backend})
 
-  curl {url}/v1/emotion {header}-F file=@a.wav -F words=true
+  curl {url}/v1/emotion {header}-F file=@a.wav
 {chat}
   /health /metrics /v1/models /docs; stop with Ctrl-C
 """
@@ -57,7 +56,7 @@ class Launch:
         device: of FAS, and of the LLM with transformers; a GPU when there is one, if None.
         vllm_arguments, eager, vllm_log: see `VLLMProcess`.
         revision: branch, tag or commit of a hub id.
-        speech_threshold: as of `EmotionPipeline`.
+        speech_threshold, words, words_model: as of `EmotionPipeline.from_pretrained`.
     """
 
     directory: Path | None
@@ -72,6 +71,8 @@ class Launch:
     vllm_log: Path | None = None
     revision: str | None = None
     speech_threshold: float = THRESHOLD
+    words: bool = True
+    words_model: str | None = None
 
     @property
     def url(self) -> str:
@@ -167,32 +168,26 @@ def _signals() -> Iterator[list[asyncio.Task]]:
 
 def build_app(launch: Launch, backend: Backend | None):
     """Gateway, FAS and the questions to the language model, for a backend that runs."""
-    pipeline, transcriber = load_fas(launch.directory, launch.device, launch.speech_threshold)
+    pipeline = load_fas(launch)
     listen = Batcher(Listener(pipeline), weigh=lambda question: question.audio.duration)
-    transcribe = transcriber and Batcher(clear_texts(transcriber), WINDOWS_AT_ONCE)
+    read = pipeline.words_reader and Batcher(pipeline.words_reader, WINDOWS_AT_ONCE)
     language = None
     if backend is not None:
         from serve.language import LanguageModel
 
         language = LanguageModel.from_directory(backend, launch.directory)
-    emotion = EmotionService(listen, language, transcribe)
-    return create_app(launch.settings, emotion, backend, closing=[each for each in (listen, transcribe) if each])
+    emotion = EmotionService(listen, language, read, pipeline.no_words)
+    return create_app(launch.settings, emotion, backend, closing=[each for each in (listen, read) if each])
 
 
-def load_fas(
-    directory: Path | None, device: str | None = None, speech_threshold: float = THRESHOLD
-) -> tuple[EmotionPipeline, Transcriber | None]:
-    """FAS and a decoder for the words, of a model directory, of a FAS checkpoint, or (None) as shipped."""
-    if directory is not None and (directory / "fas").is_dir():
-        from fas_alm.artifacts import WHISPER_FOLDER, load_emotion_pipeline
+def load_fas(launch: Launch) -> EmotionPipeline:
+    """FAS with a reader of words, of a model directory, of a FAS checkpoint, or as shipped."""
+    options = {name: getattr(launch, name) for name in ("device", "speech_threshold", "words", "words_model")}
+    if launch.directory is not None and (launch.directory / "fas").is_dir():
+        from fas_alm.artifacts import load_emotion_pipeline
 
-        pipeline, whisper = (
-            load_emotion_pipeline(directory, device=device, speech_threshold=speech_threshold),
-            directory / WHISPER_FOLDER,
-        )
-        return pipeline, find_transcriber(pipeline, whisper if whisper.is_dir() else None)
-    pipeline = EmotionPipeline.from_pretrained(directory or SHIPPED, device=device, speech_threshold=speech_threshold)
-    return pipeline, find_transcriber(pipeline)
+        return load_emotion_pipeline(launch.directory, **options)
+    return EmotionPipeline.from_pretrained(launch.directory or SHIPPED, **options)
 
 
 async def start_backend(launch: Launch, say: Callable[[str], None]) -> Backend:

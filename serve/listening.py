@@ -1,18 +1,12 @@
 """FAS over batches of clips and, where asked, the frames for the words from the same encoder pass."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor
 
 from fas_core.answers import Answer, no_speech
 from fas_core.audio import Audio
-from fas_core.checkpoint import local_streams
-from fas_core.encoders.whisper import LAST, WhisperEncoder
-from fas_core.errors import CheckpointError
 from fas_core.pipeline import EmotionPipeline
-from fas_core.words.transcriber import Transcriber
 
 
 @dataclass
@@ -29,12 +23,10 @@ class Heard:
 
     Attributes:
         frames: (T, D) of Whisper's last layer, where words were asked for and somebody speaks.
-        transcript: of them, when it is there; "" where the words are unclear.
     """
 
     answer: Answer
     frames: Tensor | None = None
-    transcript: str | None = None
 
 
 class Listener:
@@ -50,41 +42,16 @@ class Listener:
         speech = [self.pipeline.speech(q.audio) for q in questions]
         spoken = [i for i, share in enumerate(speech) if share != 0]  # where nobody speaks Whisper makes words up
         heard = [Heard(no_speech(q.audio)) for q in questions]
-        for i, each in zip(
-            spoken, self._spoken([questions[i] for i in spoken], [speech[i] for i in spoken]), strict=True
-        ):
-            heard[i] = each
+        if spoken:
+            found = self._spoken([questions[i] for i in spoken], [speech[i] for i in spoken])
+            heard = [found.pop(0) if i in spoken else each for i, each in enumerate(heard)]
         return heard
 
     def _spoken(self, questions: list[Question], speech: list[float | None]) -> list[Heard]:
-        extractor = self.pipeline.extractor
-        prepared = [extractor.front_end(q.audio.samples) for q in questions]
-        heard: list[Heard | None] = [None] * len(questions)
-        for batch in extractor.batches(prepared):
-            features, frames = extractor.encode_with_frames([prepared[i] for i in batch])
-            clips, shares = [questions[i].audio for i in batch], [speech[i] for i in batch]
-            answers = self.pipeline.answer_features(features, clips, shares)
-            for row, (index, answer) in enumerate(zip(batch, answers, strict=True)):
-                heard[index] = Heard(answer, frames.clip(row) if questions[index].words else None)
-        return heard
-
-
-def find_transcriber(pipeline: EmotionPipeline, directory: Path | None = None) -> Transcriber | None:
-    """A decoder for the words, where the semantic stream is the last layer of a Whisper that has one.
-
-    Args:
-        directory: that Whisper; by default the one that the checkpoint names.
-    """
-    semantic = pipeline.extractor.semantic
-    if not isinstance(semantic, WhisperEncoder) or semantic.layers != [LAST]:
-        return None
-    try:
-        named = local_streams(pipeline.model.config.streams, "config.json")["semantic"]["model"]
-        return Transcriber(directory or named, semantic.backbone)
-    except CheckpointError:
-        return None
-
-
-def clear_texts(transcriber: Transcriber) -> Callable[[Sequence[Tensor]], list[str]]:
-    """Frames of clips -> of each what was said, "" where that is unclear."""
-    return lambda clips: ["" if each.unclear else each.text for each in transcriber(clips)]
+        extractor, audios = self.pipeline.extractor, [q.audio for q in questions]
+        samples = [audio.samples for audio in audios]
+        if not any(q.words for q in questions):
+            return [Heard(a) for a in self.pipeline.answer_features(extractor(samples), audios, speech)]
+        features, frames = extractor.with_frames(samples)
+        answers = self.pipeline.answer_features(features, audios, speech)
+        return [Heard(a, f if q.words else None) for a, f, q in zip(answers, frames, questions, strict=True)]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from fas_core.answer_table import CONFLICTING
 from fas_core.audio import AudioLimits, load_audio
 from fas_core.errors import INPUT_ERRORS, FASError, MissingDependencyError, error_line
 from serve.client import DEFAULT_URL, Client, user_message
@@ -74,8 +75,8 @@ def show(client: Client, path: str | None, words: bool):
         audio = load_audio(path, limits=AudioLimits(max_seconds=600))
     except FASError as error:
         raise gradio.Error(str(error).replace("audio[0]: ", "")) from None
-    tone, said = (answer.get(side, {}).get("probabilities") for side in ("tone", "words"))
-    picture = waveform(audio, answer.get("kept_tokens", {}))
+    tone, said = ((answer[side] or {}).get("probabilities") for side in ("tone", "words"))
+    picture = waveform(audio, answer["kept_tokens"] or {})
     return answer["probabilities"], tone_against_words(tone, said), picture, describe(answer)
 
 
@@ -85,27 +86,43 @@ def _emotion(client: Client, path: str, words: bool) -> dict:
     except FASError as error:
         if getattr(error, "code", None) != "not_available":
             raise
-        return client.emotion(path, tokens=True)  # a server without a decoder for the words
+        return client.emotion(path, tokens=True)  # a server that does not write words down
 
 
 def describe(answer: dict) -> str:
     """What was heard, in words."""
-    if answer.get("no_speech"):
+    if answer["label"] is None:
         return "**nobody speaks**: no emotion is named"
     lines = [f"**{answer['label']}**, {answer['probabilities'][answer['label']]:.0%}"]
-    if transcript := answer.get("words", {}).get("transcript"):
-        lines.append(f"words: “{_plain(transcript)}”")
-    if "tone" in answer and "words" in answer:
-        lines.append(f"the tone says {answer['tone']['label']}, the words say {answer['words']['label']}")
-    if "conflict" in answer:
-        lines.append(f"conflict {answer['conflict']:.2f} (0: they agree, 1: they share no emotion)")
-    if answer.get("speech", 1) < 0.5:
+    lines += [_said(answer), *_of_the_language_model(answer["language_model"])]
+    if answer["speech"] is not None and answer["speech"] < 0.5:
         lines.append(f"speech: {answer['speech']:.0%} of it")
-    if answer.get("audio", {}).get("channel") == "mix":
+    if answer["audio"]["channel"] == "mix":
         lines.append(f"its {answer['audio']['channels']} channels were mixed; of a call each may be a person")
-    if "option_mass" in answer and answer["option_mass"] < 0.5:
-        lines.append(f"the seven options hold {answer['option_mass']:.0%} of the answer: do not trust it")
     return "\n\n".join(lines)
+
+
+def _said(answer: dict) -> str:
+    """The transcript beside what it is compared with, or why there is none."""
+    words, tone = answer["words"], answer["tone"]
+    if words is None:
+        return f"no words: {answer['words_missing']}"
+    said = f"“{_plain(words['transcript'])}”: the words say {words['label']}"
+    if answer["conflict"] is None:
+        return said
+    kind = "a conflict" if answer["conflict"] >= CONFLICTING else "no conflict"
+    return f"{said}, the tone says {tone['label']}: {kind}, {answer['conflict']:.2f}"
+
+
+def _of_the_language_model(heard: dict | None) -> list[str]:
+    if heard is None:
+        return []
+    lines = [f"the language model says {heard['label']}, {heard['probabilities'][heard['label']]:.0%}"]
+    if heard["words"]:
+        lines[0] += f", of the words {heard['words']['label']}"
+    if heard["option_mass"] < 0.5:
+        lines.append(f"the seven options hold {heard['option_mass']:.0%} of its answer: do not trust it")
+    return lines
 
 
 def _plain(text: str) -> str:

@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from fas_core.answers import AudioFacts, Pathways, Tone
+from fas_core.words.types import Words
+
 Probabilities = Annotated[
     dict[str, float],
     Field(
@@ -41,7 +44,11 @@ class EmotionOptions(Strict):
     """The options of a request, in JSON and as form fields."""
 
     model: str | None = Field(None, description="name of `/v1/models`")
-    words: bool = Field(False, description="decode a transcript, and let the language model say what the words express")
+    words: bool | None = Field(
+        None,
+        description="what was said and what that says; by default where this server can, true: an error where it cannot, "
+        "and the language model reads the transcript too",
+    )
     rationale: bool = Field(False, description="a sentence or two on why; needs a language model")
     tokens: bool = Field(False, description="with the times of the tokens that FAS listened to")
     language: Literal["en", "zh"] = Field("en", description="of the questions put to the language model")
@@ -75,18 +82,6 @@ class EmotionRequest(EmotionOptions):
     audio: Clip | list[Clip] = Field(description="one clip or a list of them")
 
 
-class Tone(BaseModel):
-    label: str = Field(description="the most probable emotion")
-    probabilities: Probabilities
-
-
-class Words(Tone):
-    source: Literal["language_model", "fas"] = Field(
-        description="who read the words: the language model reading the transcript, or FAS's semantic head"
-    )
-    transcript: str | None = Field(None, description="what Whisper understood, if `words` was asked for")
-
-
 class ErrorDetail(BaseModel):
     message: str = Field(description="what was wrong and what is expected")
     type: str
@@ -100,43 +95,50 @@ class ErrorResponse(BaseModel):
     error: ErrorDetail
 
 
-class ClipEmotion(BaseModel):
-    """The answer to one clip; in a batch a clip that cannot be used has `error` and nothing else."""
+class LanguageModelAnswer(BaseModel):
+    """What the language model says of the same clip."""
 
-    index: int = Field(description="place of the clip in the request")
-    name: str | None = Field(None, description="name of the uploaded file")
-    label: str | None = Field(None, description="the most probable emotion; null where nobody speaks")
-    probabilities: Probabilities | None = None
-    source: Literal["language_model", "fas"] | None = Field(
-        None, description="who gave label and probabilities: the language model's lettered options, or FAS's fused head"
+    label: str = Field(description="the most probable of its lettered options")
+    probabilities: Probabilities
+    option_mass: float = Field(
+        description="how much of its answer the seven options hold, 0 to 1; low: do not trust it",
     )
-    option_mass: float | None = Field(
-        None, description="how much of the language model's answer the seven options hold, 0 to 1; low: do not trust it"
+    words: Tone | None = Field(None, description="what the words say, as it reads the transcript; with words=true")
+    rationale: str | None = Field(None, description="its own words, not to be taken for a measurement")
+
+
+class ClipEmotion(BaseModel):
+    """The answer to one clip: the fields of Python's `Answer`, all of them always there, and four of the server's own."""
+
+    file: str | None = Field(description="name of the uploaded file")
+    label: str | None = Field(None, description="the emotion of the voice; null where nobody speaks")
+    unsure: bool = Field(False, description="true: do not rely on the label")
+    probabilities: Probabilities | None = Field(None, description="those of the label; where nobody speaks each is 0")
+    tone: Tone | None = Field(None, description="what the tone of the voice says, whatever the words")
+    words: Words | None = Field(None, description="what was said, and what that says by itself")
+    words_missing: str | None = Field(
+        None, description="why words is null: no speech, unclear, language: xx, or off", examples=["unclear"]
     )
-    tone: Tone | None = Field(None, description="what the tone says: FAS's acoustic head")
-    words: Words | None = Field(None, description="what the words say")
     conflict: float | None = Field(
-        None, description="Jensen-Shannon divergence (base 2) of tone and words: 0 they agree, 1 they share no emotion"
+        None, description="probability that the words carry an emotion and the tone another; of a long clip the mean"
     )
     conflict_max: float | None = Field(None, description="of a long clip, the largest conflict of its windows")
+    disagreement: float | None = Field(None, description="probability that the labels differ, neutral counted")
     speech: float | None = Field(None, description="share of the clip that is speech, 0 to 1")
-    no_speech: bool | None = Field(None, description="true: nobody speaks, and no emotion is named; label is null")
-    rationale: str | None = Field(None, description="the language model's own words, not to be taken for a measurement")
-    audio: dict | None = Field(None, description="what was read and done: rate, channels, seconds, trimming, gain")
+    audio: AudioFacts = Field(AudioFacts(), description="what was heard of the file; seconds, Hz, dB")
     kept_tokens: dict[str, list[dict]] | None = Field(
-        None, description="stream -> start, end (seconds), score of the tokens that FAS kept"
+        None, description="stream -> start, end (seconds), score of the tokens that FAS kept; with tokens=true"
     )
-    error: ErrorDetail | None = None
     start: float | None = Field(None, description="seconds; of an answer in a timeline")
     end: float | None = None
+    pathways: Pathways | None = Field(None, description="FAS's own heads, and their Jensen-Shannon divergence (base 2)")
+    error: str | None = Field(None, description="what was wrong with the clip, and what is expected")
+    index: int = Field(description="place of the clip in the request")
+    code: str | None = Field(None, description="of the error, a word to compare, such as invalid_audio")
+    language_model: LanguageModelAnswer | None = Field(None, description="null without one, or without speech")
     timeline: list["ClipEmotion"] | None = Field(
         None, description="an answer for each window, if asked for; the other fields are their summary"
     )
-
-    def told(self) -> dict:
-        """For JSON: what is not known is left out, but for the label where nobody speaks."""
-        values = self.model_dump(exclude_none=True) | ({"label": None} if self.no_speech else {})
-        return values | ({"timeline": [each.told() for each in self.timeline]} if self.timeline else {})
 
 
 class EmotionResponse(BaseModel):

@@ -19,8 +19,9 @@ import soundfile
 import uvicorn
 from synthetic import noise
 
-from fas_core.answers import Answer, no_speech
+from fas_core.answers import Answer, AudioFacts, Pathways, Tone, no_speech
 from fas_core.labels import EMOTIONS
+from fas_core.words.types import Words
 from serve.app import create_app
 from serve.audio_parts import samples_of
 from serve.batching import Batcher
@@ -118,24 +119,30 @@ def audios(request: dict) -> list[np.ndarray]:
 
 
 class FakeListener:
-    """FAS that is sure of `tone` and, of the words, of `words`."""
+    """FAS that is sure of `tone`."""
 
-    def __init__(self, tone: str = "sad", words: str = "happy", delay: float = 0.0):
-        self.tone, self.words, self.delay, self.batches = tone, words, delay, []
+    def __init__(self, tone: str = "sad", delay: float = 0.0):
+        self.tone, self.delay, self.batches = tone, delay, []
 
     def __call__(self, questions):
         self.batches.append(len(questions))
         time.sleep(self.delay)
-        return [Heard(self._answer(q.audio), np.zeros((1, 1)) if q.words else None) for q in questions]
+        return [Heard(self._answer(q.audio), np.zeros((1, 1)) if q.words and not q.audio.is_silent else None) for q in questions]
 
     def _answer(self, audio) -> Answer:
         if audio.is_silent:
             return no_speech(audio)
-        tone, words = (certain(self.tone), certain(self.words))
+        tone = certain(self.tone)
         return Answer(
-            file=audio.source, label=self.tone, probabilities=tone, acoustic=tone, semantic=words, conflict=1.0,
-            kept_tokens={"acoustic": [{"start": 0.0, "end": 0.1, "score": 1.0}]}, audio=audio.info(),
+            file=audio.source, label=self.tone, probabilities=tone, tone=Tone.of(tone), words_missing="off",
+            kept_tokens={"acoustic": [{"start": 0.0, "end": 0.1, "score": 1.0}]}, audio=AudioFacts.of(audio),
+            pathways=Pathways(tone),
         )  # fmt: skip
+
+
+def glad() -> Words:
+    """Words that are sure to be happy."""
+    return Words.read("I am so glad", "en", 0.9, certain("happy").values())
 
 
 def certain(emotion: str) -> dict[str, float]:
@@ -146,8 +153,8 @@ def fake_app(settings: Settings | None = None, backend: FakeBackend | None = Non
     settings = settings or Settings(model="tiny")
     backend = None if fas_only else backend or FakeBackend()
     language = None if fas_only else LanguageModel(backend, range(7))
-    transcribe = Batcher(lambda frames: ["I am so glad"] * len(frames))
-    service = EmotionService(Batcher(listener or FakeListener()), language, transcribe)
+    read = Batcher(lambda frames: [glad() for _ in frames])
+    service = EmotionService(Batcher(listener or FakeListener()), language, read)
     return create_app(settings, service, backend)
 
 

@@ -47,7 +47,6 @@ def check(data: bytes) -> str:
         assert 0.025 * 16000 - 1 <= len(audio.samples) <= 60 * 16000 + 1
         assert np.isfinite(audio.samples).all()
         np.testing.assert_array_equal(np.concatenate([block.samples for block in blocks]), audio.samples)
-        json.dumps(audio.info())
     assert time.process_time() - started < SECONDS_EACH
     return outcome
 

@@ -9,8 +9,9 @@ from fas_core.calibration import (
     fit_temperature,
     reliability_bins,
 )
-from fas_core.conflict import conflict, conflict_auroc
+from fas_core.conflict import conflict, conflict_auroc, disagreement, divergence
 from fas_core.errors import FASError
+from fas_core.labels import EMOTIONS
 
 
 def calibrated_logits(clips=4000, seed=0):
@@ -92,30 +93,54 @@ def distributions(shape, seed):
     return np.random.default_rng(seed).dirichlet(np.ones(7), size=shape)
 
 
-def test_conflict_is_a_symmetric_score_between_0_and_1():
+def test_conflict_needs_an_emotion_in_the_words_and_another_in_the_tone():
+    certain = dict(zip(EMOTIONS, np.eye(7), strict=True))
+    for tone in EMOTIONS:
+        assert conflict(certain[tone], certain["neutral"]) == 0  # no emotion in the words contradicts none
+        assert conflict(certain[tone], certain["happy"]) == (tone != "happy")  # said coldly too
+        assert disagreement(certain[tone], certain["neutral"]) == (tone != "neutral")
+        assert disagreement(certain[tone], certain["happy"]) == (tone != "happy")
+
+
+def test_conflict_and_disagreement_match_their_definitions():
+    tone, words = distributions((4, 30), 1), distributions((4, 30), 2)
+    emotional = [i for i, e in enumerate(EMOTIONS) if e != "neutral"]
+    expected = sum(words[..., e] * (tone.sum(-1) - tone[..., e]) for e in emotional)
+    np.testing.assert_allclose(conflict(tone, words, 0.5), expected, atol=1e-12)
+    rng = np.random.default_rng(0)
+    drawn = [[rng.choice(7, 20_000, p=p) for p in side[0, :3]] for side in (tone, words)]
+    chances = [np.mean(t != w) for t, w in zip(*drawn, strict=True)]
+    np.testing.assert_allclose(disagreement(tone, words)[0, :3], chances, atol=0.02)
+    with pytest.raises(FASError, match="words: shape"):
+        conflict(tone, words[:2])
+    with pytest.raises(FASError, match="tone"):
+        disagreement(tone * 2, words)
+
+
+def test_divergence_is_a_symmetric_score_between_0_and_1():
     p, q = distributions((5, 40), 1), distributions((5, 40), 2)
-    scores = conflict(p, q)
+    scores = divergence(p, q)
     assert scores.shape == (5, 40)
-    np.testing.assert_allclose(scores, conflict(q, p), atol=1e-15)
+    np.testing.assert_allclose(scores, divergence(q, p), atol=1e-15)
     assert ((scores > 0) & (scores < 1)).all()
-    assert (conflict(p, p) == 0).all()
+    assert (divergence(p, p) == 0).all()
 
 
-def test_conflict_is_one_without_a_common_emotion_and_matches_the_definition():
-    assert conflict(np.eye(7)[0], np.eye(7)[3]) == pytest.approx(1.0)
+def test_divergence_is_one_without_a_common_emotion_and_matches_the_definition():
+    assert divergence(np.eye(7)[0], np.eye(7)[3]) == pytest.approx(1.0)
     # p = (1, 0), q = (1/2, 1/2): H(3/4, 1/4) - H(1/2, 1/2) / 2
     mixture = -(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25))
-    assert conflict(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == pytest.approx(mixture - 0.5)
+    assert divergence(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == pytest.approx(mixture - 0.5)
 
 
-def test_conflict_takes_half_precision_and_refuses_logits():
+def test_divergence_takes_half_precision_and_refuses_logits():
     p = distributions(10, 3)
-    assert conflict(p.astype(np.float16), p).max() < 1e-5
+    assert divergence(p.astype(np.float16), p).max() < 1e-5
     for bad in (np.full((1, 7), np.nan), np.array([[2.0, -1, 0, 0, 0, 0, 0]]), np.ones((1, 7))):
         with pytest.raises(FASError, match="p_semantic"):
-            conflict(p[:1], bad)
+            divergence(p[:1], bad)
     with pytest.raises(FASError, match="shape"):
-        conflict(p, p[:3])
+        divergence(p, p[:3])
 
 
 def test_conflict_auroc():

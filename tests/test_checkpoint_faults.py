@@ -83,7 +83,7 @@ def ask(folder: Path) -> str | None:
         assert "\n" not in str(error) and "fas" in str(error)
         return str(error)
     assert all(math.isfinite(p) for p in answer.probabilities.values())
-    assert math.isfinite(answer.conflict or 0)
+    assert math.isfinite(answer.pathways.divergence or 0)
     return None
 
 

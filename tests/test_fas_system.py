@@ -75,8 +75,9 @@ class TestAnswers:
     def test_they_are_those_of_the_pipeline(self, place, system, pipeline):
         found = asked(system, place.clips)
         for clip, expected in zip(place.clips, pipeline([clip.audio for clip in place.clips]), strict=True):
-            probabilities = [getattr(expected, head) for head in ("probabilities", *HEADS)]
-            theirs = np.concatenate([[p[e] for e in EMOTIONS] for p in probabilities] + [[expected.conflict]])
+            ways = expected.pathways
+            probabilities = [getattr(ways, head) for head in ("fused", *HEADS)]
+            theirs = np.concatenate([[p[e] for e in EMOTIONS] for p in probabilities] + [[ways.divergence]])
             np.testing.assert_allclose(numbers(found[clip.id]), theirs, atol=0.02)  # fp16 in the cache
             assert found[clip.id].label == EMOTIONS[int(np.argmax(found[clip.id].probabilities))]
 

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,18 +16,21 @@ from synthetic import noise, save_tiny_whisper, write_clips
 from tiny_fas import save_tiny_checkpoint
 
 from fas_core import EmotionPipeline, answers
-from fas_core.answers import Answer, kept_token_times, no_speech, summarise
+from fas_core.answers import Answer, Pathways, no_speech
 from fas_core.audio import Audio, AudioLimits, load_audio
 from fas_core.batching import collate
 from fas_core.distillation import KeptTokens
 from fas_core.encoders.base import ClipFeatures
 from fas_core.errors import AudioError, CheckpointError, FASError, IdentityMismatchError
 from fas_core.inference import predict_logits
+from fas_core.kept_tokens import kept_token_times
 from fas_core.labels import EMOTIONS
+from fas_core.summaries import in_a_row, summarise
 from fas_core.windows import check_windows, cut
+from fas_core.words.types import NoWords, Words
 
 RATE = 16_000
-HEADS = ("probabilities", "acoustic", "semantic")
+HEADS = ("fused", "acoustic", "semantic")
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +55,13 @@ def load(checkpoint) -> EmotionPipeline:
 
 def numbers(answer: Answer) -> np.ndarray:
     """(3, 7): the probabilities of all heads."""
-    return np.array([[getattr(answer, head)[e] for e in EMOTIONS] for head in HEADS])
+    assert answer.probabilities == answer.pathways.fused and answer.tone.probabilities == answer.pathways.acoustic
+    return np.array([[getattr(answer.pathways, head)[e] for e in EMOTIONS] for head in HEADS])
 
 
 def assert_same(a: Answer, b: Answer, tolerance: float = 1e-5) -> None:
     np.testing.assert_allclose(numbers(a), numbers(b), atol=tolerance)
-    assert a.conflict == pytest.approx(b.conflict, abs=tolerance)
+    assert a.pathways.divergence == pytest.approx(b.pathways.divergence, abs=tolerance)
 
 
 class TestSources:
@@ -75,12 +80,12 @@ class TestSources:
         answer = pipeline(place.files[0])
         assert np.allclose(numbers(answer).sum(1), 1)
         assert answer.label == max(answer.probabilities, key=answer.probabilities.get)
-        assert 0 <= answer.conflict <= 1 and answer.error is None
-        assert answer.audio["original_rate"] == RATE and answer.audio["duration"] == pytest.approx(1.3)
-        assert not answer.audio["silent"]
+        assert 0 <= answer.pathways.divergence <= 1 and answer.error is None
+        assert answer.audio.rate == RATE and answer.audio.seconds == pytest.approx(1.3)
+        assert not answer.audio.silent
         found = json.loads(json.dumps(answer.to_dict()))
-        assert set(found) == {"file", "label", *HEADS, "conflict", "kept_tokens", "audio", "no_speech"}
-        assert "kept_tokens" not in answer.to_dict(tokens=False)
+        assert set(found["kept_tokens"]) == {"acoustic", "semantic"}
+        assert answer.to_dict(tokens=False) == found | {"kept_tokens": None}
 
     def test_temperatures_are_applied(self, pipeline, place):
         features = pipeline.extractor([load_audio(place.files[0]).samples])
@@ -110,7 +115,9 @@ class TestBatches:
         assert [bool(a.error) for a in answers] == [False, True, True, False]
         assert answers[1].file == str(broken) and "broken.wav" in answers[1].error
         assert answers[1].label is None and isinstance(answers[1].exception, AudioError)
-        assert answers[1].to_dict() == {"file": str(broken), "error": answers[1].error}
+        found = answers[1].to_dict()
+        assert {k for k, v in found.items() if v not in (None, False)} == {"file", "audio", "error"}
+        assert set(found) == set(answers[0].to_dict()) and set(found["audio"].values()) == {None}
         assert_same(answers[3], pipeline(place.files[1]))
 
     def test_a_single_bad_source_raises(self, pipeline, tmp_path):
@@ -128,12 +135,12 @@ class TestKeptTokens:
         speech = noise(2.0, seed=3)
         silence = np.zeros(RATE, dtype=np.float32)
         answer = pipeline(np.concatenate([silence, speech, silence]), sampling_rate=RATE)
-        assert answer.audio["trimmed_start"] == pytest.approx(1.0, abs=0.1)
+        assert answer.audio.start == pytest.approx(1.0, abs=0.1)
         for stream, k in (("acoustic", 4), ("semantic", 6)):
             tokens = answer.kept_tokens[stream]
             starts, ends = [t["start"] for t in tokens], [t["end"] for t in tokens]
             assert len(tokens) == k and starts == sorted(set(starts))
-            assert starts[0] >= answer.audio["trimmed_start"] - 1e-3 and ends[-1] <= 3.1
+            assert starts[0] >= answer.audio.start - 1e-3 and ends[-1] <= 3.1
             assert all(0 < end - start <= 0.1 + 1e-6 for start, end in zip(starts, ends, strict=True))
             assert all(t["score"] > 0 for t in tokens)
 
@@ -177,7 +184,7 @@ class TestSilence:
     @pytest.mark.parametrize("seconds", [0.03, 1.0])
     def test_a_silent_clip_is_flagged_and_answered(self, pipeline, seconds):
         answer = pipeline(np.zeros(int(RATE * seconds), np.float32), sampling_rate=RATE)
-        assert answer.audio["silent"] is True and answer.to_row()["silent"] is True
+        assert answer.audio.silent is True and answer.to_row()["audio.silent"] is True
         assert np.isfinite(numbers(answer)).all() and answer.error is None
 
 
@@ -185,16 +192,15 @@ class TestLongClips:
     def test_over_a_minute_is_the_mean_of_its_windows_by_duration(self, pipeline):
         samples = noise(66.0, seed=2)
         answer = pipeline(samples, sampling_rate=RATE)
-        assert answer.audio["windows"] == 3 and answer.audio["duration"] == 66.0
+        assert answer.audio.windows == 3 and answer.audio.seconds == 66.0
         parts = pipeline(
             [samples[: 30 * RATE], samples[30 * RATE : 60 * RATE], samples[60 * RATE :]], sampling_rate=RATE
         )
         expected = np.average([numbers(p) for p in parts], axis=0, weights=[30, 30, 6])
         np.testing.assert_allclose(numbers(answer), expected, atol=1e-5)
         assert answer.label == EMOTIONS[expected[0].argmax()]
-        conflicts = [p.conflict for p in parts]
-        assert answer.conflict == pytest.approx(np.average(conflicts, weights=[30, 30, 6]), abs=1e-5)
-        assert answer.conflict_max == pytest.approx(max(conflicts), abs=1e-5)
+        found = [p.pathways.divergence for p in parts]
+        assert answer.pathways.divergence == pytest.approx(np.average(found, weights=[30, 30, 6]), abs=1e-5)
         for stream, tokens in answer.kept_tokens.items():  # of all windows, timed in the file
             moved = [t["start"] + 30 * i for i, p in enumerate(parts) for t in p.kept_tokens[stream]]
             assert [t["start"] for t in tokens] == pytest.approx(moved, abs=2e-3)
@@ -202,12 +208,12 @@ class TestLongClips:
     @pytest.mark.parametrize("seconds, windows", [(60.0, None), (60.1, 3)])
     def test_what_is_long(self, pipeline, seconds, windows):
         answer = pipeline(noise(seconds, seed=3), sampling_rate=RATE)
-        assert answer.audio.get("windows") == windows and answer.audio["duration"] == pytest.approx(seconds)
+        assert answer.audio.windows == windows and answer.audio.seconds == pytest.approx(seconds)
 
     def test_it_keeps_its_place_among_others(self, pipeline, place):
         sources = [noise(0.5, 1), noise(61.0, 2), noise(0.7, 3)]
         answers = pipeline(sources, sampling_rate=RATE)
-        assert [a.audio.get("windows") for a in answers] == [None, 3, None]
+        assert [a.audio.windows for a in answers] == [None, 3, None]
         assert_same(answers[2], pipeline(sources[2], sampling_rate=RATE))
 
 
@@ -247,17 +253,17 @@ class TestWindows:
             check_windows(window, hop)
 
 
-def window_answer(start: float, end: float, tone: str, words: str, speech: float = 1.0) -> Answer:
-    """As the pipeline gives it for a window, certain of both."""
+def window_answer(start: float, end: float, tone: str, words: str | NoWords, speech: float = 1.0) -> Answer:
+    """As the pipeline gives it for a window, certain of both; the words are their emotion's name."""
     if not speech:
         answer = no_speech(Audio(np.zeros(1, np.float32), "call.wav", RATE, 1, end - start, False))
     else:
-        certain = {
-            head: np.array([float(e == at) for e in EMOTIONS]) for head, at in (("acoustic", tone), ("semantic", words))
-        }
+        certain = {e: np.array([float(e == at) for at in EMOTIONS]) for e in EMOTIONS}
         audio = Audio(np.zeros(1, np.float32), "call.wav", RATE, 1, end - start, False)
         clip = ClipFeatures(np.zeros((1, 2)), np.zeros((1, 2)), acoustic_frames=5, semantic_frames=5)
-        answer = answers.answer(audio, certain | {"fused": certain["acoustic"]}, {}, clip, speech)
+        heads = {"fused": certain[tone], "acoustic": certain[tone], "semantic": certain[tone]}
+        answer = answers.answer(audio, heads, {}, clip, speech)
+        answer.hears(words if isinstance(words, NoWords) else Words.read(words, "en", 0.5, certain[words]))
     answer.start, answer.end = start, end
     return answer
 
@@ -267,11 +273,12 @@ class TestSummary:
         """The averaged pathways would agree to the digit: half angry, half happy, both of them."""
         whole = summarise([window_answer(0, 30, "angry", "happy"), window_answer(30, 60, "happy", "angry")])
         assert whole.conflict == pytest.approx(1) and whole.conflict_max == pytest.approx(1)
-        assert whole.acoustic == whole.semantic
+        assert whole.tone.probabilities == whole.words.probabilities
 
     def test_by_duration_with_the_largest_beside(self):
         whole = summarise([window_answer(0, 30, "angry", "angry"), window_answer(30, 40, "happy", "sad")])
         assert (whole.conflict, whole.conflict_max) == (pytest.approx(0.25), pytest.approx(1))
+        assert whole.disagreement == pytest.approx(0.25)
         assert whole.label == "angry" and whole.probabilities["happy"] == pytest.approx(0.25)
 
     def test_windows_without_speech_do_not_count(self):
@@ -283,23 +290,49 @@ class TestSummary:
         whole = summarise(windows)
         assert whole.label == "sad" and whole.probabilities["sad"] == 1 and not whole.no_speech
         assert whole.speech == pytest.approx(0.5 / 3)
-        assert (whole.audio["windows"], whole.audio["windows_without_speech"], whole.audio["duration"]) == (3, 2, 90)
+        assert (whole.audio.windows, whole.audio.windows_without_speech, whole.audio.seconds) == (3, 2, 90)
 
     def test_no_window_with_speech(self):
         whole = summarise([window_answer(0, 30, "", "", 0), window_answer(30, 61, "", "", 0)])
         assert whole.no_speech and whole.label is None and whole.conflict is None and whole.start is None
-        assert whole.audio["duration"] == 61 and set(whole.probabilities.values()) == {0.0}
+        assert whole.audio.seconds == 61 and set(whole.probabilities.values()) == {0.0}
 
     def test_what_one_window_lacks_is_not_made_up(self):
         bare = window_answer(0, 30, "angry", "happy")
-        bare.acoustic = bare.conflict = None
+        bare.tone = bare.conflict = bare.disagreement = None
+        bare.pathways = Pathways(bare.probabilities, semantic=bare.probabilities)
         whole = summarise([bare, window_answer(30, 60, "angry", "happy")])
-        assert whole.acoustic is None and whole.conflict is None and whole.conflict_max is None
+        assert whole.tone is None and whole.pathways.acoustic is None and whole.pathways.divergence is None
+
+    def test_words_are_those_of_the_windows_that_have_some(self):
+        unclear, foreign = NoWords("unclear"), NoWords("language: ur")
+        windows = [
+            window_answer(0, 30, "sad", "happy"), window_answer(30, 60, "sad", unclear),
+            window_answer(60, 70, "sad", "neutral"), window_answer(70, 90, "", "", 0),
+        ]  # fmt: skip
+        whole = summarise(windows)
+        assert whole.words.transcript == "happy neutral" and whole.words_missing is None
+        assert whole.words.probabilities["happy"] == pytest.approx(0.75) and whole.words.label == "happy"
+        assert (whole.words.language, whole.words.confidence) == ("en", pytest.approx(0.5))
+        assert (whole.conflict, whole.conflict_max) == (pytest.approx(0.75), pytest.approx(1))
+        assert whole.disagreement == pytest.approx(1)
+        none = summarise([window_answer(0, 30, "sad", foreign), window_answer(30, 50, "sad", unclear), windows[-1]])
+        assert none.words is None and none.words_missing == "language: ur"
+        assert none.conflict is none.conflict_max is none.disagreement is None
+
+    @pytest.mark.parametrize("hop, told", [(4, 3), (2, 3), (3, 3), (1, 3)])
+    def test_windows_that_overlap_tell_nothing_twice(self, hop, told):
+        starts = np.arange(0, 9, hop)
+        windows = [window_answer(s, min(s + 4, 12), "sad", "happy") for s in starts]
+        row = in_a_row(windows)
+        assert len(row) == told and row[0].start == 0 and row[-1].end == windows[-1].end
+        assert all(a.end >= b.start for a, b in zip(row[:-1], row[1:], strict=True))
+        assert summarise(windows).words.transcript == " ".join(["happy"] * told)
 
     def test_silent_only_where_all_of_it_is(self):
         windows = [window_answer(0, 30, "", "", 0), window_answer(30, 60, "sad", "sad")]
-        windows[0].audio["silent"] = True
-        assert summarise(windows).audio["silent"] is False
+        windows[0].audio = replace(windows[0].audio, silent=True)
+        assert summarise(windows).audio.silent is False
 
 
 class TestTimeline:
@@ -339,7 +372,7 @@ class TestChannels:
     def test_mix_is_said(self, pipeline, call):
         path, people = call
         answer = pipeline(path)
-        assert (answer.audio["channels"], answer.audio["channel"]) == (2, "mix")
+        assert (answer.audio.channels, answer.audio.channel) == (2, "mix")
         assert_same(answer, pipeline((people[0] + people[1]) / 2, sampling_rate=RATE))
 
     @pytest.mark.parametrize(
@@ -348,7 +381,7 @@ class TestChannels:
     def test_each_is_every_channel_alone(self, pipeline, call, as_source):
         path, people = call
         answers = pipeline(as_source(path), channels="each")
-        assert [a.audio["channel"] for a in answers] == [1, 2]
+        assert [a.audio.channel for a in answers] == [1, 2]
         for number, (answer, person) in enumerate(zip(answers, people, strict=True), 1):
             assert_same(answer, pipeline(person, sampling_rate=RATE))
             assert_same(answer, pipeline(path, channels=number))
@@ -357,7 +390,7 @@ class TestChannels:
     def test_each_among_others_and_of_one_channel(self, pipeline, call, place, tmp_path):
         path, _ = call
         answers = pipeline([place.files[0], path, tmp_path / "missing.wav", path], channels="each")
-        assert [a.audio.get("channel") for a in answers] == [None, 1, 2, None, 1, 2] and answers[3].error
+        assert [a.audio.channel for a in answers] == [None, 1, 2, None, 1, 2] and answers[3].error
         groups = pipeline.groups([place.files[0], path], channels="each")
         assert [len(group) for group in groups] == [1, 2]
         assert len(pipeline(place.files[0], channels="each")) == 1
@@ -366,7 +399,7 @@ class TestChannels:
     def test_a_timeline_of_each_goes_by_time(self, pipeline, call, as_source):
         path, people = call
         found = list(pipeline.timeline(as_source(path), window=1.0, hop=1.0, channels="each", batch=1))
-        assert [(a.start, a.audio["channel"]) for a in found] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+        assert [(a.start, a.audio.channel) for a in found] == [(0, 1), (0, 2), (1, 1), (1, 2)]
         assert_same(found[3], pipeline(people[1][RATE:], sampling_rate=RATE))
 
     def test_a_long_call(self, pipeline, tmp_path):
@@ -374,8 +407,8 @@ class TestChannels:
         soundfile.write(path, np.stack([noise(61.0, seed=1), noise(61.0, seed=2)], axis=1), RATE)
         seen = []
         ((first, second),) = pipeline.groups([path], channels="each", on_window=seen.append)
-        assert first.audio["windows"] == second.audio["windows"] == 3 and len(seen) == 6
-        assert (first.audio["channel"], second.audio["channel"]) == (1, 2)
+        assert first.audio.windows == second.audio.windows == 3 and len(seen) == 6
+        assert (first.audio.channel, second.audio.channel) == (1, 2)
         assert not np.allclose(numbers(first), numbers(second))
 
     @pytest.mark.parametrize("channels", ["left", "", 0, -1, 1.5, True, None, "0"])
@@ -394,8 +427,9 @@ class TestCheckpoints:
     def test_without_pathway_heads(self, place, tmp_path):
         checkpoint = save_tiny_checkpoint(tmp_path / "bare", place.whisper, pathway_heads=False)
         answer = load(checkpoint)(place.files[0])
-        assert answer.acoustic is None and answer.semantic is None and answer.conflict is None
-        assert "conflict" not in answer.to_dict() and answer.to_row()["conflict"] is None
+        assert answer.tone is answer.pathways.acoustic is answer.pathways.semantic is answer.pathways.divergence is None
+        answer.hears(Words.read("So glad.", "en", 0.9, np.eye(7)[3]))
+        assert answer.words.label == "happy" and answer.conflict is None and answer.to_row()["conflict"] is None
 
     def test_other_encoder_weights_are_refused(self, place, tmp_path):
         other = save_tiny_whisper(tmp_path / "whisper", seed=1)

@@ -108,7 +108,7 @@ class Served:
         response = self.post(route, good)
         assert response.status_code == 200, response.text
         if route == EMOTION:
-            assert response.json()["data"][0]["source"] == "language_model"
+            assert response.json()["data"][0]["language_model"]["label"]
         assert self.engines() == self.engine
 
 

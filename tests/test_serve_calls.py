@@ -63,7 +63,7 @@ def test_timeline_is_that_of_the_pipeline(client, pipeline):
     for window, wanted in zip(clip["timeline"], expected, strict=True):
         assert window["label"] == wanted.label
         assert window["probabilities"] == pytest.approx(wanted.probabilities, abs=1e-5)
-    assert clip["audio"]["duration"] == pytest.approx(11.0) and clip["audio"]["windows"] == len(expected)
+    assert clip["audio"]["seconds"] == pytest.approx(11.0) and clip["audio"]["windows"] == len(expected)
     assert clip["probabilities"]["sad"] == pytest.approx(
         sum(e.probabilities["sad"] * (e.end - e.start) for e in expected) / sum(e.end - e.start for e in expected), abs=1e-5
     )  # fmt: skip
@@ -76,8 +76,8 @@ def test_stream_has_the_windows_and_then_the_summary(client):
     assert response.headers["content-type"].startswith("text/event-stream")
     *events, done = events_of(response.text)
     *windows, summary, failed = map(json.loads, events)
-    assert done == "[DONE]" and failed["error"]["param"] == "audio[1]" and failed["index"] == 1
-    assert [w["start"] for w in windows] == [w["start"] for w in whole["timeline"]] and "start" not in summary
+    assert done == "[DONE]" and failed["error"].startswith("audio[1]") and failed["index"] == 1
+    assert [w["start"] for w in windows] == [w["start"] for w in whole["timeline"]] and summary["start"] is None
     assert summary["probabilities"] == pytest.approx(whole["probabilities"], abs=1e-6)
     alone = client.post(EMOTION, files=upload(b"no audio"), data=options)
     assert alone.status_code == 400 and alone.json()["error"]["param"] == "audio[0]"
@@ -110,9 +110,10 @@ def test_seconds_of_a_request_are_counted_together(small, clips):
     """Which of several clips is one too many depends on which is decoded first."""
     _, client = small
     body = client.post(EMOTION, files=upload(*[wav(450.0 / clips, rate=8000)] * clips)).json()
-    errors = {i: c["error"] for i, c in enumerate(body["data"]) if "error" in c} if clips > 1 else {0: body["error"]}
-    assert errors and all("too long" in error["message"] for error in errors.values())
-    assert [error["param"] for error in errors.values()] == [f"audio[{i}]" for i in errors]
+    errors = {i: c["error"] for i, c in enumerate(body["data"]) if c["error"]} if clips > 1 else {0: body["error"]}
+    assert errors and all("too long" in (error if clips > 1 else error["message"]) for error in errors.values())
+    assert clips == 1 or all(error.startswith(f"audio[{i}]") for i, error in errors.items())
+    assert clips > 1 or errors[0]["param"] == "audio[0]"
 
 
 @pytest.mark.parametrize("kind", ["json", "files", "clips"])

@@ -10,6 +10,8 @@ import pytest
 from serving import part, started_server, wav
 from synthetic import noise, save_tiny_whisper
 from tiny_fas import save_tiny_checkpoint
+from tiny_text_model import save_tiny_text_model
+from tiny_transcriber import save_tiny_transcriber
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -87,12 +89,14 @@ def test_vllm_that_does_not_start_is_replaced_only_where_that_is_wanted(monkeypa
 def test_fas_of_a_model_directory(tmp_path):
     from alm_tiny import save_tiny_fas
 
+    save_tiny_transcriber(tmp_path / "whisper")
     save_tiny_fas(tmp_path)
-    pipeline, transcriber = load_fas(tmp_path, "cpu")
-    assert pipeline.name == tmp_path.name and transcriber is not None
-    frames = pipeline.extractor.semantic.encode([noise(1.0), noise(0.4, 1)])
-    texts = transcriber([frames.clip(0), frames.clip(1)])
-    assert texts == [transcriber([frames.clip(row)])[0] for row in range(2)]  # together as alone
+    pipeline = load_fas(Launch(tmp_path, Settings(), device="cpu", words_model=str(save_tiny_text_model(tmp_path / "texts"))))
+    assert pipeline.name == tmp_path.name and pipeline.words_reader is not None and pipeline.no_words is None
+    _, frames = pipeline.extractor.with_frames([noise(1.0), noise(0.4, 1)])
+    transcriber = pipeline.words_reader.transcriber
+    texts = [each.text for each in transcriber(frames)]
+    assert texts == [transcriber([each])[0].text for each in frames]  # together as alone
 
 
 def test_light_server_from_start_to_stop(checkpoint):

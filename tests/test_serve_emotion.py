@@ -2,21 +2,22 @@
 
 import base64
 import concurrent.futures
+from dataclasses import asdict
 
 import numpy as np
 import pytest
-from serving import FakeBackend, FakeListener, encoded, fake_app, part, running, url_part, wav
+from serving import FakeBackend, FakeListener, certain, encoded, fake_app, part, running, url_part, wav
 from synthetic import noise, save_tiny_whisper
 from tiny_fas import save_tiny_checkpoint
 
 from fas_core.audio import load_audio
-from fas_core.conflict import conflict
 from fas_core.labels import EMOTIONS
 from fas_core.pipeline import EmotionPipeline
+from fas_core.words.types import Words
 from serve.app import create_app
 from serve.batching import Batcher
 from serve.emotion import EmotionService
-from serve.listening import Listener, Question, find_transcriber
+from serve.listening import Listener, Question
 from serve.settings import Settings
 
 EMOTION = "/v1/emotion"
@@ -41,41 +42,42 @@ def answer(client, *clips, **options) -> dict:
     return response.json()
 
 
-def test_label_and_probabilities_are_those_of_the_lettered_options(client):
+def test_label_tone_and_words_are_those_of_fas_and_the_language_model_has_its_own(client):
     body = answer(client)
     (clip,) = body["data"]
     assert body["object"] == "emotion.list" and body["model"] == "tiny"
-    assert clip["label"] == "angry" and clip["source"] == "language_model"
-    assert list(clip["probabilities"]) == list(EMOTIONS)
-    assert clip["probabilities"]["angry"] == pytest.approx(0.6 / 0.9) and sum(
-        clip["probabilities"].values()
-    ) == pytest.approx(1)
-    assert clip["option_mass"] == pytest.approx(0.9)
-    assert clip["tone"]["label"] == "sad" and clip["words"] == {
-        "label": "happy", "probabilities": clip["words"]["probabilities"], "source": "fas",
-    }  # fmt: skip
-    assert clip["conflict"] == 1.0
-    assert not {"rationale", "kept_tokens", "error"} & set(clip)
-    assert clip["audio"]["duration"] == 0.5 and clip["audio"]["original_rate"] == 16_000
+    assert clip["label"] == clip["tone"]["label"] == "sad" and clip["words"]["label"] == "happy"
+    assert clip["words"]["transcript"] == "I am so glad" and clip["words_missing"] is None
+    assert clip["conflict"] == clip["disagreement"] == 1.0
+    heard = clip["language_model"]
+    assert heard["label"] == "angry" and list(heard["probabilities"]) == list(EMOTIONS)
+    assert heard["probabilities"]["angry"] == pytest.approx(0.6 / 0.9)
+    assert sum(heard["probabilities"].values()) == pytest.approx(1) and heard["option_mass"] == pytest.approx(0.9)
+    assert heard["words"] is heard["rationale"] is clip["kept_tokens"] is clip["error"] is None
+    assert clip["audio"]["seconds"] == 0.5 and clip["audio"]["rate"] == 16_000
 
 
-def test_words_are_what_the_language_model_reads(client):
+def test_the_language_model_reads_the_transcript_on_request(client):
     (clip,) = answer(client, words=True)["data"]
-    words = clip["words"]
-    assert (words["source"], words["label"], words["transcript"]) == ("language_model", "happy", "I am so glad")
-    p, q = ([clip[side]["probabilities"][e] for e in EMOTIONS] for side in ("tone", "words"))
-    assert clip["conflict"] == pytest.approx(float(conflict(p, q)))
+    assert clip["language_model"]["words"]["label"] == "happy"
+    assert clip["language_model"]["words"]["probabilities"]["happy"] == pytest.approx(0.6 / 0.9)
+
+
+def test_without_words_nothing_is_guessed(client):
+    (clip,) = answer(client, words=False)["data"]
+    assert clip["words"] is clip["conflict"] is clip["disagreement"] is None and clip["words_missing"] == "off"
+    assert clip["tone"]["label"] == "sad" and clip["language_model"]["words"] is None
 
 
 def test_rationale_and_tokens_on_request(client):
     (clip,) = answer(client, rationale=True, tokens=True)["data"]
-    assert clip["rationale"] == "heard 1" and clip["kept_tokens"]["acoustic"][0]["score"] == 1.0
+    assert clip["language_model"]["rationale"] == "heard 1" and clip["kept_tokens"]["acoustic"][0]["score"] == 1.0
 
 
-def test_fas_alone_answers_with_its_own_heads(fas_only):
+def test_fas_alone_answers_without_a_language_model(fas_only):
     (clip,) = answer(fas_only, words=True)["data"]
-    assert clip["label"] == "sad" and clip["source"] == "fas" and "option_mass" not in clip
-    assert clip["words"]["source"] == "fas" and clip["words"]["transcript"] == "I am so glad"
+    assert clip["label"] == "sad" and clip["language_model"] is None
+    assert clip["words"]["label"] == "happy" and clip["words"]["transcript"] == "I am so glad"
     refused = fas_only.post(EMOTION, json={"audio": part(wav()), "rationale": True})
     assert refused.status_code == 400 and refused.json()["error"]["param"] == "rationale"
     chat = fas_only.post("/v1/chat/completions", json={"messages": []})
@@ -85,19 +87,20 @@ def test_fas_alone_answers_with_its_own_heads(fas_only):
 def test_bad_clip_of_a_batch_is_an_error_in_its_place(client):
     data = answer(client, wav(), b"no audio", wav()[:1000], wav(seed=1))["data"]
     assert [c["index"] for c in data] == [0, 1, 2, 3]
-    assert ["error" in c for c in data] == [False, True, True, False]
-    assert data[1]["error"]["param"] == "audio[1]" and data[2]["error"]["code"] == "invalid_audio"
-    assert set(data[1]) == {"index", "error"}
+    assert [c["error"] is not None for c in data] == [False, True, True, False]
+    assert data[1]["error"].startswith("audio[1]") and data[2]["code"] == "invalid_audio"
+    assert {k for k, v in data[1].items() if v not in (None, False)} == {"index", "error", "code", "audio"}
+    assert data[1].keys() == data[0].keys() and set(data[1]["audio"].values()) == {None}
 
 
 @pytest.mark.parametrize("words", [False, True])
 def test_where_nobody_speaks_no_emotion_is_named_and_no_model_asked(client, fas_only, words):
     for each in (client, fas_only):
         (clip,) = answer(each, SILENT, words=words, rationale=each is client)["data"]
-        assert clip["no_speech"] is True and clip["label"] is None and clip["speech"] == 0
-        assert set(clip["probabilities"].values()) == {0.0} and clip["source"] == "fas"
-        assert not {"tone", "words", "conflict", "rationale", "error"} & set(clip)
-    assert answer(client)["data"][0]["no_speech"] is False
+        assert clip["label"] is None and clip["speech"] == 0 and clip["words_missing"] == "no speech"
+        assert set(clip["probabilities"].values()) == {0.0}
+        assert not any(clip[name] for name in ("tone", "words", "conflict", "language_model", "error", "pathways"))
+    assert answer(client)["data"][0]["speech"] is None
 
 
 def test_files_json_and_urls_are_one(client):
@@ -108,8 +111,8 @@ def test_files_json_and_urls_are_one(client):
     url = "data:audio/wav;base64," + base64.b64encode(data).decode()
     several = client.post(EMOTION, json={"audio": [url, url_part(url)], "tokens": True})
     first, second = files.json()["data"], several.json()["data"]
-    assert [c.pop("name") for c in first] == ["a.wav", "b.wav"]
-    assert first == second
+    assert [c.pop("file") for c in first] == ["a.wav", "b.wav"]
+    assert [c.pop("file") for c in second] == [None, None] and first == second
 
 
 @pytest.mark.parametrize(
@@ -212,10 +215,10 @@ def pipeline(tmp_path_factory):
 
 
 class Letters:
-    """A transcriber of frames: how many there were."""
+    """A reader of frames: how many there were."""
 
-    def __call__(self, clips) -> list[str]:
-        return [f"{len(frames)} frames" for frames in clips]
+    def __call__(self, clips) -> list[Words]:
+        return [Words.read(f"{len(frames)} frames", "en", 0.5, certain("happy").values()) for frames in clips]
 
 
 def test_real_fas_answers_as_the_pipeline_does(pipeline):
@@ -223,16 +226,17 @@ def test_real_fas_answers_as_the_pipeline_does(pipeline):
     clips = [wav(s, seed=i) for i, s in enumerate((0.3, 1.2, 2.5))]
     with running(app) as client:
         answers = answer(client, *clips, tokens=True)["data"]
-        assert client.post(EMOTION, json={"audio": part(wav()), "words": True}).json()["error"]["param"] == "words"
+        refused = client.post(EMOTION, json={"audio": part(wav()), "words": True}).json()["error"]
+        assert refused["param"] == "words" and "told not to" in refused["message"]
     for clip, got in zip(clips, answers, strict=True):
         expected = pipeline(clip)
         assert got["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
-        assert got["tone"]["probabilities"] == pytest.approx(expected.acoustic, abs=1e-5)
-        assert got["words"]["probabilities"] == pytest.approx(expected.semantic, abs=1e-5)
-        assert got["conflict"] == pytest.approx(expected.conflict, abs=1e-5)
+        assert got["tone"]["probabilities"] == pytest.approx(expected.tone.probabilities, abs=1e-5)
+        assert got["pathways"]["semantic"] == pytest.approx(expected.pathways.semantic, abs=1e-5)
+        assert got["pathways"]["divergence"] == pytest.approx(expected.pathways.divergence, abs=1e-5)
         for token, wanted in zip(got["kept_tokens"]["acoustic"], expected.kept_tokens["acoustic"], strict=True):
             assert token == pytest.approx(wanted, abs=1e-3)
-        assert got["audio"]["trimmed_start"] == expected.audio["trimmed_start"]
+        assert got["audio"] == asdict(expected.audio)
 
 
 def test_words_come_from_the_same_encoder_pass(pipeline, monkeypatch):
@@ -252,15 +256,17 @@ def test_words_come_from_the_same_encoder_pass(pipeline, monkeypatch):
 
 
 def test_long_audio_is_answered_as_the_pipeline_does_and_has_words(pipeline):
-    service = EmotionService(Batcher(Listener(pipeline)), transcribe=Batcher(Letters()))
+    service = EmotionService(Batcher(Listener(pipeline)), read=Batcher(Letters()))
     audio = encoded(noise(65.0), 16_000, subtype="FLOAT")
     with running(create_app(Settings(), service)) as client:
         (got,) = answer(client, audio, words=True)["data"]
     expected = pipeline(audio)
-    assert got["audio"]["windows"] == expected.audio["windows"] == 3
+    assert got["audio"]["windows"] == expected.audio.windows == 3
     assert got["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
-    assert got["conflict"] == pytest.approx(expected.conflict, abs=1e-5)
+    assert got["pathways"]["divergence"] == pytest.approx(expected.pathways.divergence, abs=1e-5)
     assert got["words"]["transcript"].count("frames") == 3
+    happy = expected.tone.probabilities["happy"]
+    assert got["conflict"] == got["disagreement"] == pytest.approx(1 - happy, abs=1e-5)
 
 
 @pytest.mark.parametrize("words", [False, True])
@@ -293,10 +299,6 @@ def test_channels_are_mixed_taken_or_answered_each(pipeline):
         assert clip["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
     assert [[w["audio"]["channel"] for w in c["timeline"]] for c in windows] == [[1, 1], [2, 2]]
     assert missing.status_code == 400 and "no channel 3" in missing.json()["error"]["message"]
-
-
-def test_whisper_without_tokenizer_means_no_transcripts(pipeline):
-    assert find_transcriber(pipeline) is None
 
 
 def test_the_clip_is_asked_about_as_in_training(tmp_path):

@@ -61,9 +61,10 @@ def test_answer_of_the_server_is_shown(client, file):
     from serve.page import build, show
 
     probabilities, sides, wave, text = show(client, file, True)
-    assert max(probabilities, key=probabilities.get) == "angry" and len(probabilities) == 7
+    assert max(probabilities, key=probabilities.get) == "sad" and len(probabilities) == 7
     assert sides.axes and wave.axes
-    assert "**angry**, 67%" in text and "I am so glad" in text and "the tone says sad, the words say happy" in text
+    assert "**sad**, 100%" in text and "the language model says angry, 67%, of the words happy" in text
+    assert "“I am so glad”: the words say happy, the tone says sad: a conflict, 1.00" in text
     assert build(client, can_chat=True) and build(client, can_chat=False)
 
 

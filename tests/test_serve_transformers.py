@@ -188,9 +188,10 @@ def test_through_the_gateway(client, parts, backend):
     messages[-1]["content"].reverse()  # the question before the audio, as in training
     ids = option_token_ids(parts[1].tokenizer)
     expected, mass = option_probabilities(run(backend.option_logprobs(messages, ids)), temperature=2.0)
-    assert emotion["probabilities"] == pytest.approx(expected, abs=1e-5)
-    assert emotion["option_mass"] == pytest.approx(mass, abs=1e-5)
-    assert isinstance(emotion["rationale"], str) and emotion["tone"]["label"]
+    heard = emotion["language_model"]
+    assert heard["probabilities"] == pytest.approx(expected, abs=1e-5)
+    assert heard["option_mass"] == pytest.approx(mass, abs=1e-5)
+    assert isinstance(heard["rationale"], str) and emotion["tone"]["label"]
 
 
 def test_requests_at_once_get_their_own_answers(client):

@@ -100,11 +100,11 @@ class TestAnswers:
         answer = pipeline(sound(kind), sampling_rate=RATE)
         assert answer.label is None and answer.no_speech and answer.speech == 0 and answer.error is None
         assert list(answer.probabilities) and set(answer.probabilities.values()) == {0.0}
-        assert answer.acoustic is None and answer.semantic is None and answer.conflict is None
+        assert answer.tone is answer.words is answer.pathways is answer.conflict is None
         told = answer.to_dict()
-        assert told["no_speech"] is True and told["label"] is None and told["speech"] == 0
+        assert told["words_missing"] == "no speech" and told["label"] is None and told["speech"] == 0
         row = answer.to_row()
-        assert row["no_speech"] is True and row["label"] is None and row["p_angry"] == 0
+        assert row["words_missing"] == "no speech" and row["label"] is None and row["probabilities.angry"] == 0
 
     def test_the_same_alone_and_among_others(self, pipeline, voice):
         clips = [voice[0], sound("white noise"), voice[1], sound("zeros"), voice[2]]
@@ -136,9 +136,9 @@ class TestAnswers:
         whole = pipeline(np.concatenate([quiet, spoken, quiet]), sampling_rate=RATE)
         alone = pipeline(spoken, sampling_rate=RATE)
         assert whole.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
-        assert whole.conflict == pytest.approx(alone.conflict, abs=1e-5)
+        assert whole.pathways.divergence == pytest.approx(alone.pathways.divergence, abs=1e-5)
         assert whole.speech == pytest.approx(alone.speech / 3, abs=0.01)
-        assert whole.audio["windows_without_speech"] == 2
+        assert whole.audio.windows_without_speech == 2
         assert pipeline(np.concatenate([quiet, quiet, quiet]), sampling_rate=RATE).no_speech
 
 

@@ -16,7 +16,7 @@ def save_tiny_checkpoint(path: Path, whisper: Path, **overrides) -> Path:
     streams = StreamConfig.whisper(str(whisper), acoustic_layer=1).to_dict()
     extractor = FeatureExtractor.from_config(streams, device="cpu")
     settings = dict(
-        acoustic_dim=32, semantic_dim=32, hidden_size=16, intermediate_size=16, num_attention_heads=4,
+        acoustic_dim=extractor.acoustic.dimension, semantic_dim=extractor.semantic.dimension, hidden_size=16, intermediate_size=16, num_attention_heads=4,
         k_acoustic=4, k_semantic=6, standardise=True, streams=streams, streams_identity=extractor.digest,
         temperature=0.5, acoustic_temperature=0.7, semantic_temperature=1.4,
     )  # fmt: skip

@@ -103,7 +103,7 @@ def train_fas(arguments: argparse.Namespace, seed: int) -> Path:
 def cascade(arguments: argparse.Namespace) -> dict:
     """The bare LLM and Whisper; any FAS does, because nothing is heard through it."""
     _, parts, training = alm.parse([str(arguments.config), *_corpora(arguments), *arguments.set])
-    pipeline = EmotionPipeline.from_pretrained(*([arguments.fas] if arguments.fas else []), device="cpu")
+    pipeline = EmotionPipeline.from_pretrained(*([arguments.fas] if arguments.fas else []), device="cpu", words=False)
     model, processor = FASAudioForConditionalGeneration.from_parts(
         pipeline, parts.language_model, revision=parts.revision, dtype=loading_dtype(arguments.dtype), seed=training.seed
     )

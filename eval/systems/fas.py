@@ -23,7 +23,7 @@ from eval.workers import Workers, environment_of_one_process
 from fas_core.atomic import write_text
 from fas_core.checkpoint import learned_from, read_record
 from fas_core.configuration_fas import FASConfig
-from fas_core.conflict import conflict
+from fas_core.conflict import divergence
 from fas_core.errors import CheckpointError, FASError
 from fas_core.inference import with_statistics
 from fas_core.paths import expanded
@@ -87,7 +87,7 @@ class FASSystem(System):
                 clip.id,
                 each.pop("fused"),
                 seconds=None if heard.seconds is None else round(heard.seconds + seconds, 6),
-                conflict=round(float(conflict(each["acoustic"], each["semantic"])), 6) if both else None,
+                conflict=round(float(divergence(each["acoustic"], each["semantic"])), 6) if both else None,
                 heads={head: [round(float(x), 6) for x in p] for head, p in each.items()},
                 kept=_kept(kept[i]),
             )
@@ -159,7 +159,7 @@ def build(options: dict, context: BuildContext) -> FASSystem:
     """
     check_options(options, ("checkpoint", "own_statistics"))
     checkpoint = options.get("checkpoint") or SHIPPED
-    pipeline = EmotionPipeline.from_pretrained(checkpoint, device=context.device)
+    pipeline = EmotionPipeline.from_pretrained(checkpoint, device=context.device, words=False)
     shipped = Path(checkpoint) == SHIPPED
     title = "FAS, shipped checkpoint" if shipped else f"FAS, {Path(checkpoint).name}"
     return FASSystem(
@@ -196,7 +196,7 @@ def build_trained(options: dict, context: BuildContext) -> FASSystem:
     context.workers.wait()  # all have to look before one trains, or some would wait for what is there already
     if not (place / "config.json").is_file():
         _train(data, model, _arguments(TrainingArguments, settings | {"output_dir": str(place)}), context.workers)
-    pipeline = EmotionPipeline.from_pretrained(place, device=context.device)
+    pipeline = EmotionPipeline.from_pretrained(place, device=context.device, words=False)
     return FASSystem(
         pipeline, context.features, name=options["name"], title=options.get("title") or recipe.title, seed=options["seed"],
         own_statistics=bool(options.get("own_statistics")),

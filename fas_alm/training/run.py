@@ -44,7 +44,7 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
     if state.is_main_process:
         print(f"training in {describe(arguments.bf16, arguments.device)}", flush=True)
     with whole_weights():
-        pipeline = EmotionPipeline.from_pretrained(parts.fas or SHIPPED, device=arguments.device)
+        pipeline = EmotionPipeline.from_pretrained(parts.fas or SHIPPED, device=arguments.device, words=False)
     model, processor = build_model(pipeline, parts, arguments)
     model.fas.to(arguments.device)
     material = load_material(

@@ -120,7 +120,7 @@ def plot_kept_tokens(samples: np.ndarray, answer: Answer) -> Figure:
     wave.plot(np.arange(len(samples)) / SAMPLE_RATE, samples, color=INK, linewidth=0.4)
     wave.set(yticks=[], xlim=(0, len(samples) / SAMPLE_RATE))
     for axes, stream in zip(rows, ("acoustic", "semantic"), strict=True):
-        _draw_tokens(axes, answer.kept_tokens.get(stream, []), COLOURS[stream])
+        _draw_tokens(axes, (answer.kept_tokens or {}).get(stream, []), COLOURS[stream])
         axes.set(yticks=[], ylim=(0, 1))
         axes.set_ylabel(stream, rotation=0, ha="right", va="center", fontsize=8)
     rows[-1].set_xlabel("seconds")

@@ -4,14 +4,10 @@ from pathlib import Path
 
 from rich.table import Table
 
+from fas_core.answer_table import conflict_text, said
 from fas_core.answers import Answer
 
 HEADS = {"answer": "FAS (fused)", "acoustic": "acoustic pathway alone", "semantic": "semantic pathway alone"}
-
-
-def top(probabilities: dict[str, float] | None) -> str:
-    """The most probable emotion, "-" without a head."""
-    return max(probabilities, key=probabilities.get) if probabilities else "-"
 
 
 def halves_table(halves: dict) -> Table:
@@ -67,7 +63,7 @@ def _figures(report: dict | None) -> str:
 def predictions_table(name: str, examples: list[dict], answers: list[Answer]) -> Table:
     """Answers beside what the clip was rendered with."""
     table = Table(title=name, title_justify="left")
-    columns = ("clip", "true tone", "true words", "emotion", "probability", "tone", "words", "conflict")
+    columns = ("clip", "true tone", "true words", "emotion", "probability", "tone", "words", "conflict", "what was said")
     for column in columns:
         table.add_column(column)
     for row in prediction_rows(examples, answers):
@@ -84,9 +80,10 @@ def prediction_rows(examples: list[dict], answers: list[Answer]) -> list[dict[st
             "true_words": clip["semantic_emotion"],
             "label": a.label or "-",
             "probability": f"{a.probabilities[a.label]:.2f}" if a.probabilities else "-",
-            "tone": top(a.acoustic),
-            "words": top(a.semantic),
-            "conflict": "-" if a.conflict is None else f"{a.conflict:.2f}",
+            "tone": a.tone.label if a.tone else "-",
+            "words": a.words.label if a.words else "-",
+            "conflict": conflict_text(a),
+            "said": said(a),
         }
         for clip, a in zip(examples, answers, strict=True)
     ]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
+from torch import Tensor
 
 from fas_core.audio import SAMPLE_RATE
 from fas_core.encoders.base import (
@@ -16,7 +17,9 @@ from fas_core.encoders.base import (
     identity_digest,
     length_batches,
 )
+from fas_core.encoders.layers import LAST
 from fas_core.encoders.registry import build_encoder, check_encoder_config
+from fas_core.encoders.whisper import WhisperEncoder
 from fas_core.errors import FASError
 from fas_core.features.patches import frame_deviation, patchify
 from fas_core.frontend import FrontEnd, FrontEndConfig, FrontEndResult
@@ -142,14 +145,38 @@ class FeatureExtractor:
         """Indices of clips of similar length, at most a minute of audio together."""
         return length_batches([len(clip.samples) for clip in prepared], BATCH_SAMPLES)
 
+    @property
+    def whisper(self) -> WhisperEncoder | None:
+        """The Whisper among the encoders, whose decoder can write down what its last layer heard; None without one."""
+        return next((e for e in (self.semantic, self.acoustic) if isinstance(e, WhisperEncoder)), None)
+
     def encode(self, prepared: Sequence[FrontEndResult]) -> list[ClipFeatures]:
         """Features of clips that went through the front end, as one batch."""
-        return self.encode_with_frames(prepared)[0]
+        return self._features(prepared, *self._frames([clip.samples for clip in prepared])[:2])
 
-    def encode_with_frames(self, prepared: Sequence[FrontEndResult]) -> tuple[list[ClipFeatures], EncoderOutput]:
-        """As `encode`, with the semantic encoder's frames, from which Whisper's decoder writes a transcript."""
-        acoustic, semantic = self._frames([clip.samples for clip in prepared])
-        features = [
+    def with_frames(self, waveforms: Sequence[np.ndarray]) -> tuple[list[ClipFeatures], list[Tensor]]:
+        """As `__call__`, with each clip's frames (T, D) of the last layer of `whisper`, of the same pass.
+
+        Its decoder writes a transcript from them.
+
+        Raises:
+            FASError: there is no Whisper among the encoders.
+        """
+        if self.whisper is None:
+            raise FASError("encoders: none of them is a Whisper; expected one, whose last layer a transcript is written from")
+        prepared = [self.front_end(waveform) for waveform in waveforms]
+        found: dict[int, tuple[ClipFeatures, Tensor]] = {}
+        for batch in self.batches(prepared):
+            clips = [prepared[i] for i in batch]
+            acoustic, semantic, last = self._frames([clip.samples for clip in clips], self.whisper)
+            for row, features in enumerate(self._features(clips, acoustic, semantic)):
+                found[batch[row]] = features, last.clip(row)
+        return [found[i][0] for i in range(len(found))], [found[i][1] for i in range(len(found))]
+
+    def _features(
+        self, prepared: Sequence[FrontEndResult], acoustic: EncoderOutput, semantic: EncoderOutput
+    ) -> list[ClipFeatures]:
+        return [
             ClipFeatures(
                 acoustic=patchify(acoustic.clip(index), self.patch_size).cpu().numpy(),
                 semantic=patchify(semantic.clip(index), self.patch_size).cpu().numpy(),
@@ -162,13 +189,28 @@ class FeatureExtractor:
             )
             for index, clip in enumerate(prepared)
         ]
-        return features, semantic
 
-    def _frames(self, waveforms: list[np.ndarray]) -> tuple[EncoderOutput, EncoderOutput]:
+    def _frames(
+        self, waveforms: list[np.ndarray], whisper: WhisperEncoder | None = None
+    ) -> tuple[EncoderOutput, EncoderOutput, EncoderOutput | None]:
+        """Of both streams, and of the last layer of `whisper`, which is one of them."""
         if self.acoustic is self.semantic:
-            frames = self.acoustic.encode(waveforms)
-            return frames, frames
+            frames, last = _encoded(self.acoustic, waveforms, whisper)
+            return frames, frames, last
         if not self._shared:
-            return self.acoustic.encode(waveforms), self.semantic.encode(waveforms)
-        outputs = self.acoustic.encode_layers(waveforms, [*self.acoustic.layers, *self.semantic.layers])
-        return self.acoustic.stack(outputs), self.semantic.stack(outputs)
+            acoustic, first = _encoded(self.acoustic, waveforms, whisper)
+            semantic, second = _encoded(self.semantic, waveforms, whisper)
+            return acoustic, semantic, first or second
+        layers = [*self.acoustic.layers, *self.semantic.layers]
+        outputs = self.acoustic.encode_layers(waveforms, [*layers, LAST] if whisper else layers)
+        return self.acoustic.stack(outputs), self.semantic.stack(outputs), outputs.get(LAST)
+
+
+def _encoded(
+    encoder: Encoder, waveforms: list[np.ndarray], whisper: WhisperEncoder | None
+) -> tuple[EncoderOutput, EncoderOutput | None]:
+    """A stream's frames; where it is `whisper`, its last layer of the same pass."""
+    if encoder is not whisper:
+        return encoder.encode(waveforms), None
+    outputs = encoder.encode_layers(waveforms, [*encoder.layers, LAST])
+    return encoder.stack(outputs), outputs[LAST]
