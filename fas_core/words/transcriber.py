@@ -35,21 +35,32 @@ AT_ONCE = 4  # windows that are decoded together
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on a transcript is refused.
+    """From where on a transcript is refused; chosen in docs/words.md with Whisper base and tiny.en.
 
     Attributes:
-        log_probability: the mean of the tokens, at least (Whisper: -1).
+        confidence: at least (Whisper: a mean log-probability of -1, which is 0.37; there other languages come out as English).
         compression_ratio: at most (Whisper: 2.4).
-        no_speech: at most, where the mean log-probability is under `log_probability`, too (Whisper: 0.6).
+        no_speech: at most, where the confidence is too low as well (Whisper: 0.6).
         language_probability: at least.
-        translation: as `log_probability`, of a translation.
+        translation: confidence of a translation, at least.
     """
 
-    log_probability: float = -1.0
+    confidence: float = 0.5
     compression_ratio: float = 2.4
     no_speech: float = 0.6
     language_probability: float = 0.5
-    translation: float = -1.0
+    translation: float = 0.4
+
+    def why_unclear(self, said: Transcript) -> str | None:
+        """"no speech" or "unclear"; None for a transcript to rely on."""
+        is_unsure = said.confidence < self.confidence
+        if said.no_speech > self.no_speech and (is_unsure or not said.text):
+            return NO_SPEECH
+        is_unsure |= said.compression_ratio > self.compression_ratio or not said.text
+        return UNCLEAR if is_unsure or said.language_probability < self.language_probability else None
+
+
+ENGLISH_ONLY = Limits(confidence=0.55)  # it writes English whatever it hears; a low confidence is the only sign
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,7 @@ class Transcriber:
     Args:
         directory: a Whisper with decoder and tokenizer, or "offline:NAME".
         backbone: the encoder whose frames will be given; its silence is encoded here.
-        limits: what is refused.
+        limits: what is refused; by default `Limits()`, of an English-only Whisper `ENGLISH_ONLY`.
         languages: codes of what the reader of the transcripts reads; where a Whisper is multilingual, others are translated into
             English.
 
@@ -107,13 +118,14 @@ class Transcriber:
         directory: str | Path,
         backbone: WhisperBackbone,
         *,
-        limits: Limits = Limits(),
+        limits: Limits | None = None,
         languages: Collection[str] = (ENGLISH,),
     ):
         self.tokenizer, model = _load(directory)
         model.model.encoder = backbone.encoder  # one of the two is enough: of a Whisper large it is 2.5 GB
-        self.backbone, self.limits, self.languages = backbone, limits, frozenset({ENGLISH, *languages})
+        self.backbone, self.languages = backbone, frozenset({ENGLISH, *languages})
         self.prompts = Prompts(self.tokenizer, model.generation_config)
+        self.limits = limits or (Limits() if self.prompts.is_multilingual else ENGLISH_ONLY)
         silence = torch.full((backbone.encoder.config.num_mel_bins, 2 * backbone.window), SILENT_MEL)
         silence = backbone.forward([silence], [LAST])[LAST][0]  # (window, D)
         # the limit is that of one window, as in Whisper's own code
@@ -161,35 +173,31 @@ class Transcriber:
         return self.tokenizer.decode(without_circles(tokens), skip_special_tokens=True).strip()
 
     def _judged(self, windows: list[_Window]) -> Transcript:
-        text, logs = _text_of(windows), [value for window in windows for value in window.log_probabilities]
+        text = _text_of(windows)
         language = Counter(window.language for window in windows).most_common(1)[0][0]
         transcript = Transcript(
             text=text,
             language=language,
-            confidence=math.exp(_mean(logs)),
+            confidence=_confidence(windows),
             language_probability=_mean([w.language_probability for w in windows if w.language == language]),
             no_speech=_mean([window.no_speech for window in windows]),
             compression_ratio=_compression_ratio(text),
             english=text if language in self.languages else None,
         )
-        return replace(transcript, unclear=self._why_unclear(transcript))
-
-    def _why_unclear(self, transcript: Transcript) -> str | None:
-        limits = self.limits
-        is_unsure = transcript.confidence < math.exp(limits.log_probability)
-        if transcript.no_speech > limits.no_speech and (is_unsure or not transcript.text):
-            return NO_SPEECH
-        is_unsure |= transcript.compression_ratio > limits.compression_ratio or not transcript.text
-        return UNCLEAR if is_unsure or transcript.language_probability < limits.language_probability else None
+        return replace(transcript, unclear=self.limits.why_unclear(transcript))
 
     def _reliable_translation(self, windows: list[_Window]) -> str | None:
         text = _text_of(windows)
-        sure = _mean([value for window in windows for value in window.log_probabilities]) >= self.limits.translation
-        return text if sure and text and _compression_ratio(text) <= self.limits.compression_ratio else None
+        is_sure = _confidence(windows) >= self.limits.translation
+        return text if text and is_sure and _compression_ratio(text) <= self.limits.compression_ratio else None
 
 
 def _text_of(windows: list[_Window]) -> str:
     return " ".join(window.text for window in windows if window.text)
+
+
+def _confidence(windows: list[_Window]) -> float:
+    return math.exp(_mean([value for window in windows for value in window.log_probabilities]))
 
 
 def _mean(values: list[float]) -> float:
