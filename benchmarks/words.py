@@ -22,7 +22,8 @@ from fas_core.data import load_corpus
 from fas_core.encoders.whisper import WhisperEncoder
 from fas_core.errors import reports_errors
 from fas_core.frontend import FrontEnd, FrontEndConfig
-from fas_core.words.transcriber import Transcriber, Transcript
+from fas_core.words.transcriber import Transcriber
+from fas_core.words.transcript import Transcript
 
 CORPORA = ("ravdess", "tess", "nemo", "ased", "urdu", "korean")  # EmoDB is a test set: name it to see it
 CONFIDENCES = (0.37, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75)

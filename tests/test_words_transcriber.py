@@ -1,11 +1,13 @@
 """The words of a clip: their kinds, Whisper's decoder on FAS's frames, and what is refused."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from synthetic import noise
+from synthetic import noise, write_clips
 from tiny_transcriber import WINDOW, save_tiny_transcriber
 from transformers import WhisperForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
@@ -16,7 +18,8 @@ from fas_core.labels import EMOTIONS
 from fas_core.words.decoding import repeated_period, without_circles
 from fas_core.words.reader import WordsReader
 from fas_core.words.token_head import AVAILABLE, TokenHead
-from fas_core.words.transcriber import SILENT_MEL, Limits, Transcriber, Transcript
+from fas_core.words.transcriber import SILENT_MEL, Transcriber
+from fas_core.words.transcript import Limits, Transcript
 from fas_core.words.types import NoWords, Words
 
 LENIENT = Limits(confidence=0, compression_ratio=1e9, language_probability=0, translation=0)
@@ -169,7 +172,7 @@ CLEAR = Transcript("Good morning.", "en", 0.9, 0.95, 0.05, 0.7, english="Good mo
     [
         ({}, None), ({"confidence": 0.05}, "unclear"), ({"compression_ratio": 3.0}, "unclear"),
         ({"language_probability": 0.1}, "unclear"), ({"text": ""}, "unclear"), ({"no_speech": 0.95}, None),
-        ({"no_speech": 0.95, "confidence": 0.05}, "no speech"), ({"no_speech": 0.95, "text": ""}, "no speech"),
+        ({"no_speech": 0.95, "confidence": 0.05}, "unclear"), ({"no_speech": 0.95, "text": ""}, "no speech"),
     ],
 )  # fmt: skip
 def test_transcripts_are_refused_by_what_whisper_refuses(change, reason):
@@ -245,3 +248,31 @@ def test_speech_is_written_down(spoken):
 def test_an_english_whisper_refuses_another_language(spoken):
     said = spoken("Das schwarze Stück Papier befindet sich da oben neben dem Holzstück.", "de")
     assert said.unclear == "unclear"
+
+
+# The command that measures
+
+
+def test_words_of_a_corpus_are_measured(whisper, tmp_path):
+    from benchmarks import words
+
+    rows = write_clips(tmp_path / "own", [0.4, 0.8, 0.6])
+    lines = [f"{Path(row['audio']).name},neutral,say the word,{'en' if i else 'pl'}" for i, row in enumerate(rows)]
+    (tmp_path / "own" / "manifest.csv").write_text("\n".join(["path,emotion,text,language", *lines]) + "\n")
+    output = tmp_path / "words.json"
+    words.main(["--data", str(tmp_path), "--corpora", "own", "--whisper", str(whisper), "--output", str(output)])
+    found = json.loads(output.read_text())["whisper"][str(whisper)]
+    own = found["corpora"]["own"]
+    assert own["clips"] == 3 and 0 <= own["clear"] <= 100 and own["transcript_seconds"] > 0
+    assert sum(own["unclear"].values()) + sum(own["languages"].values()) == 3
+    assert own["by_limit"]["0.37"]["clear"] >= own["by_limit"]["0.75"]["clear"]
+    assert found["latency"]["transcript"]["calls"] == 10
+
+
+def test_word_errors_are_an_edit_distance():
+    from benchmarks.words import word_errors, words_of
+
+    said = words_of("Say - the WORD, bone.")
+    assert said == ["say", "the", "word", "bone"]
+    for heard, errors in (("say the word bone", 0), ("say the bone say", 2), ("", 4), ("i say the word bone", 1)):
+        assert word_errors(said, heard.split()) == errors

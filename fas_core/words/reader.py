@@ -7,7 +7,8 @@ import numpy as np
 from torch import Tensor
 
 from fas_core.words.prompts import ENGLISH
-from fas_core.words.transcriber import Transcriber, Transcript
+from fas_core.words.transcriber import Transcriber
+from fas_core.words.transcript import Transcript
 from fas_core.words.types import LANGUAGE, NoWords, Words
 
 

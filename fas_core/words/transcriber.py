@@ -9,7 +9,6 @@ often (docs/words.md). A second encoder pass over the filled window makes fewer 
 from __future__ import annotations
 
 import math
-import zlib
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -27,65 +26,10 @@ from fas_core.hub import OFFLINE_PREFIX
 from fas_core.model_files import check_model_files
 from fas_core.words.decoding import GreedyDecoder, without_circles
 from fas_core.words.prompts import ENGLISH, Prompts
-from fas_core.words.types import NO_SPEECH, UNCLEAR
+from fas_core.words.transcript import ENGLISH_ONLY, Limits, Transcript, compression_ratio
 
 SILENT_MEL = -0.85  # what the log-mel of padding is behind speech: 8 decades under its maximum, scaled by 1/4, plus 1
 AT_ONCE = 4  # windows that are decoded together
-
-
-@dataclass(frozen=True)
-class Limits:
-    """From where on a transcript is refused; chosen in docs/words.md with Whisper base and tiny.en.
-
-    Attributes:
-        confidence: at least (Whisper: a mean log-probability of -1, which is 0.37; there other languages come out as English).
-        compression_ratio: at most (Whisper: 2.4).
-        no_speech: at most, where the confidence is too low as well (Whisper: 0.6).
-        language_probability: at least.
-        translation: confidence of a translation, at least.
-    """
-
-    confidence: float = 0.5
-    compression_ratio: float = 2.4
-    no_speech: float = 0.6
-    language_probability: float = 0.5
-    translation: float = 0.4
-
-    def why_unclear(self, said: Transcript) -> str | None:
-        """"no speech" or "unclear"; None for a transcript to rely on."""
-        is_unsure = said.confidence < self.confidence
-        if said.no_speech > self.no_speech and (is_unsure or not said.text):
-            return NO_SPEECH
-        is_unsure |= said.compression_ratio > self.compression_ratio or not said.text
-        return UNCLEAR if is_unsure or said.language_probability < self.language_probability else None
-
-
-ENGLISH_ONLY = Limits(confidence=0.55)  # it writes English whatever it hears; a low confidence is the only sign
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was said in a clip, and how sure that is.
-
-    Attributes:
-        text: the words, in the language that was spoken.
-        language: its code as Whisper has it, "en"; an English-only Whisper knows no other.
-        confidence: 0 to 1, exp of the mean log-probability of the tokens, the end of the text counted.
-        language_probability: 0 to 1, among the languages of a multilingual Whisper; 1 of an English-only one.
-        no_speech: 0 to 1, probability of <|nospeech|>.
-        compression_ratio: bytes of the text by bytes of its zlib compression; of a text in circles it is high.
-        english: what a reader of English can read: the text, or Whisper's translation; None where there is none to rely on.
-        unclear: why the transcript is not to be used, "no speech" or "unclear"; None where it is clear.
-    """
-
-    text: str
-    language: str
-    confidence: float
-    language_probability: float
-    no_speech: float
-    compression_ratio: float
-    english: str | None = None
-    unclear: str | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +125,7 @@ class Transcriber:
             confidence=_confidence(windows),
             language_probability=_mean([w.language_probability for w in windows if w.language == language]),
             no_speech=_mean([window.no_speech for window in windows]),
-            compression_ratio=_compression_ratio(text),
+            compression_ratio=compression_ratio(text),
             english=text if language in self.languages else None,
         )
         return replace(transcript, unclear=self.limits.why_unclear(transcript))
@@ -189,7 +133,7 @@ class Transcriber:
     def _reliable_translation(self, windows: list[_Window]) -> str | None:
         text = _text_of(windows)
         is_sure = _confidence(windows) >= self.limits.translation
-        return text if text and is_sure and _compression_ratio(text) <= self.limits.compression_ratio else None
+        return text if text and is_sure and compression_ratio(text) <= self.limits.compression_ratio else None
 
 
 def _text_of(windows: list[_Window]) -> str:
@@ -202,11 +146,6 @@ def _confidence(windows: list[_Window]) -> float:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
-
-
-def _compression_ratio(text: str) -> float:
-    data = text.encode()
-    return len(data) / len(zlib.compress(data))
 
 
 def _load(directory: str | Path) -> tuple[PreTrainedTokenizerBase, WhisperForConditionalGeneration]:
