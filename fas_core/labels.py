@@ -5,7 +5,7 @@ label that no table knows is an error that names it. In the tables "our choice" 
 line only renames.
 """
 
-from fas_core.errors import CorpusError
+from fas_core.errors import CorpusError, FASError
 
 UNKNOWN = "unknown label: "  # how `unplaced_reason` begins for a label that no table knows
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -242,6 +242,21 @@ CORPUS_LABELS: dict[str, dict[str, str | None]] = {
     "manifest": dict(_PLAIN),
 }
 
+# What classifiers of texts say beside the plain words: GoEmotions' 28 as its authors group them (Demszky et al., ACL 2020,
+# ekman_mapping.json of their release); terms of other sets that mean the same (our choice).
+TEXT_LABELS: dict[str, str] = {
+    **{word: emotion for word, emotion in _PLAIN.items() if emotion},
+    **dict.fromkeys(("annoyance", "disapproval", "rage"), "angry"),
+    **dict.fromkeys(("nervousness", "terror", "anxiety"), "fear"),
+    **dict.fromkeys(
+        ("amusement", "approval", "excitement", "gratitude", "love", "optimism", "relief", "pride", "admiration", "desire", "caring"),
+        "happy",
+    ),
+    **dict.fromkeys(("disappointment", "embarrassment", "grief", "remorse"), "sad"),
+    **dict.fromkeys(("realization", "confusion", "curiosity"), "surprise"),
+    **dict.fromkeys(("no emotion", "no_emotion", "others"), "neutral"),
+}
+
 # What a code stands for, for the labels that are left out: a count of "l" would tell a reader nothing.
 _CODE_NAMES = {
     "emodb": {"l": "boredom"},
@@ -289,6 +304,20 @@ def unplaced_reason(corpus: str, raw: str) -> str | None:
     if table[label] is not None:
         return None
     return f"{_CODE_NAMES.get(corpus, {}).get(label, label)} has no place"
+
+
+def map_text_label(raw: str) -> str:
+    """One of `EMOTIONS` for a label of a classifier of texts.
+
+    Raises:
+        FASError: nothing knows the label.
+
+    >>> map_text_label("Joy"), map_text_label("curiosity")
+    ('happy', 'surprise')
+    """
+    if normal(raw) not in TEXT_LABELS:
+        raise FASError(f"label {str(raw)!r} has no place among the seven; expected one of {', '.join(TEXT_LABELS)}")
+    return TEXT_LABELS[normal(raw)]
 
 
 def _table(corpus: str) -> dict[str, str | None]:
