@@ -16,9 +16,9 @@ from fas_core.labels import EMOTIONS
 from fas_core.model_files import check_model_files, reads_checkpoint
 from fas_core.words.texts import Texts
 
-MOST_TOKENS = 48
+MOST_TOKENS = 40
 FROZEN_LAYERS = 2  # and the embeddings: a third of the time, and words that no training line has keep their place
-BATCH = 32
+BATCH = 64
 LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "modules_to_save": ["classifier"]}
 
 
@@ -62,7 +62,7 @@ def fine_tune(
         schedule.step()
         optimizer.zero_grad()
         mean += (loss.item() - mean) / min(step + 1, 100)
-        if step % 100 == 99:
+        if step % 50 == 49:
             log(f"step {step + 1} of {steps}, loss {mean:.3f}, {time.monotonic() - start:.0f} s")
     trained.eval()
     return (trained.merge_and_unload() if lora else model), tokenizer

@@ -91,6 +91,15 @@ def read_xed(path: Path) -> Texts:
     return _read_numbers(path, XED.__getitem__, "1 to 8")
 
 
+def read_xed_unplaced(path: Path) -> list[str]:
+    """The lines of XED with anticipation or trust alone: what they say has no place among the seven.
+
+    Raises:
+        CorpusError: as of `read_goemotions`.
+    """
+    return [text for text, emotions in _numbered(path, XED.__getitem__, "1 to 8") if not emotions]
+
+
 def read_xed_neutral(path: Path) -> Texts:
     """`9 TAB text`: lines of subtitles without an emotion.
 

@@ -44,6 +44,17 @@ def training_texts(folder: Path, seed: int, *, meld: bool = False, languages: tu
     return Texts([as_transcribed(readable(joined.texts[row], random), random) for row in order], joined.shares[order])
 
 
+def unlabelled_texts(folder: Path, seed: int) -> list[str]:
+    """Lines of XED without a place among the seven, for a teacher to label.
+
+    Raises:
+        CorpusError: the file lacks, or has another layout.
+    """
+    random = np.random.default_rng(seed)
+    found = texts.read_xed_unplaced(folder / "xed_en-annotated.tsv")
+    return [as_transcribed(readable(text, random), random) for text in found]
+
+
 def held_out(folder: Path, split: str, seed: int = 0) -> dict[str, Texts]:
     """Texts by the name of their source, with one emotion each, of the validation or test parts.
 

@@ -1,0 +1,228 @@
+"""`python -m fas_core.words.train --texts FOLDER --output DIR`: the text model that ships, and those that it is compared with.
+
+Without options: the linear model of n-grams. With --teacher its targets are partly what another text model says; with --base an
+encoder of transformers is fine-tuned instead. FOLDER holds the files of GoEmotions, XED and MELD (docs/words.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from fas_core.atomic import atomic_directory, write_json, write_text
+from fas_core.calibration import fit_temperature
+from fas_core.errors import INPUT_ERRORS, FASError, error_line
+from fas_core.provenance import provenance
+from fas_core.words.figures import as_markdown, figures_by_source
+from fas_core.words.text_model import TextModel
+from fas_core.words.texts import XED_LANGUAGES, Texts
+from fas_core.words.training_texts import held_out, training_texts, unlabelled_texts
+
+app = typer.Typer(add_completion=False, help=__doc__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of one training, as `training.json` keeps them."""
+
+    seed: int = 0
+    meld: bool = False
+    languages: tuple[str, ...] = ()
+    terms: int = 80_000
+    strength: float = 1.5
+    base: str | None = None
+    lora: bool = False
+    epochs: float = 2.0
+    learning_rate: float = 2e-4
+    teacher: str | None = None
+    teacher_share: float = 0.5
+
+
+def train(texts: Path, output: Path, options: Options, log=lambda line: None) -> dict:
+    """Train, calibrate on the validation parts, and write the directory of a text model with its record and card.
+
+    Returns:
+        What `training.json` holds.
+
+    Raises:
+        CorpusError: a file lacks or has another layout. CheckpointError: no such base or teacher.
+    """
+    data = training_texts(texts, options.seed, meld=options.meld, languages=options.languages)
+    validation = held_out(texts, "validation")
+    log(f"{len(data)} training texts, {sum(map(len, validation.values()))} for validation")
+    with atomic_directory(output) as directory:
+        if options.base:
+            temperature = _fine_tuned(directory, data, validation, options, log)
+        else:
+            temperature = _linear(directory, _with_teacher(data, texts, options), validation, options)
+        model = TextModel.from_pretrained(directory)
+        record = {
+            "options": {k: v for k, v in vars(options).items()} | {"base": _name(options.base), "teacher": _name(options.teacher)},
+            "data": _data(data, validation, options),
+            "temperature": temperature,
+            "validation": figures_by_source(model, validation),
+            "provenance": _public(provenance()),
+        }
+        write_json(directory / "training.json", record)
+        write_text(directory / "README.md", _card(record))
+    return record
+
+
+def _linear(directory: Path, data: Texts, validation: dict[str, Texts], options: Options) -> float:
+    from fas_core.words.ngram_training import fit_ngrams
+
+    model = fit_ngrams(data, terms=options.terms, strength=options.strength)
+    model.languages = ("en", *options.languages)
+    model.temperature = _temperature(model.logits, validation)
+    model.save(directory)
+    return model.temperature
+
+
+def _fine_tuned(directory: Path, data: Texts, validation: dict[str, Texts], options: Options, log) -> float:
+    """The temperature goes into the last layer: the directory is one that any tool can load."""
+    from fas_core.words.finetuning import fine_tune
+
+    given = {"epochs": options.epochs, "learning_rate": options.learning_rate, "seed": options.seed, "lora": options.lora}
+    model, tokenizer = fine_tune(options.base, data, **given, log=log)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    uncalibrated = TextModel.from_pretrained(directory)
+    temperature = _temperature(lambda texts: np.log(uncalibrated(texts)), validation)
+    last = next(module for name, module in model.named_modules() if name.endswith(("classifier", "out_proj")))
+    for parameter in last.parameters():
+        parameter.data /= temperature
+    model.save_pretrained(directory)
+    return temperature
+
+
+def _temperature(logits, validation: dict[str, Texts]) -> float:
+    """Every source counts alike: none of them is what users will say."""
+    weights = np.concatenate([np.full(len(texts), 1 / len(texts)) for texts in validation.values()])
+    labels = np.concatenate([texts.labels for texts in validation.values()])
+    return fit_temperature(np.concatenate([logits(texts.texts) for texts in validation.values()]), labels, weights)
+
+
+def _with_teacher(data: Texts, folder: Path, options: Options) -> Texts:
+    """Targets partly from a teacher, and lines that only it labels."""
+    if not options.teacher:
+        return data
+    teacher = TextModel.from_pretrained(options.teacher)
+    more = unlabelled_texts(folder, options.seed)
+    share = options.teacher_share
+    mixed = (1 - share) * data.shares + share * teacher(data.texts).astype(np.float32)
+    return Texts.joined([Texts(data.texts, mixed), Texts(more, teacher(more).astype(np.float32))])
+
+
+def _data(data: Texts, validation: dict[str, Texts], options: Options) -> dict:
+    sources = ["goemotions", "xed_en", "xed_neutral_en", "plain", "emotional", *(f"xed_{code}" for code in options.languages)]
+    return {
+        "sources": sources + ["meld"] * options.meld,
+        "training_texts": len(data),
+        "validation_texts": {name: len(texts) for name, texts in validation.items()},
+    }
+
+
+def _name(model: str | None) -> str | None:
+    """Of a directory the last part: where it lies is of the machine."""
+    return model and (Path(model).name if Path(model).exists() else model)
+
+
+def _public(record: dict) -> dict:
+    """Without folders of this machine in its command."""
+    command = [Path(each).name if Path(each).is_absolute() else each for each in record["command"]]
+    return record | {"command": command}
+
+
+_CARD = """---
+library_name: fas-alm
+tags: [emotion, text-classification, speech-emotion-recognition]
+license: {licence}
+language: [{languages}]
+---
+# What words say: {kind}
+
+Seven probabilities of a text (angry, disgust, fear, happy, neutral, sad, surprise), calibrated on validation texts.
+
+```python
+from fas_core.words.text_model import TextModel
+TextModel.from_pretrained("DIR")(["I got the job!"])
+```
+
+**Not for** judging people: it tells which annotated emotion a sentence resembles, not what someone feels.
+
+## Data
+{sources}
+
+{count} texts, some as transcripts have them (without marks and capitals, with a filler, a word lost). Command: `{command}`, commit {commit}.
+The whole record is `training.json`.
+
+## Validation (the temperature, {temperature:.2f}, was fitted on these texts), per cent
+{table}
+"""
+_SOURCES = {
+    "goemotions": "GoEmotions (Demszky et al., ACL 2020), grouped by Ekman, training part: Apache-2.0",
+    "xed_en": "XED (Öhman et al., COLING 2020), English, annotated: CC BY 4.0",
+    "xed_neutral_en": "XED's neutral lines, English: CC BY 4.0",
+    "plain": "plain declaratives of our own from templates (`plain.json`): Apache-2.0",
+    "emotional": "emotional sentences of our own from templates (`plain.json`): Apache-2.0",
+    "meld": "MELD (Poria et al., ACL 2019), training part: GPL-3.0",
+} | {f"xed_{code}": f"XED, {code}, projected: CC BY 4.0" for code in XED_LANGUAGES}
+
+
+def _card(record: dict) -> str:
+    options, made = record["options"], record["provenance"]
+    kind = f"{options['base']}, fine-tuned" if options["base"] else "linear over n-grams of words and letters"
+    return _CARD.format(
+        licence="gpl-3.0" if options["meld"] else "cc-by-4.0",
+        languages=", ".join(["en", *options["languages"]]),
+        kind=kind + (f", taught by {options['teacher']}" if options["teacher"] else ""),
+        sources="\n".join(f"- {_SOURCES[name]}" for name in record["data"]["sources"]),
+        count=record["data"]["training_texts"],
+        command=" ".join(made["command"]),
+        commit=made["commit"],
+        temperature=record["temperature"],
+        table=as_markdown({("this", name): found for name, found in record["validation"].items()}),
+    )
+
+
+@app.command()
+def main(
+    texts: Annotated[Path, typer.Option(help="Folder with goemotions_ekman_*.tsv, xed_*.tsv, xed_neutral_en.txt, meld_*.csv.")],
+    output: Annotated[Path, typer.Option(help="Directory to write; one that is there is replaced.")],
+    meld: Annotated[bool, typer.Option("--meld", help="Also learn MELD's training texts (GPL-3.0: not for shipping).")] = False,
+    languages: Annotated[list[str] | None, typer.Option(help="Also XED's lines in de, es, fr, it or pl; repeatable.")] = None,
+    base: Annotated[str | None, typer.Option(help="Fine-tune this encoder of transformers instead: directory or hub id.")] = None,
+    lora: Annotated[bool, typer.Option("--lora", help="By low-rank updates, needs peft.")] = False,
+    epochs: Annotated[float, typer.Option(help="Of --base.")] = Options.epochs,
+    learning_rate: Annotated[float, typer.Option(help="Of --base.")] = Options.learning_rate,
+    teacher: Annotated[str | None, typer.Option(help="Text model that supplies part of the targets.")] = None,
+    teacher_share: Annotated[float, typer.Option(help="That part, 0 to 1.")] = Options.teacher_share,
+    terms: Annotated[int, typer.Option(help="N-grams that are kept.")] = Options.terms,
+    strength: Annotated[float, typer.Option(help="C of the regression, the inverse of its penalty.")] = Options.strength,
+    seed: Annotated[int, typer.Option(help="Of sentences, order and weights.")] = 0,
+) -> None:
+    """Train a text model and write it with `training.json` and a card."""
+    try:
+        options = Options(
+            seed, meld, _checked(languages or []), terms, strength, base, lora, epochs, learning_rate, teacher, teacher_share
+        )
+        record = train(texts, output, options, typer.echo)
+    except INPUT_ERRORS as error:
+        typer.echo(f"error: {error_line(error)}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(as_markdown({(output.name, name): found for name, found in record["validation"].items()}))
+
+
+def _checked(languages: list[str]) -> tuple[str, ...]:
+    for language in languages:
+        if language not in XED_LANGUAGES:
+            raise FASError(f"--languages: {language!r}; expected some of {', '.join(XED_LANGUAGES)}")
+    return tuple(languages)
+
+
+if __name__ == "__main__":
+    app()
