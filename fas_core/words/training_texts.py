@@ -11,7 +11,7 @@ from fas_core.words import texts
 from fas_core.words.sentences import SPLITS, as_transcribed, emotional_sentences, plain_sentences, templates
 from fas_core.words.texts import Texts
 
-FILLINGS = {"plain": 20, "emotional": 8}  # of each template, for training
+FILLINGS = {"plain": 20, "emotional": 30}  # of each template, for training
 HELD_OUT_FILLINGS = 12
 _PERSON = re.compile(r"\[(?:NAME|PERSON)\]")
 _TAG = re.compile(r"\[\w+\]")
