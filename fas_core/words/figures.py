@@ -11,21 +11,26 @@ from fas_core.calibration import expected_calibration_error
 from fas_core.words.texts import NEUTRAL, Texts
 
 Reader = Callable[[Sequence[str]], np.ndarray]
-COLUMNS = ("texts", "accuracy", "macro_f1", "neutral_recall", "neutral_share", "ece")
+COLUMNS = ("texts", "accuracy", "macro_f1", "weighted_f1", "neutral_recall", "neutral_share", "ece")
 
 
 def figures(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | int | None]:
     """Of (N, 7) probabilities and (N,) labels.
 
     Returns:
-        `texts` (N), `accuracy`, `macro_f1` over the labels that occur, `neutral_recall` (None where no text is neutral),
+        `texts` (N), `accuracy`, `macro_f1` and `weighted_f1` over the labels that occur, `neutral_recall` (None where no text is neutral),
         `neutral_share` (of the answers), `ece` (15 bins), all 0 to 1.
     """
     answers, neutral = probabilities.argmax(1), labels == NEUTRAL
+
+    def f1(average: str) -> float:
+        return float(f1_score(labels, answers, labels=np.unique(labels), average=average, zero_division=0))
+
     return {
         "texts": len(labels),
         "accuracy": float((answers == labels).mean()),
-        "macro_f1": float(f1_score(labels, answers, labels=np.unique(labels), average="macro", zero_division=0)),
+        "macro_f1": f1("macro"),
+        "weighted_f1": f1("weighted"),
         "neutral_recall": float((answers[neutral] == NEUTRAL).mean()) if neutral.any() else None,
         "neutral_share": float((answers == NEUTRAL).mean()),
         "ece": expected_calibration_error(probabilities, labels),
