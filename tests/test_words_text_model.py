@@ -160,7 +160,8 @@ def save_classifier(directory, names, **values):
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "rain", "##s"]
     (directory / "vocab.txt").write_text("\n".join(words))
     BertTokenizer(str(directory / "vocab.txt")).save_pretrained(directory)
-    config = BertConfig(len(words), 8, 1, 1, 8, max_position_embeddings=16, id2label=dict(enumerate(names)), **values)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8, "max_position_embeddings": 16}
+    config = BertConfig(vocab_size=len(words), id2label=dict(enumerate(names)), **sizes, **values)
     torch.manual_seed(0)
     model = BertForSequenceClassification(config)
     with torch.no_grad():

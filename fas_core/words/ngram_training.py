@@ -10,8 +10,9 @@ from collections import Counter
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 from scipy.special import log_softmax
+from sklearn.preprocessing import normalize
 
 from fas_core.labels import EMOTIONS
 from fas_core.words.ngrams import KINDS, NgramModel, tokens_of
@@ -32,8 +33,9 @@ def fit_ngrams(
     x = matrix_of(model, data.texts)
     _fit(model, x, data, strength, weights, iterations)
     if terms < len(model.idf):
-        model = _with_terms(model, _strongest(model, x, terms))
-        _fit(model, matrix_of(model, data.texts), data, strength, weights, iterations // 2)
+        kept, of_words = _strongest(model, x, terms), len(model.vocabulary["words"])
+        model = _with_terms(model, kept)
+        _fit(model, _restricted(x, kept, of_words), data, strength, weights, iterations // 2)
     return model
 
 
@@ -86,6 +88,12 @@ def _strongest(model: NgramModel, x: csr_matrix, terms: int) -> np.ndarray:
     use = np.asarray(x.sum(0)).ravel()
     moved = use * np.abs(model.coefficients).max(1)
     return np.sort(np.argsort(-moved, kind="stable")[:terms])
+
+
+def _restricted(x: csr_matrix, kept: np.ndarray, of_words: int) -> csr_matrix:
+    """The matrix of the kept terms alone, each kind scaled to length 1 again."""
+    parts = [x[:, kept[kept < of_words]], x[:, kept[kept >= of_words]]]
+    return hstack([normalize(part) for part in parts], format="csr", dtype=np.float32)
 
 
 def _with_terms(model: NgramModel, kept: np.ndarray) -> NgramModel:

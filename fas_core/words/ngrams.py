@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from fas_core.errors import CheckpointError
 from fas_core.labels import EMOTIONS
@@ -124,7 +124,7 @@ class NgramModel:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / FILES[0]).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (directory / FILES[1]).write_text(json.dumps(self.vocabulary, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
-        save_file(tensors, str(directory / FILES[2]))
+        (directory / FILES[2]).write_bytes(save(tensors))
 
     @classmethod
     def load(cls, directory: str | Path) -> NgramModel:
