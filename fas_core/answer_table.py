@@ -42,7 +42,7 @@ class TableFormat:
     def entry(self, answer: Answer, is_first: bool) -> str:
         is_answered = answer.label is not None
         cells = {
-            "seconds": f"{answer.start or 0:.1f}-{answer.end or 0:.1f}",
+            "seconds": "all" if answer.start is None else f"{answer.start:.1f}-{answer.end:.1f}",
             "channel": str(answer.audio.channel or "-"),
             "emotion": answer.label or "-",
             "prob.": f"{answer.probabilities[answer.label]:.2f}" if is_answered else "-",

@@ -13,6 +13,7 @@ from fas_core.encoders.weights import tensors_sha256
 from fas_core.errors import FASError
 from fas_core.pipeline import SHIPPED, EmotionPipeline
 from fas_core.provenance import package_versions
+from fas_core.summaries import summarise
 from fas_core.text import printable
 
 BATCH_SECONDS = 60.0  # of audio that is answered together, and so lost together
@@ -78,13 +79,18 @@ class Run:
             self.progress.end_file()
 
     def _timeline(self, file: Path) -> Iterator[Answer]:
+        """The windows, then of each channel their summary; a file that breaks midway has none."""
         window, hop, channels = (self.options[name] for name in ("window", "hop", "channels"))
+        heard: dict[int | str | None, list[Answer]] = {}
         try:
             for answer in self.pipeline.timeline(file, window=window, hop=hop, channels=channels, limits=self.limits):
                 self.progress.window(answer)
+                heard.setdefault(answer.audio.channel, []).append(answer)
                 yield answer
         except FASError as error:
             yield Answer(file=str(file), error=str(error))
+        else:
+            yield from map(summarise, heard.values())
 
 
 class Progress:

@@ -205,6 +205,8 @@ async def _events(answers: AsyncGenerator[ClipEmotion, None], metrics: Metrics) 
 def _count(metrics: Metrics, answer: ClipEmotion) -> None:
     metrics.clips.labels("error" if answer.error else "answered").inc()
     metrics.audio.inc(answer.audio.seconds or 0)
+    if answer.label is not None:
+        metrics.words.labels("known" if answer.words else answer.words_missing.partition(":")[0]).inc()
 
 
 def _emotion_body() -> dict:

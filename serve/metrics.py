@@ -23,6 +23,7 @@ class Metrics:
         self.refused = Counter("fas_refused", "requests answered by an error", ["code"], registry=registry)
         self.audio = Counter("fas_audio_seconds", "audio of /v1/emotion", registry=registry)
         self.clips = Counter("fas_clips", "clips of /v1/emotion", ["outcome"], registry=registry)
+        self.words = Counter("fas_words", "clips with speech of /v1/emotion", ["outcome"], registry=registry)
         self.tokens = Counter("fas_tokens", "tokens of chat requests", ["kind"], registry=registry)
         self.disconnects = Counter("fas_disconnects", "clients that hung up before their answer", registry=registry)
 

@@ -91,7 +91,8 @@ class TestFormats:
     def test_timeline(self, fas, place):
         result = fas(place.files[1], "--timeline", "--window", "0.5", "--hop", "0.5", "--format", "json")
         answers = json.loads(result.stdout)
-        assert [(a["start"], a["end"]) for a in answers] == [(0.0, 0.5), (0.5, 1.0), (1.0, 1.1)]
+        assert [(a["start"], a["end"]) for a in answers] == [(0.0, 0.5), (0.5, 1.0), (1.0, 1.1), (None, None)]
+        assert answers[-1]["audio"]["windows"] == 3
         assert "0.5-1.0" in fas(place.files[1], "--timeline", "--window", "0.5", "--hop", "0.5").stdout
 
 
@@ -427,7 +428,7 @@ class TestCalls:
 
     def test_timeline_of_one(self, fas, call):
         result = fas(call, "--channels", "2", "--timeline", "--window", "0.5", "--hop", "0.5", "--format", "jsonl")
-        assert [json.loads(line)["audio"]["channel"] for line in result.stdout.splitlines()] == [2, 2]
+        assert [json.loads(line)["audio"]["channel"] for line in result.stdout.splitlines()] == [2, 2, 2]
 
     @pytest.mark.parametrize("channels, code", [("left", 2), ("0", 2), ("3", 1)])
     def test_what_cannot_be(self, fas, call, channels, code):
@@ -534,7 +535,7 @@ class TestExitCodes:
     def test_a_bad_file_in_a_timeline(self, fas, place, broken):
         result = fas(broken, place.files[0], "--timeline", "--format", "json")
         assert result.exit_code == 1 and "1 of 2 files" in result.stderr
-        assert [a["error"] is not None for a in json.loads(result.stdout)] == [True, False]
+        assert [a["error"] is not None for a in json.loads(result.stdout)] == [True, False, False]  # window, summary
 
     def test_a_table_of_nothing_but_errors(self, fas, broken):
         result = fas(broken)

@@ -570,7 +570,7 @@ def test_metrics_count_what_was_answered_and_refused():
     for line in (
         'fas_requests_total{route="/v1/chat/completions",status="200"} 1.0',
         'fas_refused_total{code="invalid_audio"} 1.0', 'fas_clips_total{outcome="answered"} 1.0',
-        'fas_clips_total{outcome="error"} 1.0', "fas_audio_seconds_total 2.0", 'fas_tokens_total{kind="prompt"} 5.0',
+        'fas_clips_total{outcome="error"} 1.0', 'fas_words_total{outcome="known"} 1.0', "fas_audio_seconds_total 2.0", 'fas_tokens_total{kind="prompt"} 5.0',
         "fas_working 0.0",
     ):  # fmt: skip
         assert line in text

@@ -19,7 +19,7 @@ license: other
 ---
 # FAS: speech emotion recognition with separate acoustic and semantic pathways
 
-Seven emotions (angry, disgust, fear, happy, neutral, sad, surprise), what each pathway alone hears, and their conflict.
+Seven emotions (angry, disgust, fear, happy, neutral, sad, surprise), what tone and words say by themselves, and whether they conflict.
 
 ```python
 from fas_core import EmotionPipeline
