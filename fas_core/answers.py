@@ -5,7 +5,7 @@ Every field is always there; what is not known is None, and where words are miss
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
@@ -106,6 +106,7 @@ class Answer:
         start, end: seconds, in a timeline.
         pathways: FAS's own heads; None without speech.
         error: what was wrong with the file.
+        conflict_calibration: of the checkpoint (`fas_core.conflict.conflict`); no part of what is told.
     """
 
     file: str
@@ -126,6 +127,7 @@ class Answer:
     pathways: Pathways | None = None
     error: str | None = None
     exception: Exception | None = field(default=None, repr=False)
+    conflict_calibration: Sequence[float] = field(default=(0.0, 1.0), repr=False)
 
     @property
     def no_speech(self) -> bool:
@@ -142,7 +144,8 @@ class Answer:
         self.words, self.words_missing = words, None
         if self.tone is not None:
             p, q = ([side.probabilities[e] for e in EMOTIONS] for side in (self.tone, words))
-            self.conflict, self.disagreement = float(conflict(p, q, words.confidence)), float(disagreement(p, q))
+            self.conflict = float(conflict(p, q, words.confidence, self.conflict_calibration))
+            self.disagreement = float(disagreement(p, q))
         return self
 
     def at(self, start: float, end: float) -> Answer:
@@ -157,7 +160,7 @@ class Answer:
     def to_dict(self, tokens: bool = True) -> dict:
         """JSON-ready: every field; no `kept_tokens` unless `tokens`; file and error are `printable`."""
         values = asdict(replace(self, exception=None, kept_tokens=self.kept_tokens if tokens else None))
-        del values["exception"]
+        del values["exception"], values["conflict_calibration"]
         return values | {"file": printable(self.file), "error": self.error and printable(self.error)}
 
     def to_row(self) -> dict:
@@ -187,7 +190,12 @@ def top(probabilities: dict[str, float]) -> str:
 
 
 def answer(
-    audio: Audio, heads: dict[str, np.ndarray], kept: dict | None, features: ClipFeatures, speech: float | None = None
+    audio: Audio,
+    heads: dict[str, np.ndarray],
+    kept: dict | None,
+    features: ClipFeatures,
+    speech: float | None = None,
+    conflict_calibration: Sequence[float] = (0.0, 1.0),
 ) -> Answer:
     """Put one clip's answer together from the calibrated probabilities (7,) of each head; its words may follow (`hears`)."""
     from fas_core.conflict import divergence  # here for the same reason
@@ -203,6 +211,7 @@ def answer(
         speech=speech,
         audio=AudioFacts.of(audio, **_heard(audio, features)),
         kept_tokens=kept,
+        conflict_calibration=conflict_calibration,
         pathways=Pathways(
             **named, divergence=float(divergence(heads["acoustic"], heads["semantic"])) if both else None
         ),

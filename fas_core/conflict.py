@@ -4,25 +4,35 @@ Two figures of an answer, `conflict` and `disagreement`, and what the FAS of the
 heads.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from scipy.special import rel_entr
+from scipy.special import expit, logit, rel_entr
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 
 NEUTRAL = EMOTIONS.index("neutral")
+AS_IT_IS = (0.0, 1.0)  # the calibration that changes nothing
+EDGE = 1e-4  # scores nearer to 0 or 1 say no more
 
 
-def conflict(tone: np.ndarray, words: np.ndarray, confidence: np.ndarray | float = 1.0) -> np.ndarray:
-    """Probability that the words carry an emotion and the tone another: the sum over e, but for neutral, of w_e (1 - t_e).
+def conflict(
+    tone: np.ndarray, words: np.ndarray, confidence: np.ndarray | float = 1.0, calibration: Sequence[float] = AS_IT_IS
+) -> np.ndarray:
+    """Probability that the words carry an emotion and the tone another.
 
-    A sentence without emotion contradicts no tone, and a neutral tone contradicts words that carry an emotion: "Congratulations
-    on your promotion", said coldly. Tone and words count as independent.
+    s = c * (sum over e, but for neutral, of w_e (1 - t_e)), and the probability is sigmoid(a + b logit(s)). A sentence without
+    emotion contradicts no tone, and a neutral tone contradicts words that carry an emotion: "Congratulations on your promotion",
+    said coldly. Tone and words count as independent, and words that were not said so (1 - c) as no conflict; what is wrong with
+    both, the calibration mends (Platt, "Probabilistic Outputs for Support Vector Machines", 1999).
 
     Args:
-        tone, words: (..., 7) probabilities in the order of `EMOTIONS`.
-        confidence: (...) of the transcript, 0 to 1; this score, which is not calibrated, leaves it out.
+        tone, words: (..., 7) probabilities t and w in the order of `EMOTIONS`.
+        confidence: (...) c of the transcript, 0 to 1.
+        calibration: (a, b) of `fit_calibration`; a checkpoint has it as `conflict_calibration`.
 
     Returns:
         (...) float64 in [0, 1].
@@ -31,7 +41,32 @@ def conflict(tone: np.ndarray, words: np.ndarray, confidence: np.ndarray | float
         FASError: shapes that differ, or rows that are not probabilities.
     """
     t, w = _pair(tone, words, "tone", "words")
-    return np.clip(np.delete(w * (1 - t), NEUTRAL, axis=-1).sum(-1), 0.0, 1.0)
+    score = np.delete(w * (1 - t), NEUTRAL, axis=-1).sum(-1) * confidence
+    if tuple(calibration) == AS_IT_IS:
+        return np.clip(score, 0.0, 1.0)
+    return expit(calibration[0] + calibration[1] * _logit(score))
+
+
+def fit_calibration(scores: np.ndarray, is_conflicting: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
+    """(a, b) that make probabilities of conflicts that were not calibrated.
+
+    Args:
+        scores: (N,) of `conflict`. is_conflicting: (N,) bool. weights: (N,) of the clips.
+
+    Raises:
+        FASError: clips of one kind only, or scores that are lower where there is a conflict.
+    """
+    is_conflicting = np.asarray(is_conflicting, dtype=bool)
+    _check_both_kinds(is_conflicting)
+    fitted = LogisticRegression(C=1e6).fit(_logit(np.asarray(scores))[:, None], is_conflicting, sample_weight=weights)
+    intercept, slope = float(fitted.intercept_[0]), float(fitted.coef_[0, 0])
+    if slope <= 0:
+        raise FASError(f"conflict: its scores fall where words and tone conflict (slope {slope:.2f}); expected that they rise")
+    return intercept, slope
+
+
+def _logit(score: np.ndarray) -> np.ndarray:
+    return logit(np.clip(score, EDGE, 1 - EDGE))
 
 
 def disagreement(tone: np.ndarray, words: np.ndarray) -> np.ndarray:
@@ -80,12 +115,16 @@ def conflict_auroc(scores: np.ndarray, is_conflicting: np.ndarray) -> float:
         FASError: clips of one kind only; the area is then undefined.
     """
     is_conflicting = np.asarray(is_conflicting, dtype=bool)
+    _check_both_kinds(is_conflicting)
+    return float(roc_auc_score(is_conflicting, np.asarray(scores)))
+
+
+def _check_both_kinds(is_conflicting: np.ndarray) -> None:
     if is_conflicting.all() or not is_conflicting.any():
         raise FASError(
             f"is_conflicting: {int(is_conflicting.sum())} of {is_conflicting.size} clips are conflicting; "
             "expected some that are and some that are not"
         )
-    return float(roc_auc_score(is_conflicting, np.asarray(scores)))
 
 
 def _pair(first, second, *names: str) -> tuple[np.ndarray, np.ndarray]:

@@ -261,8 +261,9 @@ class EmotionPipeline:
         """
         heads, kept, _ = self.hear(features)
         speech = speech or [None] * len(audios)
+        calibration = self.model.config.conflict_calibration
         return [
-            answer(audio, {h: p[i] for h, p in heads.items()}, kept[i], features[i], speech[i])
+            answer(audio, {h: p[i] for h, p in heads.items()}, kept[i], features[i], speech[i], calibration)
             for i, audio in enumerate(audios)
         ]
 
