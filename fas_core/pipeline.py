@@ -90,7 +90,7 @@ class EmotionPipeline:
 
         Args:
             words: False leaves them out.
-            words_model: directory or hub id of another text model (`load_text_model`).
+            words_model: directory or hub id of another text model (`TextModel.from_pretrained`).
 
         Raises:
             CheckpointError: when there is no FAS checkpoint, or weights of it are missing; a text model that cannot be loaded.

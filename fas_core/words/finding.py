@@ -3,7 +3,7 @@
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import CheckpointError
 from fas_core.words.reader import WordsReader
-from fas_core.words.text_models import load_text_model
+from fas_core.words.text_model import SHIPPED, TextModel
 from fas_core.words.transcriber import Transcriber
 
 
@@ -14,7 +14,7 @@ def find_reader(
 
     Args:
         streams: of the checkpoint, with encoders where they lie on this machine (`local_streams`).
-        text_model: as of `load_text_model`; by default the shipped one.
+        text_model: as of `TextModel.from_pretrained`; by default the shipped one.
 
     Raises:
         CheckpointError: a text model that was asked for and cannot be loaded.
@@ -23,7 +23,7 @@ def find_reader(
     if whisper is None:
         return None, "none of its encoders is a Whisper, which could write down what was said"
     try:
-        model = load_text_model(text_model)
+        model = TextModel.from_pretrained(text_model or SHIPPED)
     except CheckpointError as error:
         if text_model is not None:
             raise
