@@ -238,6 +238,13 @@ CORPUS_LABELS: dict[str, dict[str, str | None]] = {
     "jvnv": dict(_PLAIN),
     # Catania et al.: column emotion_expressed, seven classes.
     "emozionalmente": _PLAIN | {"neutrality": "neutral"},
+    # Corrêa et al., ICASSP 2026: second and third field of the file name, four classes.
+    "emis": dict(_PLAIN),
+    # LISTEN 2025: answer and explicit_emotion. Excitement and frustration are classes beside happiness and anger there, so they are
+    # left out (our choice).
+    "listen": _PLAIN | {"excitement": None, "excited": None, "frustration": None, "frustrated": None, "ridicule": None},
+    # Wang et al. 2026, task 4: the seven classes of the challenge.
+    "humdial-conflict": dict(_PLAIN),
     # Tables of the user's own: the plain words only.
     "manifest": dict(_PLAIN),
 }

@@ -170,7 +170,41 @@ def make_emozionalmente(root):
     touch(root, *(f"audio/{n}.wav" for n in range(19)))
 
 
+def make_emis(root):
+    touch(root, "7_happy_explicit_sad_0011_cosyvoice.wav", "7_happy_explicit_happy_0011_cosyvoice.wav")
+    touch(root, "91_neutral_angry_0015_f5tts.wav", "12_sad_implicit_neutral_0015_styletts.wav")
+
+
+def make_listen(root):
+    rows = [
+        {"id": "a", "experiment_type": "1", "answer": "anger", "explicit_emotion": "neutral", "transcription": "It is four."},
+        {"id": "b", "experiment_type": "2B", "answer": "happiness", "explicit_emotion": "happiness", "transcription": "Great!"},
+        {"id": "c", "experiment_type": "3B", "answer": "sadness", "explicit_emotion": "happiness", "transcription": "Great."},
+        {"id": "d", "experiment_type": "3B", "answer": "frustration", "explicit_emotion": "anger", "transcription": "Oh."},
+        {"id": "e", "experiment_type": "4", "answer": "fear", "explicit_emotion": "", "transcription": ""},
+    ]
+    touch(root, *(f"audio/{row['id']}.wav" for row in rows))
+    lines = (json.dumps({"file_name": f"audio/{row['id']}.wav", "choices": ["anger", "fear"], **row}) for row in rows)
+    write(root / "metadata.jsonl", "\n".join(lines))
+
+
+def make_humdial(root):
+    for language in ("en", "zh"):
+        touch(root, f"{language}/1.wav", f"{language}/2.wav")
+        rows = [{"file_name": f"{n}.wav", "emotion": "sad", "text_emotion": "happy", "text": "Fine."} for n in (1, 2)]
+        lines = (json.dumps({"id": f"{language}-{n}", **row}) for n, row in enumerate(rows))
+        write(root / language / "metadata.jsonl", "\n".join(lines))
+
+
+def make_neutral_words(root):
+    touch(root, "ravdess/Actor_01/03-01-05-01-01-01-01.wav", "tess/OAF_back_fear.wav", "nemo/EB0_anger_1.wav", "emodb/03a01Fa.wav")
+
+
 MAKERS = {
+    "emis": make_emis,
+    "listen": make_listen,
+    "humdial-conflict": make_humdial,
+    "neutral-words": make_neutral_words,
     "emota": make_emota,
     "subesco": make_subesco,
     "banglaser": make_banglaser,

@@ -21,7 +21,7 @@ from fas_core.segments import file_of
 SPEECH = Path(os.environ.get("FAS_SPEECH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 # Their official splits divide sentences (ESD) or dialogues (MELD), not speakers: see docs/corpora.md.
 SPEAKERS_ON_EVERY_SIDE = {"esd", "meld"}
-NAMED_IN_A_TABLE = {"case", "emo-emilia", "manifest"}  # file names with their endings
+NAMED_IN_A_TABLE = {"case", "emo-emilia", "manifest", "listen", "humdial-conflict"}  # file names with their endings
 
 
 def make_ravdess(root):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from fas_core.data import acted, annotated, conversational, path_coded, scripted, wild, world
+from fas_core.data import acted, annotated, conflicting, conversational, path_coded, scripted, wild, world
 from fas_core.data import manifest as tabled
 from fas_core.data.exclusions import ExclusionList
 from fas_core.data.reading import CorpusReader, Reading
@@ -111,6 +111,17 @@ CORPORA: dict[str, CorpusReader] = {
             "emozionalmente", scripted.emozionalmente, "metadata/samples.csv and the folder audio", "metadata/samples.csv"
         ),
         CorpusReader("case", tabled.case, "a table of file, text, acoustic and semantic emotion", "case.csv"),
+        CorpusReader(
+            "emis", conflicting.emis, "files sentence_words_voice_speaker_tts", "12_happy_explicit_sad_0011_cosyvoice.wav"
+        ),
+        CorpusReader("listen", conflicting.listen, "metadata.jsonl and the clips that it names", "metadata.jsonl"),
+        CorpusReader("humdial-conflict", conflicting.humdial, "metadata.jsonl and the clips of task 4", "en/metadata.jsonl"),
+        CorpusReader(
+            "neutral-words",
+            conflicting.neutral_words,
+            "the folders ravdess, tess, nemo, emodb, some or all, and transplants",
+            "ravdess/Actor_01/03-01-05-01-01-01-01.wav",
+        ),
         CorpusReader("emo-emilia", tabled.emo_emilia, "Emo-Emilia-ALL.jsonl", "Emo-Emilia-ALL.jsonl"),
         CorpusReader("manifest", tabled.manifest, "a table with columns audio and emotion", "manifest.jsonl"),
     )

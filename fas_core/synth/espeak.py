@@ -17,7 +17,7 @@ import numpy as np
 from fas_core.errors import FASError, MissingDependencyError
 
 # espeak-ng's speak_lib.h
-_AUDIO_OUTPUT_SYNCHRONOUS, _DONT_EXIT, _CHARS_UTF8 = 2, 0x8000, 1
+_AUDIO_OUTPUT_SYNCHRONOUS, _DONT_EXIT, _CHARS_UTF8, _IPA = 2, 0x8000, 1, 2
 _PARAMETERS = {  # name: (number, lowest, highest)
     "rate": (1, 80, 450),
     "volume": (2, 0, 200),
@@ -108,6 +108,23 @@ class Synthesizer:
             samples = np.frombuffer(b"".join(self._blocks), "<i2")
         return samples.astype(np.float32) / 32768.0, self.rate
 
+    def phonemes(self, text: str, voice: str) -> str:
+        """The phonemes of `text` in IPA; clauses are separated by spaces, punctuation is lost.
+
+        Raises:
+            FASError: an unknown voice, or no text.
+        """
+        if not text.strip() or "\0" in text:
+            raise FASError(f"text {text!r}: nothing to speak; expected words without NUL characters")
+        encoded = ctypes.create_string_buffer(text.encode("utf-8"))
+        place = ctypes.c_void_p(ctypes.addressof(encoded))
+        clauses = []
+        with self._lock:
+            self._set_voice(voice)
+            while place.value:  # the library moves it behind each clause, and to NULL at the end
+                clauses.append(self._library.espeak_TextToPhonemes(ctypes.byref(place), _CHARS_UTF8, _IPA) or b"")
+        return " ".join(clause.decode("utf-8").strip() for clause in clauses).strip()
+
     def _set_voice(self, voice: str) -> None:
         language, _, variant = voice.partition("+")
         # espeak-ng takes an unknown variant for the plain voice, which would silently merge speakers.
@@ -142,6 +159,8 @@ def _load_copy(path: Path) -> ctypes.CDLL:
         ctypes.c_void_p,
         ctypes.c_void_p,
     ]
+    library.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_int, ctypes.c_int]
+    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
     library.espeak_SetSynthCallback.argtypes = [_CALLBACK]
     library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
     return library
