@@ -2,8 +2,8 @@
 
 FAS encodes a clip's real frames only; the decoder was trained on windows filled up to 30 s, and on bare frames it says the
 sentence over and over. So the frames of a silent window, encoded once, stand behind those of the clip, and a text that goes in
-circles is cut after its first round. A few seconds of silence would be less to attend to, but the sentence comes twice more
-often (docs/words.md). A second encoder pass over the filled window makes fewer errors.
+circles is cut after its first round. With a few seconds of silence the sentence still came twice at times, and single words of
+TESS were wrong more often.
 """
 
 from __future__ import annotations
