@@ -20,10 +20,10 @@ from benchmarks.measure import latency, machine, seconds_of, write_result
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.data import load_corpus
 from fas_core.encoders.whisper import WhisperEncoder
-from fas_core.errors import CheckpointError, reports_errors
+from fas_core.errors import reports_errors
 from fas_core.frontend import FrontEnd, FrontEndConfig
-from fas_core.words.reader import TextModel, WordsReader
-from fas_core.words.text_models import load_text_model
+from fas_core.words.reader import WordsReader
+from fas_core.words.text_model import SHIPPED, TextModel
 from fas_core.words.transcriber import Transcriber
 from fas_core.words.transcript import Transcript
 from fas_core.words.types import Words
@@ -39,7 +39,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with a folder a corpus")
     parser.add_argument("--corpora", nargs="+", default=CORPORA, help="folders below it (%(default)s)")
     parser.add_argument("--whisper", nargs="+", default=["offline:base", "offline:tiny.en"], help="(%(default)s)")
-    parser.add_argument("--words-model", help="text model that reads the transcripts; default: the shipped one, if there is one")
+    parser.add_argument("--words-model", default=SHIPPED, help="text model that reads the transcripts; default: the shipped one")
     parser.add_argument("--limit", type=int, default=200, help="clips of each corpus, drawn at random (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("docs/words/transcripts.json"))
@@ -94,16 +94,15 @@ def transcribed(encode: Callable, transcriber: Callable, files: list[str]) -> li
 
 
 def of_corpus(
-    encoder: WhisperEncoder, transcriber: Transcriber, text_model: TextModel | None, name: str, folder: Path, limit: int
+    encoder: WhisperEncoder, transcriber: Transcriber, text_model: TextModel, name: str, folder: Path, limit: int
 ) -> dict:
     clips = list(load_corpus(name, folder))
     clips = random.Random(0).sample(clips, min(limit, len(clips)))
     encode, transcribe = Measured(encoder.encode), Measured(transcriber)
     said = transcribed(encode, transcribe, [clip["audio"] for clip in clips])
-    result = {"clips": len(clips), **quality(clips, said)}
-    if text_model is not None:
-        words = WordsReader(transcriber, text_model).read(said)
-        result["labels"] = dict(Counter(each.label for each in words if isinstance(each, Words)).most_common())
+    words = [each for each in WordsReader(transcriber, text_model).read(said) if isinstance(each, Words)]
+    result = {"clips": len(clips), "with_words": percent(len(words), len(said)), **quality(clips, said)}
+    result["labels"] = dict(Counter(each.label for each in words).most_common())
     result["encoder_seconds"] = encode.seconds / len(clips)
     result["transcript_seconds"] = transcribe.seconds / len(clips)
     result["by_limit"] = {str(limit): at_limit(transcriber, clips, said, limit) for limit in CONFIDENCES}
@@ -113,10 +112,8 @@ def of_corpus(
 def quality(clips: Sequence[dict], said: Sequence[Transcript]) -> dict:
     """Percent of the clips, and of those with a clear transcript."""
     clear = [(clip, each) for clip, each in zip(clips, said, strict=True) if each.unclear is None]
-    readable = [each for _, each in clear if each.english is not None]
     return {
         "clear": percent(len(clear), len(said)),
-        "readable_in_english": percent(len(readable), len(said)),
         "unclear": dict(Counter(each.unclear for each in said if each.unclear)),
         "languages": dict(Counter(each.language for _, each in clear).most_common()),
         "language_right": percent(sum(clip["language"] == each.language for clip, each in clear), len(clear)),
@@ -161,19 +158,10 @@ def percent(part: int, whole: int) -> float | None:
     return round(100 * part / whole, 1) if whole else None
 
 
-def words_model(source: str | None) -> TextModel | None:
-    try:
-        return load_text_model(source)
-    except CheckpointError:
-        if source is not None:
-            raise
-        return None
-
-
 def of_whisper(whisper: str, arguments: argparse.Namespace) -> dict:
     encoder = WhisperEncoder(whisper)
-    text_model = words_model(arguments.words_model)
-    transcriber = Transcriber(whisper, encoder.backbone, languages=text_model.languages if text_model else ("en",))
+    text_model = TextModel.from_pretrained(arguments.words_model)
+    transcriber = Transcriber(whisper, encoder.backbone, languages=text_model.languages)
     first = arguments.corpora[0]
     return {
         "latency": latencies(encoder, transcriber, arguments.data / first, first),
@@ -186,12 +174,12 @@ def of_whisper(whisper: str, arguments: argparse.Namespace) -> dict:
 
 def report(result: dict) -> Iterator[str]:
     yield (
-        "| Whisper | corpus | clear | readable in English | exact | word errors | language right | neutral | s encoder | s transcript |"
+        "| Whisper | corpus | clear | with words | exact | word errors | language right | neutral | s encoder | s transcript |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for whisper, measured in result["whisper"].items():
         for name, found in measured["corpora"].items():
-            keys = ("clear", "readable_in_english", "exact", "word_error", "language_right")
+            keys = ("clear", "with_words", "exact", "word_error", "language_right")
             cells = ["" if found.get(key) is None else f"{found[key]:g}" for key in keys]
             labels = found.get("labels", {})
             cells.append(f"{percent(labels.get('neutral', 0), sum(labels.values()))}" if labels else "")
