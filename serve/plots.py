@@ -7,7 +7,7 @@ from fas_core.audio import SAMPLE_RATE, Audio
 from fas_core.labels import EMOTIONS
 
 COLOURS = {"acoustic": "#d95f02", "semantic": "#1b6ca8"}  # told apart by all kinds of sight
-NAMES = {"acoustic": "tone tokens", "semantic": "word tokens"}
+NAMES = {"acoustic": "acoustic tokens", "semantic": "semantic tokens"}
 POINTS = 2000  # of the waveform's outline
 
 
