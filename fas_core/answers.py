@@ -127,7 +127,7 @@ class Answer:
     pathways: Pathways | None = None
     error: str | None = None
     exception: Exception | None = field(default=None, repr=False)
-    conflict_calibration: Sequence[float] = field(default=(0.0, 1.0), repr=False)
+    conflict_calibration: Sequence[float] = field(default=(0.0, 1.0, 0.0), repr=False)
 
     @property
     def no_speech(self) -> bool:
@@ -195,7 +195,7 @@ def answer(
     kept: dict | None,
     features: ClipFeatures,
     speech: float | None = None,
-    conflict_calibration: Sequence[float] = (0.0, 1.0),
+    conflict_calibration: Sequence[float] = (0.0, 1.0, 0.0),
 ) -> Answer:
     """Put one clip's answer together from the calibrated probabilities (7,) of each head; its words may follow (`hears`)."""
     from fas_core.conflict import divergence  # here for the same reason

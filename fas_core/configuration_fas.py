@@ -56,7 +56,7 @@ class FASConfig(PreTrainedConfig):
         streams: `StreamConfig.to_dict()` of the encoders and the front end; `streams_identity` the digest that
             features must have.
         temperature, acoustic_temperature, semantic_temperature: fitted on validation (Guo et al. 2017).
-        conflict_calibration: (a, b) of `fas_core.conflict.conflict`, fitted on voices and sentences that were not trained on.
+        conflict_calibration: (a, b, d) of `fas_core.conflict.conflict`, fitted on voices and sentences that were not trained on.
 
     Raises:
         CheckpointError: for a value that the model cannot have; the message names the field.
@@ -94,7 +94,7 @@ class FASConfig(PreTrainedConfig):
         temperature: float = 1.0,
         acoustic_temperature: float = 1.0,
         semantic_temperature: float = 1.0,
-        conflict_calibration: tuple | list = (0.0, 1.0),
+        conflict_calibration: tuple | list = (0.0, 1.0, 0.0),
         **kwargs,
     ):
         self.acoustic_dim, self.semantic_dim = acoustic_dim, semantic_dim
@@ -134,9 +134,10 @@ class FASConfig(PreTrainedConfig):
         for name in ("temperature", "acoustic_temperature", "semantic_temperature"):
             is_right = _is_number(value := getattr(self, name)) and TEMPERATURES[0] <= value <= TEMPERATURES[1]
             self._expect(name, is_right, f"a number from {TEMPERATURES[0]} to {TEMPERATURES[1]}")
-        pair = self.conflict_calibration
-        is_right = isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair)) and abs(pair[0]) < 100 > pair[1] > 0
-        self._expect("conflict_calibration", is_right, "two numbers of size below 100, the second above 0")
+        values = self.conflict_calibration
+        is_right = isinstance(values, list) and len(values) == 3 and all(_is_number(v) and abs(v) < 100 for v in values)
+        expected = "three numbers of size below 100, the second above 0, the third not below"
+        self._expect("conflict_calibration", is_right and values[1] > 0 <= values[2], expected)
         is_count = type(self.whitening) is int and 0 <= self.whitening <= LARGEST
         self._expect("whitening", is_count, f"a whole number from 0 to {LARGEST}")
         self._expect("streams", isinstance(self.streams, dict | None), "an object, as `StreamConfig.to_dict` gives it")

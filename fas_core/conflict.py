@@ -15,7 +15,7 @@ from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 
 NEUTRAL = EMOTIONS.index("neutral")
-AS_IT_IS = (0.0, 1.0)  # the calibration that changes nothing
+AS_IT_IS = (0.0, 1.0, 0.0)  # the calibration that changes nothing
 EDGE = 1e-4  # scores nearer to 0 or 1 say no more
 
 
@@ -24,15 +24,15 @@ def conflict(
 ) -> np.ndarray:
     """Probability that the words carry an emotion and the tone another.
 
-    s = c * (sum over e, but for neutral, of w_e (1 - t_e)), and the probability is sigmoid(a + b logit(s)). A sentence without
-    emotion contradicts no tone, and a neutral tone contradicts words that carry an emotion: "Congratulations on your promotion",
-    said coldly. Tone and words count as independent, and words that were not said so (1 - c) as no conflict; what is wrong with
-    both, the calibration mends (Platt, "Probabilistic Outputs for Support Vector Machines", 1999).
+    s = sum over e, but for neutral, of w_e (1 - t_e), and the probability is sigmoid(a + b logit(s) + d logit(c)). A sentence
+    without emotion contradicts no tone, and a neutral tone contradicts words that carry an emotion: "Congratulations on your
+    promotion", said coldly. Tone and words count as independent, and the transcript as right; what is wrong with that, the
+    calibration mends (Platt, "Probabilistic Outputs for Support Vector Machines", 1999).
 
     Args:
         tone, words: (..., 7) probabilities t and w in the order of `EMOTIONS`.
         confidence: (...) c of the transcript, 0 to 1.
-        calibration: (a, b) of `fit_calibration`; a checkpoint has it as `conflict_calibration`.
+        calibration: (a, b, d) of `fit_calibration`; a checkpoint has it as `conflict_calibration`.
 
     Returns:
         (...) float64 in [0, 1].
@@ -41,28 +41,34 @@ def conflict(
         FASError: shapes that differ, or rows that are not probabilities.
     """
     t, w = _pair(tone, words, "tone", "words")
-    score = np.delete(w * (1 - t), NEUTRAL, axis=-1).sum(-1) * confidence
+    score = np.delete(w * (1 - t), NEUTRAL, axis=-1).sum(-1)
     if tuple(calibration) == AS_IT_IS:
         return np.clip(score, 0.0, 1.0)
-    return expit(calibration[0] + calibration[1] * _logit(score))
+    a, b, d = calibration
+    return expit(a + b * _logit(score) + d * _logit(np.asarray(confidence)))
 
 
-def fit_calibration(scores: np.ndarray, is_conflicting: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
-    """(a, b) that make probabilities of conflicts that were not calibrated.
+def fit_calibration(
+    scores: np.ndarray, confidence: np.ndarray, is_conflicting: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[float, float, float]:
+    """(a, b, d) that make probabilities of scores that were not calibrated; d is 0 where surer transcripts conflict less.
 
     Args:
-        scores: (N,) of `conflict`. is_conflicting: (N,) bool. weights: (N,) of the clips.
+        scores: (N,) of `conflict`. confidence: (N,) of the transcripts. is_conflicting: (N,) bool. weights: (N,) of the clips.
 
     Raises:
         FASError: clips of one kind only, or scores that are lower where there is a conflict.
     """
     is_conflicting = np.asarray(is_conflicting, dtype=bool)
     _check_both_kinds(is_conflicting)
-    fitted = LogisticRegression(C=1e6).fit(_logit(np.asarray(scores))[:, None], is_conflicting, sample_weight=weights)
-    intercept, slope = float(fitted.intercept_[0]), float(fitted.coef_[0, 0])
+    columns = np.stack([_logit(np.asarray(scores)), _logit(np.asarray(confidence))], axis=1)
+    fitted = LogisticRegression(C=1e6).fit(columns, is_conflicting, sample_weight=weights)
+    if fitted.coef_[0, 1] < 0:
+        fitted = LogisticRegression(C=1e6).fit(columns * [1, 0], is_conflicting, sample_weight=weights)
+    slope, trust = map(float, fitted.coef_[0])
     if slope <= 0:
         raise FASError(f"conflict: its scores fall where words and tone conflict (slope {slope:.2f}); expected that they rise")
-    return intercept, slope
+    return float(fitted.intercept_[0]), slope, trust
 
 
 def _logit(score: np.ndarray) -> np.ndarray:

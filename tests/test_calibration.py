@@ -107,7 +107,6 @@ def test_conflict_and_disagreement_match_their_definitions():
     emotional = [i for i, e in enumerate(EMOTIONS) if e != "neutral"]
     expected = sum(words[..., e] * (tone.sum(-1) - tone[..., e]) for e in emotional)
     np.testing.assert_allclose(conflict(tone, words), expected, atol=1e-12)
-    np.testing.assert_allclose(conflict(tone, words, 0.5), expected / 2, atol=1e-12)
     rng = np.random.default_rng(0)
     drawn = [[rng.choice(7, 20_000, p=p) for p in side[0, :3]] for side in (tone, words)]
     chances = [np.mean(t != w) for t, w in zip(*drawn, strict=True)]
@@ -121,17 +120,19 @@ def test_conflict_and_disagreement_match_their_definitions():
 def test_conflict_is_calibrated_by_clips_whose_conflict_is_known():
     rng = np.random.default_rng(0)
     tone, words = distributions(4000, 1), distributions(4000, 2)
-    truth = rng.random(4000) < conflict(tone, words, 1.0, (-1.0, 2.0))
-    pair = fit_calibration(conflict(tone, words), truth)
-    np.testing.assert_allclose(pair, (-1.0, 2.0), atol=0.15)
-    fitted = conflict(tone, words, 1.0, pair)
+    sure = rng.uniform(0.4, 0.95, 4000)
+    truth = rng.random(4000) < conflict(tone, words, sure, (-1.0, 2.0, 0.5))
+    found = fit_calibration(conflict(tone, words), sure, truth)
+    np.testing.assert_allclose(found, (-1.0, 2.0, 0.5), atol=0.15)
+    fitted = conflict(tone, words, sure, found)
     assert abs(fitted.mean() - truth.mean()) < 1e-3
-    np.testing.assert_array_equal(np.argsort(fitted), np.argsort(conflict(tone, words)))  # the order stays
-    assert 0 < conflict(tone[0], np.eye(7)[4], 1.0, pair) < 0.01  # neutral words
+    assert 0 < conflict(tone[0], np.eye(7)[4], 0.9, found) < 0.01  # neutral words
+    assert conflict(tone[0], words[0], 0.9, found) > conflict(tone[0], words[0], 0.5, found)
+    assert fit_calibration(conflict(tone, words), 1 - sure, truth)[2] == 0
     with pytest.raises(FASError, match="rise"):
-        fit_calibration(conflict(tone, words), ~truth)
+        fit_calibration(conflict(tone, words), sure, ~truth)
     with pytest.raises(FASError, match="are conflicting"):
-        fit_calibration(conflict(tone, words), np.ones(4000, bool))
+        fit_calibration(conflict(tone, words), sure, np.ones(4000, bool))
 
 
 def test_divergence_is_a_symmetric_score_between_0_and_1():

@@ -263,7 +263,7 @@ def window_answer(start: float, end: float, tone: str, words: str | NoWords, spe
         clip = ClipFeatures(np.zeros((1, 2)), np.zeros((1, 2)), acoustic_frames=5, semantic_frames=5)
         heads = {"fused": certain[tone], "acoustic": certain[tone], "semantic": certain[tone]}
         answer = answers.answer(audio, heads, {}, clip, speech)
-        answer.hears(words if isinstance(words, NoWords) else Words.read(words, "en", 1.0, certain[words]))
+        answer.hears(words if isinstance(words, NoWords) else Words.read(words, "en", 0.5, certain[words]))
     answer.start, answer.end = start, end
     return answer
 
@@ -313,7 +313,7 @@ class TestSummary:
         whole = summarise(windows)
         assert whole.words.transcript == "happy neutral" and whole.words_missing is None
         assert whole.words.probabilities["happy"] == pytest.approx(0.75) and whole.words.label == "happy"
-        assert (whole.words.language, whole.words.confidence) == ("en", pytest.approx(1))
+        assert (whole.words.language, whole.words.confidence) == ("en", pytest.approx(0.5))
         assert (whole.conflict, whole.conflict_max) == (pytest.approx(0.75), pytest.approx(1))
         assert whole.disagreement == pytest.approx(1)
         none = summarise([window_answer(0, 30, "sad", foreign), window_answer(30, 50, "sad", unclear), windows[-1]])

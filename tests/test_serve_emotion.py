@@ -48,7 +48,7 @@ def test_label_tone_and_words_are_those_of_fas_and_the_language_model_has_its_ow
     assert body["object"] == "emotion.list" and body["model"] == "tiny"
     assert clip["label"] == clip["tone"]["label"] == "sad" and clip["words"]["label"] == "happy"
     assert clip["words"]["transcript"] == "I am so glad" and clip["words_missing"] is None
-    assert clip["conflict"] == pytest.approx(clip["words"]["confidence"]) and clip["disagreement"] == 1.0
+    assert clip["conflict"] == clip["disagreement"] == 1.0
     heard = clip["language_model"]
     assert heard["label"] == "angry" and list(heard["probabilities"]) == list(EMOTIONS)
     assert heard["probabilities"]["angry"] == pytest.approx(0.6 / 0.9)
@@ -266,8 +266,7 @@ def test_long_audio_is_answered_as_the_pipeline_does_and_has_words(pipeline):
     assert got["pathways"]["divergence"] == pytest.approx(expected.pathways.divergence, abs=1e-5)
     assert got["words"]["transcript"].count("frames") == 3
     happy = expected.tone.probabilities["happy"]
-    assert got["disagreement"] == pytest.approx(1 - happy, abs=1e-5)
-    assert got["conflict"] == pytest.approx(0.5 * (1 - happy), abs=1e-5)  # the confidence of these transcripts
+    assert got["conflict"] == got["disagreement"] == pytest.approx(1 - happy, abs=1e-5)
 
 
 @pytest.mark.parametrize("words", [False, True])

@@ -134,7 +134,7 @@ def is_conflicting(row: dict, counts_neutral: bool = False) -> bool:
     return row["words_emotion"] != row["emotion"] and (counts_neutral or row["words_emotion"] != NEUTRAL)
 
 
-def calibration(rows: list[dict]) -> tuple[float, float]:
+def calibration(rows: list[dict]) -> tuple[float, ...]:
     """`fit_calibration` on clips with words whose emotions of words and tone are known; each set weighs alike."""
     rows = [r for r in rows if r["words"] and r["tone"] and r["words_emotion"] and r["emotion"]]
     if not rows:
@@ -142,8 +142,9 @@ def calibration(rows: list[dict]) -> tuple[float, float]:
     tone, words = (np.array([r[key] for r in rows]) for key in ("tone", "words"))
     sizes = Counter(r["set"] for r in rows)
     weights = np.array([1 / sizes[r["set"]] for r in rows])
-    scores = conflict(tone, words, np.array([r["confidence"] for r in rows]))
-    return fit_calibration(scores, np.array([is_conflicting(r) for r in rows]), weights / weights.mean())
+    confidence = np.array([r["confidence"] for r in rows])
+    truth = np.array([is_conflicting(r) for r in rows])
+    return fit_calibration(conflict(tone, words), confidence, truth, weights / weights.mean())
 
 
 def _top(probabilities: list[float]) -> str:
@@ -222,8 +223,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def write_calibration(checkpoint: Path, pair: tuple[float, float]) -> None:
-    file, rounded = checkpoint / "config.json", [round(value, 4) for value in pair]
+def write_calibration(checkpoint: Path, values: tuple[float, ...]) -> None:
+    file, rounded = checkpoint / "config.json", [round(value, 4) for value in values]
     read_config(file)  # nothing but a FAS checkpoint is written to
     write_json(file, read_object(file) | {"conflict_calibration": rounded})
     print(f"{file}: conflict_calibration {rounded}")
