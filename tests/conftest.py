@@ -4,8 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+import warm
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a hub that cannot be reached is asked five times, for half a minute
 os.environ["FAS_BF16"] = "0"  # float32 where a processor would choose; `test_precision` tests the choice itself
+
+
+def pytest_configure(config) -> None:
+    """Processes that tests start are forks of one that has imported torch, see tests/warm.py."""
+    server = warm.server()
+    server.__enter__()
+    config.add_cleanup(lambda: server.__exit__(None, None, None))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import soundfile
 import uvicorn
 from synthetic import noise
+from warm import PYTHON
 
 from fas_core.answers import Answer, AudioFacts, Pathways, Tone, no_speech
 from fas_core.labels import EMOTIONS
@@ -191,9 +191,9 @@ def events_of(text: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def started_server(arguments: list[str], environment: dict[str, str] | None = None, seconds: float = 60.0):
+def started_server(arguments: list[str], environment: dict[str, str] | None = None, seconds: float = 300.0, python: str = PYTHON):
     """`python -m serve ARGUMENTS` as a process; gives a client of it, and the process."""
-    command = [sys.executable, "-m", "serve", *arguments, "--port", "0"]
+    command = [python, "-m", "serve", *arguments, "--port", "0"]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env=os.environ | (environment or {}), cwd=Path(__file__).parents[1]
     )
@@ -210,7 +210,7 @@ def started_server(arguments: list[str], environment: dict[str, str] | None = No
     try:
         url = found.get(timeout=seconds)
         assert url, "".join(lines)
-        with httpx.Client(base_url=url, timeout=60) as client:
+        with httpx.Client(base_url=url, timeout=300) as client:
             yield client, process
     finally:
         process.terminate()

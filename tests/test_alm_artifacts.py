@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from transformers import (
     AutoTokenizer,
     WhisperForConditionalGeneration,
 )
+from warm import PYTHON
 
 from fas_alm import FASAudioForConditionalGeneration, load_adapter, load_emotion_pipeline, save_adapter
 from fas_alm.export import export_model, main
@@ -347,7 +347,7 @@ load_emotion_pipeline(out + "/model")
 def test_nothing_needs_the_network(home, tmp_path):
     root = Path(__file__).parents[1]
     environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"} | {"PYTHONPATH": str(root)}
-    command = [sys.executable, "-c", WITHOUT_SOCKETS, str(home), str(tmp_path)]
+    command = [PYTHON, "-c", WITHOUT_SOCKETS, str(home), str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "socket" not in done.stderr

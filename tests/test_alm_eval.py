@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import torch
 from alm_corpus import train_fas, write_corpus
 from alm_tiny import save_tiny_fas, save_tiny_language_model
 from torch.utils.flop_counter import FlopCounterMode
+from warm import PYTHON
 
 from benchmarks import alm_train
 from eval import alm
@@ -244,4 +244,4 @@ def test_the_benchmark_runs_as_a_toy_and_asks_for_a_gpu_otherwise(tmp_path):
 @pytest.mark.slow
 def test_help_needs_no_data():
     for module in ("eval.alm", "eval.study.adapter"):
-        assert subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True).returncode == 0
+        assert subprocess.run([PYTHON, "-m", module, "--help"], capture_output=True).returncode == 0

@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from alm_runs import Interrupted, flags, interrupt_at, trained, weights
 from alm_tiny import clip, tiny_model, user
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
+from warm import PYTHON
 
 from fas_alm import load_adapter
 from fas_alm.conversations import Conversation, Question
@@ -643,7 +643,7 @@ def test_a_weights_file_of_another_run_is_refused(heard, answers):
 
 
 def launch(command: list[str], **variables: str) -> subprocess.CompletedProcess:
-    environment = os.environ | variables | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+    environment = os.environ | variables | {"PYTHON_EXEC": PYTHON, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
@@ -673,7 +673,7 @@ PLAIN = (
     "--tasks", "choose", "name", "json_words",  # answers of two tokens and of dozens; one batch is left over
     "--learning_rate", "1e-1", "--projector_learning_rate", "1e-1", "--stage2_epochs", "1",
 )  # fmt: skip
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+TORCHRUN = [PYTHON, "-m", "torch.distributed.run", "--standalone"]
 
 
 @pytest.mark.slow
@@ -722,7 +722,7 @@ def deepspeed_command(folder: Path, name: str) -> list[str]:
     ):  # fmt: skip
         text = text.replace(theirs, ours)
     (folder / name).write_text(text)
-    return [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(folder / name)]
+    return [PYTHON, "-m", "accelerate.commands.launch", "--config_file", str(folder / name)]
 
 
 @pytest.mark.slow

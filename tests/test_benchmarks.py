@@ -2,19 +2,22 @@
 
 import json
 import os
+import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from synthetic import save_tiny_whisper, write_clips
 from tiny_fas import save_tiny_checkpoint
+from warm import KILL, PYTHON
+
+from benchmarks import predict_kill
 
 ROOT = Path(__file__).parent.parent
 
 
 def run(module: str, output: Path, *flags) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", f"benchmarks.{module}", "--output", str(output), *map(str, flags)]
+    command = [PYTHON, "-m", f"benchmarks.{module}", "--output", str(output), *map(str, flags)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
@@ -60,12 +63,14 @@ def test_speech_check_without_corpora(tmp_path):
 
 
 @pytest.mark.slow
-def test_predictions_survive_kills(tmp_path):
+def test_predictions_survive_kills(tmp_path, monkeypatch):
     """`python -m benchmarks.predict_kill AUDIO` does it twenty times over 200 files; KILLS asks for more here."""
     checkpoint = save_tiny_checkpoint(tmp_path / "fas", save_tiny_whisper(tmp_path / "whisper"))
     write_clips(tmp_path / "audio", [0.5] * 12)
     kills, options = os.environ.get("KILLS", 2), ("--checkpoint", checkpoint, "--speech-threshold", 0)
-    done = run("predict_kill", tmp_path / "kill.json", tmp_path / "audio", "--kills", kills, "--options", *options)
-    assert done.returncode == 0, done.stderr[-2000:]
+    monkeypatch.setattr(predict_kill.sys, "executable", PYTHON)
+    monkeypatch.setattr(predict_kill, "SIGNALS", (KILL, signal.SIGTERM, signal.SIGINT))
+    arguments = [tmp_path / "audio", "--output", tmp_path / "kill.json", "--kills", kills, "--options", *options]
+    assert predict_kill.main([str(argument) for argument in arguments]) == 0
     found = json.loads((tmp_path / "kill.json").read_text())
     assert len(found["stops"]) == int(kills) and found["answers_lost"] == 0 and found["largest_difference"] < 1e-5

@@ -3,12 +3,12 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from datasets import Dataset
 from rich.console import Console
+from warm import PYTHON
 
 from fas_core import pipeline as pipelines
 from fas_core.data import load_corpus
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def run_demo(*flags) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "fas_core.demo", *map(str, flags)]
+    command = [PYTHON, "-m", "fas_core.demo", *map(str, flags)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 

@@ -3,9 +3,9 @@
 import importlib.machinery
 import importlib.util
 import json
-import multiprocessing
 import os
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import soundfile as sf
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import WhisperConfig, WhisperForConditionalGeneration, WhisperProcessor
+from warm import PYTHON
 
 from fas_core.encoders.ctranslate2 import read_ctranslate2, whisper_from_ctranslate2
 from fas_core.encoders.offline import OFFLINE_WEIGHTS, convert_whisper, offline_whisper_dir
@@ -289,22 +290,18 @@ def test_the_second_call_reads_the_cache(cache, monkeypatch):
     assert (first / "model.safetensors").stat().st_mtime_ns == stamp
 
 
-def _convert(cache_root, queue):
-    os.environ["FAS_CACHE"] = cache_root
-    path = offline_whisper_dir("tiny.en")
-    queue.put((str(path), (path / "model.safetensors").stat().st_ino))
+CONVERT = """
+from fas_core.encoders.offline import offline_whisper_dir
+path = offline_whisper_dir("tiny.en")
+print(path, (path / "model.safetensors").stat().st_ino)
+"""
 
 
 @needs("tiny.en")
 def test_two_processes_convert_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    workers = [context.Process(target=_convert, args=(str(tmp_path), queue)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    results = [queue.get(timeout=120) for _ in workers]
-    for worker in workers:
-        worker.join()
+    environment = os.environ | {"FAS_CACHE": str(tmp_path)}
+    workers = [subprocess.Popen([PYTHON, "-c", CONVERT], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    results = [worker.communicate(timeout=500)[0].split() for worker in workers]
     assert results[0] == results[1]
     assert [p.name for p in (tmp_path / "offline").iterdir() if p.is_dir()] == [Path(results[0][0]).name]
 

@@ -5,12 +5,12 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from warm import PYTHON
 
 from eval.report import build_report, pooling
 from eval.report.__main__ import main
@@ -430,7 +430,7 @@ class TestFormats:
 
 def test_command_line_and_benchmark(tmp_path):
     output = tmp_path / "report.json"
-    command = [sys.executable, "-m", "benchmarks.report", "--clips", "40", "--output", str(output)]
+    command = [PYTHON, "-m", "benchmarks.report", "--clips", "40", "--output", str(output)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads(output.read_text())

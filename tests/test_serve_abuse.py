@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,7 +141,7 @@ def served(tmp_path_factory):
         options += ["--name", "tiny"]
         options += [*hosts, "--allowed-media-hosts", "10.0.0.1", "--max-bytes", str(2**20)]
         environment = {"PYTHONPATH": path, "FAS_API_KEY": KEY}
-        with started_server([str(directory), *options], environment, seconds=180) as (client, process):
+        with started_server([str(directory), *options], environment, python=sys.executable) as (client, process):
             client.headers["Authorization"] = f"Bearer {KEY}"
             served = Served(client, process, inside, outside)
             assert len(served.engine) > 1

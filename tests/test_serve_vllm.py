@@ -286,7 +286,7 @@ def server(tmp_path_factory):
     complete(directory)
     environment = {"PYTHONPATH": f"{plugin_path(tmp_path_factory)}{os.pathsep}{ROOT}"}
     options = ["--backend", "vllm", "--enforce-eager", "--speech-threshold", "0", "--max-audios", "2", "--name", "tiny"]
-    with started_server([str(directory), *options], environment, seconds=180) as (client, process):
+    with started_server([str(directory), *options], environment, python=sys.executable) as (client, process):
         client.directory = directory
         yield client, process
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from warm import PYTHON
 
 from eval import suite
 from eval.answers import AnswerStore
@@ -243,7 +244,7 @@ def test_two_processes_say_what_one_says(ask, corpus, tmp_path):
     _, alone, _ = ask(entry(), entry("half", wrong_share=0.0, whole=True))
     log = tmp_path / "two.txt"
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29577", "-m", "eval.suite",
+        PYTHON, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29577", "-m", "eval.suite",
         "--plugin", PLUGIN, "--systems-file", str(tmp_path / "systems.yaml"), "--benchmarks", "synthetic-conflict",
         "--data-root", str(corpus), "--cache", str(tmp_path / "cache2"), "--output", str(tmp_path / "two"), "--quiet",
         "--bootstrap", "50",
@@ -252,6 +253,7 @@ def test_two_processes_say_what_one_says(ask, corpus, tmp_path):
         fake_systems.LOG: str(log),
         "PYTHONPATH": os.pathsep.join(sys.path),
         "OMP_NUM_THREADS": "1",
+        "PYTHON_EXEC": PYTHON,
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
+from warm import PYTHON
 
 from fas_core.configuration_fas import FASConfig
 from fas_core.encoders.base import ClipFeatures
@@ -341,12 +341,12 @@ def test_two_processes_equal_one(tmp_path):
     script.write_text(
         "import sys, pathlib, test_training\ntest_training.train_distributed(pathlib.Path(sys.argv[1]))\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [PYTHON, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     (tmp_path / "two").mkdir()
     subprocess.run(
         [*command, str(script), str(tmp_path / "two")],
-        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, check=True, timeout=300,
+        env=os.environ | {"PYTHONPATH": paths, "PYTHON_EXEC": PYTHON, "OMP_NUM_THREADS": "1"}, check=True, timeout=300,
     )  # fmt: skip
     (tmp_path / "one").mkdir()
     train_distributed(tmp_path / "one")

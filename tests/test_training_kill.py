@@ -1,13 +1,10 @@
 """Both training commands on a tiny corpus: killed or interrupted at random moments, or shared by two processes, they end the same."""
 
-import importlib
 import json
-import multiprocessing
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 from alm_runs import flags
 from safetensors.numpy import load_file
 from synthetic import noise, save_tiny_whisper
+from warm import KILL, PYTHON
 
 ROOT = Path(__file__).resolve().parent.parent
 ENDS = int(os.environ.get("FAS_TEST_ENDS", 3))  # moments at which a training is ended
@@ -113,41 +110,34 @@ TRAININGS = {
         ("adapter/adapter_model.safetensors", "adapter/projector.safetensors", "adapter/config.json"), "train/alm_adapter.py",
     ),
 }  # fmt: skip
-CONTEXT = multiprocessing.get_context("forkserver")  # each command is a process of its own, and imports cost nothing
+COMMAND = """
+import importlib, pathlib, sys
+module, begun, *arguments = sys.argv[1:]
+main = importlib.import_module(module).main
+pathlib.Path(begun).touch()
+sys.exit(main(arguments))
+"""
 
 
-def run_command(module: str, arguments: list[str], log: Path) -> None:
-    """In a process of its own."""
-    with log.open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    torch.set_num_threads(1)
-    log.with_name("begun").touch()
-    sys.exit(importlib.import_module(module).main(arguments))
-
-
-def start(training: Training, place: Path, run: Path, *more: str):
+def start(training: Training, place: Path, run: Path, *more: str) -> subprocess.Popen:
     run.mkdir(exist_ok=True)
     (run / "begun").unlink(missing_ok=True)
-    CONTEXT.set_forkserver_preload([t.module for t in TRAININGS.values()])
-    process = CONTEXT.Process(target=run_command, args=(training.module, [*training.flags(place, run), *more], run / "log"))
-    process.start()
-    return process
+    command = [PYTHON, "-c", COMMAND, training.module, str(run / "begun"), *training.flags(place, run), *more]
+    with (run / "log").open("a") as log:
+        return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
 
-def finish(process, run: Path) -> None:
-    process.join(200)
-    assert process.exitcode == 0, (run / "log").read_text()[-3000:]
+def finish(process: subprocess.Popen, run: Path) -> None:
+    assert process.wait(500) == 0, (run / "log").read_text()[-3000:]
 
 
-def end_at(process, training: Training, run: Path, step: int, delay: float, how: signal.Signals) -> None:
+def end_at(process: subprocess.Popen, training: Training, run: Path, step: int, delay: float, how: signal.Signals) -> None:
     """A signal so many seconds after that step is saved, unless it ends before."""
-    while process.is_alive() and (training.done(run) < step or not (run / "begun").exists()):
+    while process.poll() is None and (training.done(run) < step or not (run / "begun").exists()):
         time.sleep(0.002)
     time.sleep(0.02 + delay)
-    if process.is_alive():
-        os.kill(process.pid, how)
-    process.join()
+    process.send_signal(how)
+    process.wait(500)
 
 
 @pytest.mark.slow
@@ -160,11 +150,11 @@ def test_a_training_that_is_ended_at_any_moment_loses_nothing_that_was_finished(
     steps = [0, *sorted(moments.choices(range(1, training.steps), k=ENDS - 2)), training.steps]
     ended, reached = tmp_path / "ended", []
     for number, step in enumerate(steps):
-        how = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[number % 3]
+        how = (KILL, signal.SIGTERM, signal.SIGINT)[number % 3]
         process = start(training, place, ended, "--resume", "true")
         end_at(process, training, ended, step, moments.uniform(0, 0.1), how)
-        reached.append((how, process.exitcode, training.done(ended)))
-        if process.exitcode not in (0, -signal.SIGKILL):
+        reached.append((how, process.returncode, training.done(ended)))
+        if process.returncode not in (0, -signal.SIGKILL):
             assert f"`{training.script}` with the same options and --resume true" in (ended / "log").read_text()
     done = [done for _, _, done in reached]
     assert done == sorted(done), reached
@@ -197,8 +187,8 @@ def launch(place: Path, run: Path, processes: int) -> None:
     """`train/fas.py` on so many processes."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] if processes > 1 else []
     done = subprocess.run(
-        [sys.executable, *launcher, "train/fas.py", *fas_flags(place, run), "--epochs", "6"],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200,
+        [PYTHON, *launcher, "train/fas.py", *fas_flags(place, run), "--epochs", "6"],
+        cwd=ROOT, env=os.environ | {"PYTHON_EXEC": PYTHON, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from alm_tiny import KINDS, clip, shared_fas, tiny_tokenizer
 from packaging.requirements import Requirement
 from safetensors.torch import load_file, save_file
+from warm import PYTHON
 
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.prompts import option_probabilities, option_token_ids
@@ -239,7 +239,7 @@ class TestRegistration:
         )
         environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "VLLM_PLUGINS": "fas_alm_test"}
         done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
+            [PYTHON, "-c", code], env=environment, capture_output=True, text=True, timeout=500
         )
         assert done.returncode == 0, done.stderr[-2000:]
         assert ARCHITECTURE in done.stdout
