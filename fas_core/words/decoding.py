@@ -73,12 +73,18 @@ class GreedyDecoder:
         keys, values = attention.k_proj(frames), attention.v_proj(frames)
         return tuple(x.view(len(frames), attention.num_heads, -1).transpose(0, 1) for x in (keys, values))
 
-    def decode(self, cache: EncoderDecoderCache, prompts: Tensor) -> list[Decoded]:
-        """Goes on after `listen` with a prompt for each, (B, P), until the end, the limit, or the text goes in circles."""
+    def decode(self, cache: EncoderDecoderCache, prompts: Tensor, hidden: Tensor) -> list[Decoded]:
+        """Goes on after `listen` with a prompt for each, until the end, the limit, or the text goes in circles.
+
+        Args:
+            cache, hidden: what `listen` gave.
+            prompts: (B, P) token ids; P is 0 for a Whisper that knows no token between the start and the text.
+        """
         found = [Decoded() for _ in prompts]
         active, tokens, suppressed = set(range(len(found))), prompts, self._suppressed_first
         for _ in range(self.limit):
-            best, log_probabilities = self.head.best(self._step(tokens, cache), suppressed)
+            hidden = self._step(tokens, cache) if tokens.shape[1] else hidden
+            best, log_probabilities = self.head.best(hidden, suppressed)
             for row in list(active):
                 if not self._goes_on(found[row], int(best[row]), float(log_probabilities[row])):
                     active.remove(row)

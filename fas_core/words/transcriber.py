@@ -106,7 +106,7 @@ class Transcriber:
         heard = self.prompts.detect(self.decoder.head, hidden)
         languages = translate or [language for language, _ in heard]
         prompts = self.prompts.after_start(languages, "translate" if translate else "transcribe")
-        said = self.decoder.decode(cache, torch.tensor(prompts, device=hidden.device))
+        said = self.decoder.decode(cache, torch.tensor(prompts, dtype=torch.long, device=hidden.device), hidden)
         no_speech = self.prompts.silence(self.decoder.head, hidden)
         return [
             _Window(self._text(each.tokens), language, probability, silent, each.log_probabilities)
