@@ -63,6 +63,8 @@ def test_calibration_is_written_into_a_fas_checkpoint_only(tmp_path):
     noisy = CLIPS * 20 + [record("sad", "sad", heard="angry"), record("happy", "angry", heard="angry")] * 5
     pair = study.calibration(noisy)
     assert pair[1] > 0
+    study.recalibrated(noisy, [-20.0, 1.0, 0.0])
+    assert study.figures(noisy)["sets"]["conflict_over_half"] == 0
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(FASError, match="model_type"):
         study.write_calibration(tmp_path, pair)

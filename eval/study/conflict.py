@@ -147,6 +147,12 @@ def calibration(rows: list[dict]) -> tuple[float, ...]:
     return fit_calibration(conflict(tone, words), confidence, truth, weights / weights.mean())
 
 
+def recalibrated(records: list[dict], values: list[float]) -> None:
+    """Give the records the conflicts of another calibration."""
+    for row in (r for r in records if r["words"] and r["tone"]):
+        row["conflict"] = float(conflict(np.array(row["tone"]), np.array(row["words"]), row["confidence"], values))
+
+
 def _top(probabilities: list[float]) -> str:
     return EMOTIONS[int(np.argmax(probabilities))]
 
@@ -218,6 +224,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     table = commands.add_parser("table", help="figures of the answers")
     table.add_argument("answers", type=Path, nargs="+", metavar="JSONL")
     table.add_argument("--split", choices=("train", "validation", "test"), help="only clips of this split")
+    table.add_argument("--checkpoint", type=Path, help="directory whose calibration counts, not that of the answers")
     table.add_argument("--json", type=Path, help="write the figures there, too")
     table.add_argument("--markdown", type=Path, help="write the table there, too")
     return parser.parse_args(argv)
@@ -242,7 +249,10 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if arguments.command == "calibrate":
         return write_calibration(arguments.checkpoint, calibration(_of_split(read(arguments.answers), arguments.split)))
-    found = figures(read(arguments.answers), arguments.split)
+    records = read(arguments.answers)
+    if arguments.checkpoint:
+        recalibrated(records, read_config(arguments.checkpoint / "config.json").conflict_calibration)
+    found = figures(records, arguments.split)
     print(markdown(found))
     if arguments.json:
         write_json(arguments.json, {"split": arguments.split, "sets": found, "provenance": provenance()})
