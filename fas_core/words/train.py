@@ -32,8 +32,9 @@ class Options:
     seed: int = 0
     meld: bool = False
     languages: tuple[str, ...] = ()
-    terms: int = 80_000
+    terms: int = 120_000
     strength: float = 1.5
+    balance: float = 0.25
     base: str | None = None
     lora: bool = False
     epochs: float = 2.0
@@ -75,11 +76,17 @@ def train(texts: Path, output: Path, options: Options, log=lambda line: None) ->
 def _linear(directory: Path, data: Texts, validation: dict[str, Texts], options: Options) -> float:
     from fas_core.words.ngram_training import fit_ngrams
 
-    model = fit_ngrams(data, terms=options.terms, strength=options.strength)
+    model = fit_ngrams(data, terms=options.terms, strength=options.strength, weights=_weights(data, options.balance))
     model.languages = ("en", *options.languages)
     model.temperature = _temperature(model.logits, validation)
     model.save(directory)
     return model.temperature
+
+
+def _weights(data: Texts, balance: float) -> np.ndarray:
+    """(N,) of the lines: emotions that are rare count for more, share ** -balance, 1 in the mean."""
+    shares = np.maximum(data.shares.mean(0), 1e-9)
+    return data.shares @ (shares**-balance / (shares ** (1 - balance)).sum()).astype(np.float32)
 
 
 def _fine_tuned(directory: Path, data: Texts, validation: dict[str, Texts], options: Options, log) -> float:
@@ -203,12 +210,13 @@ def main(
     teacher_share: Annotated[float, typer.Option(help="That part, 0 to 1.")] = Options.teacher_share,
     terms: Annotated[int, typer.Option(help="N-grams that are kept.")] = Options.terms,
     strength: Annotated[float, typer.Option(help="C of the regression, the inverse of its penalty.")] = Options.strength,
+    balance: Annotated[float, typer.Option(help="How far rare emotions count for more: 0 not, 1 as much as frequent ones.")] = Options.balance,
     seed: Annotated[int, typer.Option(help="Of sentences, order and weights.")] = 0,
 ) -> None:
     """Train a text model and write it with `training.json` and a card."""
     try:
         options = Options(
-            seed, meld, _checked(languages or []), terms, strength, base, lora, epochs, learning_rate, teacher, teacher_share
+            seed, meld, _checked(languages or []), terms, strength, balance, base, lora, epochs, learning_rate, teacher, teacher_share
         )
         record = train(texts, output, options, typer.echo)
     except INPUT_ERRORS as error:
