@@ -41,6 +41,7 @@ class Options:
     learning_rate: float = 2e-4
     teacher: str | None = None
     teacher_share: float = 0.5
+    teacher_lines: int | None = None
 
 
 def train(texts: Path, output: Path, options: Options, log=lambda line: None) -> dict:
@@ -118,9 +119,9 @@ def _with_teacher(data: Texts, folder: Path, options: Options) -> Texts:
     if not options.teacher:
         return data
     teacher = TextModel.from_pretrained(options.teacher)
-    more = unlabelled_texts(folder, options.seed)
-    share = options.teacher_share
-    mixed = (1 - share) * data.shares + share * teacher(data.texts).astype(np.float32)
+    more, read, share = unlabelled_texts(folder, options.seed), options.teacher_lines, options.teacher_share
+    mixed = data.shares.copy()
+    mixed[:read] = (1 - share) * mixed[:read] + share * teacher(data.texts[:read])
     return Texts.joined([Texts(data.texts, mixed), Texts(more, teacher(more).astype(np.float32))])
 
 
@@ -208,6 +209,7 @@ def main(
     learning_rate: Annotated[float, typer.Option(help="Of --base.")] = Options.learning_rate,
     teacher: Annotated[str | None, typer.Option(help="Text model that supplies part of the targets.")] = None,
     teacher_share: Annotated[float, typer.Option(help="That part, 0 to 1.")] = Options.teacher_share,
+    teacher_lines: Annotated[int | None, typer.Option(help="Of how many training texts; without: of all.")] = None,
     terms: Annotated[int, typer.Option(help="N-grams that are kept.")] = Options.terms,
     strength: Annotated[float, typer.Option(help="C of the regression, the inverse of its penalty.")] = Options.strength,
     balance: Annotated[float, typer.Option(help="How far rare emotions count for more: 0 not, 1 as much as frequent ones.")] = Options.balance,
@@ -216,7 +218,19 @@ def main(
     """Train a text model and write it with `training.json` and a card."""
     try:
         options = Options(
-            seed, meld, _checked(languages or []), terms, strength, balance, base, lora, epochs, learning_rate, teacher, teacher_share
+            seed=seed,
+            meld=meld,
+            languages=_checked(languages or []),
+            terms=terms,
+            strength=strength,
+            balance=balance,
+            base=base,
+            lora=lora,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            teacher=teacher,
+            teacher_share=teacher_share,
+            teacher_lines=teacher_lines,
         )
         record = train(texts, output, options, typer.echo)
     except INPUT_ERRORS as error:
