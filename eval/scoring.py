@@ -11,7 +11,7 @@ import numpy as np
 
 from eval.runner import Asked
 from eval.statistics.comparison import compare, correct
-from eval.statistics.conflicts import detection, halves, tone_or_words
+from eval.statistics.conflicts import conflicting, detection, halves, tone_or_words
 from eval.statistics.metrics import point_figures
 from eval.statistics.scores import score_answers
 from eval.systems.base import Answer, Clip
@@ -170,7 +170,7 @@ def conflict_scores(answers: list[Answer], benchmark: ScoredSet, said: np.ndarra
     if not known.any():
         return {"tone_or_words": None, "detection": None, "halves": None}
     measured = np.array([answer.conflict is not None for answer in answers]) & known
-    is_conflicting = (labels != words)[measured]
+    is_conflicting = conflicting(labels, words)[measured]
     detected = None
     if measured.any() and 0 < is_conflicting.sum() < len(is_conflicting):
         values = np.array([answer.conflict for answer in answers], dtype=float)[measured]

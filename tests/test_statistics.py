@@ -24,7 +24,7 @@ from sklearn.metrics import (
 
 from eval.statistics.abstention import risk_coverage
 from eval.statistics.comparison import compare, correct, mcnemar_p, summarise
-from eval.statistics.conflicts import detection, tone_or_words
+from eval.statistics.conflicts import conflicting, detection, tone_or_words
 from eval.statistics.metrics import METRICS, confusion_metrics
 from eval.statistics.resampling import Bootstrap
 from eval.statistics.scores import score_answers
@@ -457,6 +457,12 @@ class TestComparison:
 
 
 class TestConflicts:
+    def test_words_without_emotion_contradict_no_tone(self):
+        tones = ("angry", "neutral", "happy", "neutral", "sad")
+        words = ("neutral", "happy", "happy", "neutral", "happy")
+        indices = (np.array([EMOTIONS.index(emotion) for emotion in of]) for of in (tones, words))
+        assert conflicting(*indices).tolist() == [False, True, False, False, True]
+
     @settings(max_examples=40, deadline=None)
     @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=2, max_size=60))
     def test_auroc_is_that_of_scikit_learn(self, clips):

@@ -11,8 +11,19 @@ from eval.statistics.metrics import METRICS, answer_figures, checked_indices
 from eval.statistics.resampling import Bootstrap
 from fas_core.conflict import conflict_auroc
 from fas_core.errors import FASError
+from fas_core.labels import EMOTIONS
 
+NEUTRAL = EMOTIONS.index("neutral")
 OF_HALVES = (*METRICS, "intervals", "confusion")
+
+
+def conflicting(labels: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """(N,) bool: the words carry an emotion and the tone another; a sentence without emotion contradicts no tone.
+
+    Args:
+        labels: (N,) emotion of the tone, indices into `EMOTIONS`. words: (N,) emotion of the words, likewise.
+    """
+    return (words != NEUTRAL) & (words != labels)
 
 
 def detection(scores: np.ndarray, is_conflicting: np.ndarray) -> dict:
