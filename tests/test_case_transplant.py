@@ -18,7 +18,7 @@ from fas_core.labels import EMOTIONS  # noqa: E402
 from fas_core.synth.kokoro import KokoroReader, voice_names  # noqa: E402
 from fas_core.synth.transplant import SAMPLE_RATE, Amount, Neutral, analyse, transplant  # noqa: E402
 
-NOTHING = Amount(pitch=0, register=0, energy=0, timing=0, quality=0)
+NOTHING = Amount(pitch=0, register=0, energy=0, timing=0, quality=0, room=0)
 
 
 def voice(f0, seconds=1.0, level=0.1, tilt=1.0, loudness=None):
@@ -82,6 +82,14 @@ def test_a_bright_voice_brightens_the_reading():
     assert bright.spectrum[-8:].mean() > plain.spectrum[-8:].mean() + 2
     kept = transplant(READING, analyse(voice(120, tilt=0.5)), NEUTRAL, Amount(quality=0))
     assert analyse(kept).spectrum[-8:].mean() == pytest.approx(plain.spectrum[-8:].mean(), abs=1.5)
+
+
+def test_the_background_of_the_acted_clip_is_behind_the_reading():
+    hiss = np.random.default_rng(0).normal(0, 0.01, SAMPLE_RATE + 3200)
+    noisy, neutral = analyse(voice(120) + hiss), Neutral.of([analyse(voice(120) + hiss)])
+    pauses = np.pad(READING, (8000, 8000))
+    louder = [np.abs(transplant(pauses, noisy, neutral, Amount(room=room))[:800]).mean() for room in (0, 1)]
+    assert louder[1] > 5 * louder[0]
 
 
 def test_nothing_taken_over_is_the_reading():

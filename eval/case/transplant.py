@@ -24,6 +24,7 @@ from fas_core.atomic import atomic_path, write_json, write_text
 from fas_core.audio import load_audio
 from fas_core.errors import AudioError, FASError, reports_errors
 from fas_core.synth.transplant import SAMPLE_RATE, Amount, transplant
+from fas_core.training.arguments import parse_pairs
 
 MANIFEST, SETTINGS = "manifest.jsonl", "transplants.json"
 LICENCE = "the terms of the corpora that lent their tones and of the readers; made for research"
@@ -122,17 +123,10 @@ def _write(path: Path, samples: np.ndarray) -> None:
         soundfile.write(temporary, np.clip(samples, -1, 1), SAMPLE_RATE, subtype="PCM_16", format="FLAC")
 
 
-def _folder(text: str) -> tuple[str, str]:
-    name, equals, folder = text.partition("=")
-    if not (name and equals and folder):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected NAME=FOLDER, such as ravdess=data/ravdess")
-    return name, folder
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m eval.case.transplant", description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--tones", nargs="+", type=_folder, required=True, metavar="NAME=FOLDER", help="corpora of acted speech that lend tones")
+    add("--tones", nargs="+", required=True, metavar="NAME=FOLDER", help="corpora of acted speech that lend tones")
     add("--voices", nargs="+", default=["espeak"], metavar="READER", help=f"who reads: {', '.join(READERS)}")
     add("--kokoro-voices", metavar="DIR", help="folder of Kokoro's voices, package/voices of the npm package kokoro-js")
     add("--output", required=True, metavar="DIR")
@@ -150,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(_parser().parse_args(arguments))
     amount = Amount(**{name: options.pop(name) for name in asdict(Amount())})
     readers = load_readers(options.pop("voices"), options.pop("kokoro_voices"))
-    tones = load_tones(dict(options.pop("tones")))
+    tones = load_tones(dict(parse_pairs(options.pop("tones"), "--tones")))
     manifest = build_set(tones, readers, options.pop("output"), amount=amount, progress=sys.stderr.isatty(), **options)
     failed = json.loads((manifest.parent / SETTINGS).read_text(encoding="utf-8"))["failed"]
     print(f"{manifest}: {options['clips'] - len(failed)} clips, synthetic speech" + (f"; {len(failed)} failed" if failed else ""))

@@ -8,8 +8,9 @@ pyworld (MIT). What is taken over is how the clip differs from the same actor's 
 - energy: its slow course in decibels about the level of the neutral clips; what is faster, the syllables, stays the reading's;
 - timing: as much slower or faster as the clip is than neutral clips (of the same sentence, where there are some), and the
   contours stretched over the whole sentence in a straight line. Sentences differ: nothing finer could be aligned;
-- voice quality: the clip's long-term spectrum and its noise (aperiodicity) less those of the neutral clips, in bands too broad for
-  single vowels, added to the reading's.
+- voice quality: the clip's long-term spectrum, its spread over time and its noise (aperiodicity) less those of the neutral clips, in
+  bands too broad for single vowels, added to the reading's;
+- the room: the steady background of the acted recording; synthetic readings have none, and recognisers hear that first.
 
 The result is synthetic speech. Its words are the reading's, and its tone is acted.
 """
@@ -33,6 +34,8 @@ _MARGIN = 15  # frames of the reading that are kept before and behind its speech
 _BINS = 513  # of CheapTrick at 16 kHz
 _FASTEST, _SLOWEST = 0.6, 1.7
 _MOST_DB = 18.0  # of any change of energy or spectrum
+_MOST_SPREAD = 1.6
+_ROOM_DB = 40.0  # that a background is below speech at least
 _LEVEL_DB = -32.0  # RMS of neutral speech in the result, relative to full scale: shouting is 15 dB louder
 
 
@@ -42,6 +45,7 @@ class Amount:
 
     Attributes:
         pitch: of the contour about its own median. register: of that median's distance from neutral. energy, timing, quality: as above.
+        room: 1, the background of the acted recording is behind the reading; 0, none.
         smoothing: seconds; what changes faster than that in the energy stays the reading's.
     """
 
@@ -50,6 +54,7 @@ class Amount:
     energy: float = 1.0
     timing: float = 1.0
     quality: float = 1.0
+    room: float = 1.0
     smoothing: float = 0.15
 
 
@@ -58,14 +63,17 @@ class Delivery:
     """How something was said, from the first to the last active frame, every 5 ms.
 
     Attributes:
-        f0: (T,) Hz, 0 where unvoiced. energy: (T,) dB. spectrum: (BANDS,) dB, mean over active frames, its own mean taken away.
-        noise: (BANDS,) dB, mean aperiodicity over voiced frames. seconds: T frames.
+        f0: (T,) Hz, 0 where unvoiced. energy: (T,) dB.
+        spectrum, spread: (BANDS,) dB, mean and deviation over active frames of what is in a band, the frame's own mean taken away.
+        noise: (BANDS,) dB, mean aperiodicity over voiced frames. floor: (BANDS,) dB, what the quietest tenth of all frames stays below.
     """
 
     f0: np.ndarray
     energy: np.ndarray
     spectrum: np.ndarray
+    spread: np.ndarray
     noise: np.ndarray
+    floor: np.ndarray
 
     @property
     def seconds(self) -> float:
@@ -94,6 +102,7 @@ class Neutral:
     f0: float
     level: float
     spectrum: np.ndarray
+    spread: np.ndarray
     noise: np.ndarray
     seconds: float
 
@@ -113,6 +122,7 @@ class Neutral:
             f0=float(np.median(voiced)),
             level=float(np.mean([delivery.level for delivery in heard])),
             spectrum=np.mean([delivery.spectrum for delivery in alike], axis=0),
+            spread=np.mean([delivery.spread for delivery in alike], axis=0),
             noise=np.mean([delivery.noise for delivery in alike], axis=0),
             seconds=float(np.mean([delivery.seconds for delivery in alike])),
         )
@@ -140,7 +150,8 @@ def analyse(samples: np.ndarray, source: str = "clip") -> Delivery:
     Raises:
         AudioError: silence. MissingDependencyError: no package pyworld.
     """
-    return _delivery(_active_part(_world(samples), source))
+    world = _world(samples)
+    return _delivery(_active_part(world, source), _floor(world))
 
 
 def transplant(
@@ -159,15 +170,32 @@ def transplant(
         AudioError: a silent reading. MissingDependencyError: no package pyworld.
     """
     world = _active_part(_world(_levelled(reading)), source, margin=_MARGIN)
-    own = _delivery(world)
+    own = _delivery(world, _floor(world))
     world = _stretched(world, _pace(delivery, neutral, amount.timing))
     f0 = _pitch(world.f0, own, delivery, neutral, amount)
     gain = amount.energy * (_slow_energy(delivery, amount, len(f0)) - neutral.level)
     gain = _within(gain - amount.energy * (_slow_energy(own, amount, len(f0)) - own.level))
-    tilted = world.spectrum * _over_bins(10 ** (_within(amount.quality * (delivery.spectrum - neutral.spectrum)) / 10))
+    shape = _shape(world.spectrum)
+    tilt = amount.quality * (_shape_wanted(shape, own, delivery, neutral) - shape)
+    tilted = world.spectrum * 10 ** (_within(tilt) @ _OVER_BINS / 10)
     loudness = world.spectrum.sum(axis=1) / tilted.sum(axis=1) * 10 ** (gain / 10)  # the spectrum moves, the energy is the contour's
-    noise = _over_bins(10 ** (_within(amount.quality * (delivery.noise - neutral.noise)) / 20))
-    return _synthesised(_World(f0, tilted * loudness[:, None], np.clip(world.aperiodicity * noise, 0.001, 1.0)))
+    noise = 10 ** (_within(amount.quality * (delivery.noise - neutral.noise)) @ _OVER_BINS / 20)
+    voice = _World(f0, tilted * loudness[:, None], np.clip(world.aperiodicity * noise, 0.001, 1.0))
+    return _synthesised(_in_room(voice, amount.room * _room(delivery, own, neutral)))
+
+
+def _room(delivery: Delivery, own: Delivery, neutral: Neutral) -> np.ndarray:
+    """(K,) power of the background, as far below neutral speech as it is in the acted recording; a clip without a pause tells
+    nothing of its room, so it is kept well below speech."""
+    floor = 10 ** ((delivery.floor - neutral.level + own.level) @ _OVER_BINS / 10)
+    return floor * min(1.0, 10 ** ((own.level - _ROOM_DB) / 10) / floor.mean())
+
+
+def _in_room(world: _World, floor: np.ndarray) -> _World:
+    """With a steady noise of (K,) power, which is noise in voiced frames, too."""
+    spectrum = world.spectrum + floor
+    power = (world.aperiodicity**2 * world.spectrum + floor) / spectrum
+    return _World(world.f0, spectrum, np.clip(np.sqrt(power), 0.001, 1.0))
 
 
 def _world(samples: np.ndarray) -> _World:
@@ -210,12 +238,30 @@ def _active_part(world: _World, source: str, margin: int = 0) -> _World:
     return _World(world.f0[span], world.spectrum[span], world.aperiodicity[span])
 
 
-def _delivery(world: _World) -> Delivery:
+def _floor(world: _World) -> np.ndarray:
+    """(BANDS,) dB."""
+    if not len(world.spectrum):
+        return np.full(BANDS, _FLOOR_DB)
+    return np.maximum(np.percentile(10 * np.log10(world.spectrum + 1e-20) @ _IN_BANDS, 10, axis=0), _FLOOR_DB)
+
+
+def _delivery(world: _World, floor: np.ndarray) -> Delivery:
     energy = world.energy()
-    active, voiced = energy > energy.max() - _ACTIVE_DB, world.f0 > 0
-    spectrum = _in_bands(10 * np.log10(world.spectrum[active] + 1e-20).mean(axis=0))
-    noise = _in_bands(20 * np.log10(world.aperiodicity[voiced] + 1e-3).mean(axis=0)) if voiced.any() else np.zeros(BANDS)
-    return Delivery(world.f0, energy, spectrum - spectrum.mean(), noise)
+    shape, voiced = _shape(world.spectrum[energy > energy.max() - _ACTIVE_DB]), world.f0 > 0
+    noise = 20 * np.log10(world.aperiodicity[voiced] + 1e-3).mean(axis=0) @ _IN_BANDS if voiced.any() else np.zeros(BANDS)
+    return Delivery(world.f0, energy, shape.mean(axis=0), shape.std(axis=0), noise, floor)
+
+
+def _shape(spectrum: np.ndarray) -> np.ndarray:
+    """(T, K) power -> (T, BANDS) dB, the mean of each frame taken away."""
+    bands = 10 * np.log10(spectrum + 1e-20) @ _IN_BANDS
+    return bands - bands.mean(axis=1, keepdims=True)
+
+
+def _shape_wanted(shape: np.ndarray, own: Delivery, delivery: Delivery, neutral: Neutral) -> np.ndarray:
+    """(T, BANDS): the mean moved and the deviation over time stretched as the clip's differ from neutral."""
+    ratio = np.clip(delivery.spread / np.maximum(neutral.spread, 1e-3), 1 / _MOST_SPREAD, _MOST_SPREAD)
+    return own.spectrum + delivery.spectrum - neutral.spectrum + (shape - own.spectrum) * ratio
 
 
 def _pace(delivery: Delivery, neutral: Neutral, amount: float) -> float:
@@ -268,18 +314,13 @@ def _mel(hertz: np.ndarray) -> np.ndarray:
     return 2595 * np.log10(1 + hertz / 700)
 
 
-def _bin_bands() -> np.ndarray:
-    """(K,) place of each of WORLD's bins among the bands, 0 to BANDS."""
+def _band_matrices() -> tuple[np.ndarray, np.ndarray]:
+    """(K, BANDS) that takes the mean of each band's bins, and (BANDS, K) that draws straight lines between the bands' middles."""
     mel = _mel(np.linspace(0, SAMPLE_RATE / 2, _BINS))
-    return mel / mel[-1] * BANDS
+    place = mel / mel[-1] * BANDS
+    inside = np.minimum(place.astype(int), BANDS - 1)[:, None] == np.arange(BANDS)
+    lines = np.stack([np.interp(place, np.arange(BANDS) + 0.5, one) for one in np.eye(BANDS)])
+    return inside / inside.sum(axis=0), lines
 
 
-def _in_bands(values: np.ndarray) -> np.ndarray:
-    """(K,) -> (BANDS,) means."""
-    band = np.minimum(_bin_bands().astype(int), BANDS - 1)
-    return np.bincount(band, values, BANDS) / np.bincount(band, minlength=BANDS)
-
-
-def _over_bins(values: np.ndarray) -> np.ndarray:
-    """(BANDS,) -> (K,), in straight lines between the middles of the bands."""
-    return np.interp(_bin_bands(), np.arange(BANDS) + 0.5, values)
+_IN_BANDS, _OVER_BINS = _band_matrices()
