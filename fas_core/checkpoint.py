@@ -44,7 +44,22 @@ def load_model(checkpoint: str | Path, revision: str | None = None) -> FASForEmo
     for name, tensor in model.state_dict().items():
         if name.endswith(".deviation") and not (tensor > 0).all():
             raise CheckpointError(f"{weights}: {name} holds zeros; expected deviations of the training set, above 0")
+    if is_head_untrained(read_object(config_file), read_record(directory)):
+        model.drop_semantic_head()
     return model
+
+
+def is_head_untrained(config: dict, record: dict) -> bool:
+    """Whether nobody trained the semantic head of a checkpoint that does not say so itself, as none did before it could.
+
+    Its record then has validation figures, none of that head, and no corpus that taught words. Without a record the head stays.
+
+    Args:
+        config: of config.json. record: of training.json.
+    """
+    figures = record.get("validation")
+    taught = any(corpus.get("learns") == "words" for corpus in _at(record, "data.corpora") or ())
+    return "semantic_head" not in config and isinstance(figures, dict) and bool(figures) and "semantic" not in figures and not taught
 
 
 def read_config(path: Path) -> FASConfig:

@@ -9,6 +9,7 @@ FUSIONS = ("query", "concat", "gated")
 SELECTIONS = ("energy", "random", "all")
 SUMMARIES = ("none", "mean", "mean+deviation")
 STREAMS = ("acoustic", "semantic")
+TRAINED, UNTRAINED = "trained", "untrained"
 COUNTS = (
     "acoustic_dim",
     "semantic_dim",
@@ -53,6 +54,8 @@ class FASConfig(PreTrainedConfig):
         standardise: centre and scale each feature by the training set's statistics, kept in the checkpoint.
         pathway_heads: add a light head per pathway that says what this pathway alone hears; it does not touch the
             fused answer.
+        semantic_head: "trained", or "untrained" where training saw no words, or words of one emotion alone: the pathway heads are then
+            the acoustic one only, and nobody is told what an untrained head says.
         streams: `StreamConfig.to_dict()` of the encoders and the front end; `streams_identity` the digest that
             features must have.
         temperature, acoustic_temperature, semantic_temperature: fitted on validation (Guo et al. 2017).
@@ -89,6 +92,7 @@ class FASConfig(PreTrainedConfig):
         ensemble: float = 0.0,
         standardise: bool = False,
         pathway_heads: bool = True,
+        semantic_head: str = TRAINED,
         streams: dict | None = None,
         streams_identity: str | None = None,
         temperature: float = 1.0,
@@ -107,7 +111,7 @@ class FASConfig(PreTrainedConfig):
         self.summary_streams = list(summary_streams) if isinstance(summary_streams, tuple) else summary_streams
         self.head_shrinkage, self.head_deviation_weight = head_shrinkage, head_deviation_weight
         self.whitening, self.ensemble = whitening, ensemble
-        self.standardise, self.pathway_heads = standardise, pathway_heads
+        self.standardise, self.pathway_heads, self.semantic_head = standardise, pathway_heads, semantic_head
         self.streams, self.streams_identity = streams, streams_identity
         self.temperature = temperature
         self.acoustic_temperature, self.semantic_temperature = acoustic_temperature, semantic_temperature
@@ -119,7 +123,8 @@ class FASConfig(PreTrainedConfig):
         self._expect("id2label", self.id2label == dict(enumerate(EMOTIONS)), f"{', '.join(EMOTIONS)}, in this order")
 
     def _check(self) -> None:
-        for name, valid in (("fusion", FUSIONS), ("selection", SELECTIONS), ("summary", SUMMARIES)):
+        heads = ("semantic_head", (TRAINED, UNTRAINED))
+        for name, valid in (("fusion", FUSIONS), ("selection", SELECTIONS), ("summary", SUMMARIES), heads):
             value = getattr(self, name)
             self._expect(name, isinstance(value, str) and value in valid, f"one of {', '.join(valid)}")
         for name in COUNTS:

@@ -13,7 +13,7 @@ HEADS = ("fused", "acoustic", "semantic")
 
 @dataclass
 class Logits:
-    """Uncalibrated logits (N, 7) of the fused answer and of each pathway (NaN without that head)."""
+    """Uncalibrated logits (N, 7) of the fused answer and of each pathway (NaN without that head, or where the semantic one is untrained)."""
 
     fused: np.ndarray
     acoustic: np.ndarray

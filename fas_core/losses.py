@@ -26,7 +26,9 @@ def classification_loss(
     """Sum of the cross-entropies of the fused answer, the acoustic head and the semantic head.
 
     Args:
-        labels, semantic_labels: (B,), -100 where unknown.
+        labels: (B,), -100 where unknown.
+        semantic_labels: (B,) as `labels`; or (B, 7) probabilities, a row of zeros where unknown: the cross-entropy with soft targets
+            of Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), at temperature 1.
         class_weights: (7,), for the emotion of the tone.
         totals: what the sums over this batch are divided by (tone, words), instead of this batch's own weight; so the
             mean over a global batch that is split into micro-batches and processes is exact.
@@ -49,14 +51,23 @@ def classification_loss(
         acoustic = _summed_cross_entropy(output.acoustic_logits, labels, class_weights, 0.0, clip_weights, possible)
         loss = loss + acoustic / max(tone, 1e-8)
     if output.semantic_logits is not None and semantic_labels is not None:
-        loss = loss + _summed_cross_entropy(output.semantic_logits, semantic_labels, None) / max(words, 1e-8)
+        loss = loss + _words_loss(output.semantic_logits, semantic_labels) / max(words, 1e-8)
     return loss
 
 
+def _words_loss(logits: Tensor, words: Tensor) -> Tensor:
+    """Summed over the clips; words (B,) or (B, 7)."""
+    if words.ndim == 1:
+        return _summed_cross_entropy(logits, words, None)
+    return -(words * logits.log_softmax(-1)).sum()
+
+
 def label_weight(labels: Tensor | None, class_weights: Tensor | None, clip_weights: Tensor | None = None) -> float:
-    """Total weight of the labels that are known."""
+    """Total weight of the labels (B,), or of the probabilities (B, 7), that are known."""
     if labels is None:
         return 0.0
+    if labels.ndim == 2:
+        return float(labels.any(1).sum())
     known = labels != -100
     if clip_weights is None:
         return float(known.sum() if class_weights is None else class_weights[labels[known]].sum())

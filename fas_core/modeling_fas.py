@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from fas_core.configuration_fas import STREAMS, FASConfig
+from fas_core.configuration_fas import STREAMS, TRAINED, UNTRAINED, FASConfig
 from fas_core.discriminant import Discriminant, whiten
 from fas_core.distillation import KeptTokens, distil
 from fas_core.fusion import GatedFusion, QueryFusion, masked_mean, masked_statistics, mlp
@@ -22,7 +22,8 @@ class FASOutput(ModelOutput):
     Attributes:
         loss: the sum of the losses of all heads, when labels were given.
         logits: (B, 7) of the fused answer, uncalibrated.
-        acoustic_logits, semantic_logits: (B, 7) of each pathway alone, when the configuration has pathway heads.
+        acoustic_logits, semantic_logits: (B, 7) of each pathway alone, when the configuration has pathway heads; the semantic one
+            where it was trained.
         fused: (B, N_q, d) fused tokens; (B, 1, d') for the fusions without queries.
         acoustic_kept, semantic_kept: `KeptTokens` of each stream.
         statistics: stream -> (B, 2 D) mean and deviation over the real patches, standardised over clips.
@@ -213,9 +214,15 @@ class FASForEmotionClassification(FASPreTrainedModel):
         self.head = mlp(self.fas.output_size, hidden, config.num_labels, config.dropout)
         self.pathway = nn.ModuleDict()
         if config.pathway_heads:
-            for s in STREAMS:
+            for s in STREAMS if config.semantic_head == TRAINED else ("acoustic",):
                 self.pathway[s] = PathwayHead(2 * getattr(config, f"{s}_dim"), config.num_labels, config.dropout)
         self.post_init()
+
+    def drop_semantic_head(self) -> None:
+        """Of a checkpoint whose semantic head nobody trained: what it would say is noise."""
+        self.config.semantic_head = UNTRAINED
+        if "semantic" in self.pathway:
+            del self.pathway["semantic"]
 
     def set_feature_statistics(self, statistics: dict) -> None:
         """Set what standardisation subtracts and divides by; the configuration must say `standardise=True`.
@@ -250,7 +257,7 @@ class FASForEmotionClassification(FASPreTrainedModel):
             acoustic_mask, semantic_mask: (B, P) bool, True for real patches.
             acoustic_deviation, semantic_deviation: (B, D) deviation over frames; over patches where not given.
             labels: (B,) emotion of the tone, -100 where unknown. Trains the fused answer and the acoustic head.
-            semantic_labels: (B,) emotion of the words, -100 where unknown. Trains the semantic head only.
+            semantic_labels: (B,) emotion of the words, -100 where unknown, or (B, 7) probabilities. Trains the semantic head only.
             mixing: in training, (partners (B,), share): the fused tokens of each clip are mixed with its partner's
                 (manifold mixup, Verma et al. 2019), `share` of its own.
 

@@ -13,6 +13,7 @@ from fas_core.paths import expanded
 
 log = logging.getLogger(__name__)
 CHOICES = {
+    "words_from": ("none", "corpus", "transcript"),
     "keep": ("best", "last"),
     "mixed_precision": ("no", "bf16", "fp16"),
     "tracker": ("none", "tensorboard"),
@@ -38,6 +39,12 @@ class DataArguments:
     words_corpora: list[str] = option(
         [], "corpora NAME=FOLDER that teach only the semantic head (the emotion of the words); their tone is ignored"
     )
+    words_from: str = option(
+        "none",
+        "what the semantic head learns beside the labels of words that a corpus has: none; corpus: what a text model says of the "
+        "corpora's texts; transcript: of these and, where a clip has none, of a transcript by the encoder's own decoder",
+    )
+    words_model: str | None = option(None, "the text model: directory or hub id of a sequence classifier; default: the shipped one")
     fold: int | None = option(None, "fold of corpora that have folds (RAVDESS: 1 to 6, the EmoBox speakers)")
     exclude: str | None = option(None, "exclusion list written by `python -m fas_core.data check`")
     exclude_labels: list[str] = option(
@@ -71,6 +78,7 @@ class DataArguments:
 
     def __post_init__(self):
         _expect_between(self, ("validation_fraction",), 0, 1)
+        _expect_choice(self, "words_from")
         for variant in self.augmentation:
             parse_variant(variant)
         parse_layer(self.acoustic_layer)
@@ -155,9 +163,8 @@ class TrainingArguments:
     def __post_init__(self):
         if self.mixed_precision is False:  # what YAML 1.1 makes of "no"
             self.mixed_precision = "no"
-        for name, valid in CHOICES.items():
-            if getattr(self, name) not in valid:
-                raise FASError(f"--{name} {getattr(self, name)!r} is unknown, expected one of {', '.join(valid)}")
+        for name in ("keep", "mixed_precision", "tracker", "temperature_on"):
+            _expect_choice(self, name)
         for name in ("epochs", "global_batch_size", "per_device_batch_size", "save_every"):
             if getattr(self, name) < 1:
                 raise FASError(f"--{name} {getattr(self, name)}: expected at least 1")
@@ -165,6 +172,12 @@ class TrainingArguments:
         _expect_between(self, ("learning_rate", "weight_decay", "max_grad_norm", "mixup", "patience", "seed"), 0, math.inf)
         _expect_between(self, ("between_corpora",), 0, math.inf)
         parse_weights(self.corpus_weights)
+
+
+def _expect_choice(arguments, name: str) -> None:
+    valid = CHOICES[name]
+    if getattr(arguments, name) not in valid:
+        raise FASError(f"--{name} {getattr(arguments, name)!r} is unknown, expected one of {', '.join(valid)}")
 
 
 def _expect_between(arguments, names: tuple[str, ...], low: float, high: float) -> None:

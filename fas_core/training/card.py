@@ -1,5 +1,7 @@
 """The model card that a checkpoint carries."""
 
+from collections import Counter
+
 from fas_core.markdown import plain
 
 # Licences that bind what is trained on a corpus; others are for the user to look up.
@@ -37,11 +39,24 @@ on others, and see the results by corpus before you rely on it.
 
 {parameters:,} parameters; encoders: {encoders}. Commit {commit}. Details in `training.json`, features in `streams.json`.
 
+{words}
+
 ## Validation (temperatures were fitted on the same clips)
 | head | clips | WA | UA | macro-F1 | ECE before | ECE |
 |---|---|---|---|---|---|---|
 {metrics}
 """
+
+
+def words_line(result: dict) -> str:
+    """What the semantic head learned, or that it is not there."""
+    if why := result.get("wordless"):
+        return f"**The semantic head is not trained, and not there**: {why}. Its probabilities, and the divergence of both heads, are None."
+    learned = Counter()
+    for corpus in result["data"]["corpora"]:
+        learned += corpus.get("words", {})
+    counts = ", ".join(f"{plain(source)} {count}" for source, count in learned.items())
+    return f"Words that the semantic head learns, and clips without, by reason: {counts}." if counts else ""
 
 
 def model_card(result: dict) -> str:
@@ -61,6 +76,7 @@ def model_card(result: dict) -> str:
             f"{s}: {plain(streams[s]['model'])} layer {streams[s].get('layer', '-')}" for s in ("acoustic", "semantic")
         ),
         commit=result["provenance"]["commit"],
+        words=words_line(result),
         metrics="\n".join(
             f"| {head} | {m['clips']} | " + " | ".join(f"{100 * m[k]:.1f}" for k in keys) + " |" for head, m in heads
         ),

@@ -1,7 +1,8 @@
 """From corpora to clips with features: reading, extraction, splits, what failed."""
 
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from fas_core.training.arguments import DataArguments, parse_pairs
 from fas_core.training.clips import UNKNOWN, Clips, concatenate, label_indices
 
 log = logging.getLogger(__name__)
+Teacher = Callable[[Sequence[Mapping], Sequence[str]], tuple[np.ndarray, Counter]]
 
 
 class FeatureSource:
@@ -100,6 +102,7 @@ def load_clips(
     process: tuple[int, int] = (0, 1),
     wait=lambda: None,
     augment_validation: bool = False,
+    teacher_for: Callable[[FeatureCache], Teacher | None] = lambda cache: None,
 ) -> tuple[Clips, Clips | None, dict]:
     """Training and validation clips of the corpora, and a JSON-ready account of what was used.
 
@@ -107,6 +110,7 @@ def load_clips(
 
     Args:
         augment_validation: extract the variants of validation clips too, because they are to be trained on later.
+        teacher_for: the feature cache -> what teaches the words of clips (`fas_core.training.words`); None: the corpora's labels.
 
     Raises:
         FASError: no corpus given, a folder without the corpus's layout, or no speakers for validation.
@@ -114,10 +118,11 @@ def load_clips(
     if not data.corpora:
         raise FASError("--corpora is empty: give training corpora as NAME=FOLDER, e.g. ravdess=data/ravdess")
     cache = FeatureCache(expanded(data.cache_dir), extractor.identity())
+    teacher = teacher_for(cache)
     parts: dict[str, list[Clips]] = {"train": [], "validation": []}
     account = []
     for name, dataset, tone in read_corpora(data, seed):
-        entry = dict(corpus=name, learns="tone and words" if tone else "words", failed=[])
+        entry = dict(corpus=name, learns="tone and words" if tone else "words", failed=[], words=Counter())
         for split, clips in parts.items():
             rows = dataset.select([i for i, s in enumerate(dataset["split"]) if s == split])
             augmented = tone and (split == "train" or augment_validation)
@@ -127,6 +132,9 @@ def load_clips(
             words = label_indices(rows["semantic_emotion"])
             names = dict(speakers=rows["speaker"], corpora=rows["corpus"])
             clips.append(source.clips(source.usable, list(rows["id"]), labels, words, variants, **names))
+            if teacher is not None:
+                targets, found = teacher([rows[i] for i in source.usable], clips[-1].digests)
+                clips[-1], entry["words"] = clips[-1].with_words(targets), entry["words"] + found
             entry["failed"] += source.failed
             entry[split] = len(clips[-1])
         account.append(entry)

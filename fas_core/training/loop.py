@@ -28,7 +28,10 @@ from fas_core.training.resume import clear_resume_state, clips_digest, load_resu
 log = logging.getLogger(__name__)
 FREE_ARGUMENTS = ("output_dir", "resume", "save_every", "tracker", "cpu", "patience")
 # What a model's configuration holds besides the model: where its encoders lie, what is fitted afterwards.
-FREE_CONFIG = ("streams", "temperature", "acoustic_temperature", "semantic_temperature", "transformers_version")
+FREE_CONFIG = (
+    "streams", "temperature", "acoustic_temperature", "semantic_temperature", "transformers_version",
+    "semantic_head",  # it follows from the clips
+)  # fmt: skip
 
 
 class Trainer:
@@ -155,7 +158,7 @@ class Trainer:
         weights = None if self.clip_weights is None else self.clip_weights[clips]
         return (
             label_weight(torch.from_numpy(self.train_clips.labels[clips]), self.class_weights, weights),
-            label_weight(torch.from_numpy(self.train_clips.semantic_labels[clips]), None),
+            label_weight(torch.from_numpy(self.train_clips.words[clips]), None),
         )
 
     def _backward(self, micro: schedule.MicroBatch, totals: tuple[float, float]) -> torch.Tensor:
@@ -166,9 +169,9 @@ class Trainer:
         indices = micro.indices if len(micro.indices) else np.zeros(1, dtype=np.int64)
         batch = {k: v.to(device) for k, v in self._augmented(indices, micro.seed).items()}
         labels = torch.from_numpy(self.train_clips.labels[indices]).to(device)
-        words = torch.from_numpy(self.train_clips.semantic_labels[indices]).to(device)
+        words = torch.from_numpy(self.train_clips.words[indices]).to(device)
         if not len(micro.indices):
-            labels, words = torch.full_like(labels, UNKNOWN), torch.full_like(words, UNKNOWN)
+            labels, words = torch.full_like(labels, UNKNOWN), torch.full_like(words, UNKNOWN if words.ndim == 1 else 0)
         with self.accelerator.autocast():
             mixing = self._mixing(len(indices), micro.seed)
             output = self.model(**batch, mixing=mixing)

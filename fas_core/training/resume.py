@@ -98,4 +98,6 @@ def clips_digest(clips: Clips | None) -> str | None:
     if clips is None:
         return None
     content = [clips.ids, clips.labels.tolist(), clips.semantic_labels.tolist(), clips.variants, clips.digests]
+    if clips.semantic_targets is not None:  # so that runs of before go on
+        content.append(clips.semantic_targets.round(4).tolist())  # a text model's last digits are the processor's
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -18,6 +18,7 @@ from sklearn.metrics import f1_score, recall_score
 
 from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
+from fas_core.configuration_fas import TRAINED, UNTRAINED
 from fas_core.discriminant import SPLITS, fit_discriminant, within_emotion_directions
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError, MissingDependencyError, reports_errors
@@ -34,6 +35,7 @@ from fas_core.training.flags import parse_flags
 from fas_core.training.interrupt import says_how_to_go_on
 from fas_core.training.loop import Trainer
 from fas_core.training.resume import clear_resume_state
+from fas_core.training.words import find_teacher, tell_untrained, why_untrained
 
 MAX_STATISTICS = 50_000  # clips, variants counted, that the discriminant is fitted on: they are held in memory
 
@@ -54,12 +56,18 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
     streams = stream_config(data, model_arguments)
     extractor = FeatureExtractor.from_config(streams, device=accelerator.device)
     process = (accelerator.process_index, accelerator.num_processes)
+    wait = accelerator.wait_for_everyone
     clips, validation, account = load_clips(
-        data, arguments.seed, extractor, process, accelerator.wait_for_everyone, augment_validation=arguments.refit
-    )
+        data, arguments.seed, extractor, process, wait, augment_validation=arguments.refit,
+        teacher_for=lambda cache: find_teacher(data, extractor, streams, cache, process, wait),
+    )  # fmt: skip
     if validation is None and (given := [n for n in ("patience", "refit") if getattr(arguments, n)]):
         raise FASError(f"--{given[0]}: there are no validation clips to go by; drop it, or give --validation_fraction above 0")
     config = fas_config(model_arguments, extractor.dimensions, streams, extractor.digest)
+    wordless = why_untrained(clips) if config.pathway_heads else None
+    config.semantic_head = UNTRAINED if wordless else TRAINED
+    if wordless and accelerator.is_main_process:
+        tell_untrained(wordless)
     model = new_model(config, clips, arguments.seed, arguments)
     trainer = Trainer(model, arguments, clips, validation, accelerator)
     if (finished := _finished(trainer)) is not None:
@@ -72,6 +80,7 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
     model = model.to("cpu")
     result = dict(
         best_epoch=trainer.best_epoch, fingerprint=trainer.fingerprint_digest(), validation=summary, history=history, data=account,
+        semantic_head=config.semantic_head, wordless=wordless,
         arguments=dict(data=asdict(data), model=asdict(model_arguments), training=asdict(arguments)),
         parameters=model.num_parameters(), streams=extractor.identity(), provenance=provenance(),
         seconds=round(time.time() - start, 1),
@@ -196,10 +205,20 @@ def calibrate(model: FASForEmotionClassification, clips: Clips, calibrated: tupl
         known = (labels != UNKNOWN) & np.isfinite(values).all(1)
         if known.sum() < 2:
             continue
-        temperature = 1.0 if head in calibrated else fit_temperature(values[known], labels[known])
+        if head == "semantic" and clips.semantic_targets is not None:
+            temperature = _soft_temperature(values[known], clips.semantic_targets[known])
+        else:
+            temperature = 1.0 if head in calibrated else fit_temperature(values[known], labels[known])
         setattr(model.config, "temperature" if head == "fused" else f"{head}_temperature", temperature)
         summary[head] = head_metrics(values[known], labels[known], temperature)
     return summary
+
+
+def _soft_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    """Temperature of least cross-entropy with probabilities (N, 7): each clip counts as each emotion by its probability."""
+    emotions = targets.shape[1]
+    labels = np.tile(np.arange(emotions), len(targets))
+    return fit_temperature(np.repeat(logits, emotions, axis=0), labels, targets.ravel())
 
 
 def head_metrics(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict:
