@@ -16,8 +16,7 @@ from fas_core.training.arguments import DataArguments
 from fas_core.training.clips import UNKNOWN, Clips, label_indices, one_hot
 from fas_core.words.finding import find_reader
 from fas_core.words.kept_transcripts import KeptTranscripts
-from fas_core.words.reader import TextModel
-from fas_core.words.text_models import load_text_model
+from fas_core.words.text_model import SHIPPED, TextModel
 from fas_core.words.transcript import Transcript
 from fas_core.words.types import LANGUAGE
 
@@ -35,7 +34,7 @@ class WordsTeacher:
     A text in a language that the model does not read teaches nothing, and neither does one whose language nobody names.
 
     Args:
-        text_model: reads texts.
+        text_model: `TextModel`, or what is called as it and has its `languages`.
         transcribe: files, digest -> path, to transcripts by digest; None: only texts of the corpora are read.
     """
 
@@ -98,7 +97,7 @@ def find_teacher(
     if data.words_from == "none":
         return None
     if data.words_from == "corpus":
-        return WordsTeacher(load_text_model(data.words_model))
+        return WordsTeacher(TextModel.from_pretrained(data.words_model or SHIPPED))
     reader, why = find_reader(extractor, streams, data.words_model)
     if reader is None:
         raise FASError(f"--words_from transcript: no transcripts, because {why}; expected corpus or none, or another --encoder")
