@@ -3,7 +3,8 @@
 DIR is what `train/alm_adapter.py` or `python -m fas_alm.export` wrote, or its hub id. Beside the model itself: the FAS classifier that it
 carries, its answers as free text (`--free-text`), and baselines: without hearing (`--no-audio`), and the same LLM without
 any adapter given Whisper's transcript (`--cascade`). An answer by options is always one of the seven; free text that does
-not name one is counted, and answered by the options.
+not name one is counted, and answered by the options. Clips whose words have an emotion are also asked what the words say and
+whether they contradict the tone (`eval.alm_words`); `--transcripts` decides what the model is told of the words.
 """
 
 import argparse
@@ -16,17 +17,20 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.alm_words import asked, heads, words_and_conflict
 from eval.scorer import Scorer
 from eval.transcripts import transcripts
 from fas_alm.conversations import Question
 from fas_alm.conversations.reading import read_answer
 from fas_alm.prompts import transcript_prompt
-from fas_alm.training.audio import FrozenTokens
+from fas_alm.training.audio import FrozenTokens, WindowFeatures
 from fas_alm.training.data import fas_accuracy
 from fas_alm.training.metrics import option_metrics
+from fas_alm.training.transcripts import SOURCES, find_transcripts
 from fas_core.atomic import write_json
 from fas_core.data import has_folds, load_corpus
 from fas_core.errors import FASError, reports_errors
+from fas_core.features.cache import FeatureCache
 from fas_core.hub import find_directory, named_source
 from fas_core.labels import EMOTIONS
 from fas_core.markdown import cell, plain
@@ -45,6 +49,7 @@ class Wanted:
     no_audio: bool = False
     language: str = "en"
     whisper: str | None = None  # of the cascade; the model's own by default
+    transcripts: str = "learned"  # behind the audio: auto, corpus, none as in training; learned: auto, of a model that has learned them
 
 
 def evaluate(scorer: Scorer, rows: list[dict], wanted: Wanted) -> dict:
@@ -55,7 +60,8 @@ def evaluate(scorer: Scorer, rows: list[dict], wanted: Wanted) -> dict:
 
     Returns:
         JSON-ready: `clips`, `failed`, `alm` (figures of the options), `fas_accuracy`, and where wanted `free_text` and
-        `cascade`; `predictions`, one dict a clip.
+        `cascade`; where clips have an emotion of their words what `words_and_conflict` gives, and `heads`; `predictions`, one
+        dict a clip.
 
     Raises:
         FASError: no clip is left.
@@ -67,8 +73,9 @@ def evaluate(scorer: Scorer, rows: list[dict], wanted: Wanted) -> dict:
     if not rows:
         raise FASError(f"none of the clips can be used; {features.failed[:1]}")
     audio = scorer.hearing(features, wanted.no_audio)
+    rows = told(scorer, rows, features, wanted.transcripts)
     labels = np.array([EMOTIONS.index(row["emotion"]) for row in rows])
-    scores = scorer.options(audio, _asked(rows, Question("choose", wanted.language)))
+    scores = scorer.options(audio, asked(rows, Question("choose", wanted.language)))
     result = dict(clips=len(rows), failed=features.failed)
     result["alm"] = option_metrics(scores, labels, scorer.model.config.option_temperature)
     pairs = [(row["audio"], row["emotion"]) for row in rows]
@@ -77,9 +84,12 @@ def evaluate(scorer: Scorer, rows: list[dict], wanted: Wanted) -> dict:
         dict(id=row["id"], emotion=row["emotion"], label=EMOTIONS[i])
         for row, i in zip(rows, scores.argmax(1), strict=True)
     ]
+    result |= words_and_conflict(scorer, audio, rows, wanted.language, bool(wanted.free_text), predictions)
+    if found := heads(scorer, features, rows):
+        result["heads"] = found
     if wanted.free_text:
         question = Question(wanted.free_text, wanted.language)
-        texts = scorer.write(audio, _asked(rows, question))
+        texts = scorer.write(audio, asked(rows, question))
         result["free_text"] = free_text(question, texts, predictions)
     if wanted.cascade:
         result["cascade"] = cascade(scorer, audio, rows, labels, wanted)
@@ -114,8 +124,13 @@ def cascade(scorer: Scorer, audio: FrozenTokens, rows: list[dict], labels: np.nd
         return option_metrics(scorer.options(audio, messages), labels) | {"whisper": Path(source).name}
 
 
-def _asked(rows: list[dict], question: Question) -> list[list[dict]]:
-    return [[{"role": "user", "content": question.content({"type": "audio", "path": row["audio"]})}] for row in rows]
+def told(scorer: Scorer, rows: list[dict], features: WindowFeatures, source: str) -> list[dict]:
+    """The clips with their words as "spoken", as in training."""
+    if source == "learned":
+        source = "auto" if scorer.model.config.transcripts else "none"
+    cache = FeatureCache(scorer.cache_dir, scorer.extractor.identity())
+    spoken = find_transcripts(source, rows, features.digests, scorer.extractor, scorer.model.config.fas_config.streams, cache)
+    return [{**row, "spoken": spoken.get(row["audio"])} for row in rows]
 
 
 def load_rows(
@@ -150,6 +165,7 @@ def table(results: dict[str, dict]) -> str:
                 cells = [f"{100 * m[k]:.1f}" for k in FIGURES[:3]] + [f"{m[k]:.3f}" for k in FIGURES[3:]]
                 lines.append(f"| {name} | {system} | {result['clips']} | " + " | ".join(cells) + " |")
         lines.append(f"| {name} | FAS alone | {result['clips']} | {100 * result['fas_accuracy']:.1f} | | | | |")
+        lines += _words_lines(name, result)
         if "free_text" in result:
             t = result["free_text"]
             how = f"{t['exact']} as they stand, {t['repaired']} repaired, {t['by_options']} by the options"
@@ -157,6 +173,22 @@ def table(results: dict[str, dict]) -> str:
                 f"| {name} | free text ({cell(plain(t['task']))}; {how}) | {result['clips']} | {100 * t['accuracy']:.1f} | | | | |"
             )
     return "\n".join(lines)
+
+
+def _words_lines(name: str, result: dict) -> list[str]:
+    """Rows of what words and conflict were answered; of a conflict accuracy, balanced accuracy and AUROC in the first columns."""
+    lines = []
+    if "words" in result:
+        m = result["words"]
+        figures = " | ".join([f"{100 * m[k]:.1f}" for k in FIGURES[:3]] + [f"{m['mass']:.3f}", ""])
+        lines.append(f"| {name} | words | {m['clips']} | {figures} |")
+    for system, title in (("conflict", "conflict"), ("conflict_text", "conflict, free text"), ("heads", "conflict, tone head and text model")):
+        if system in result:
+            m = result[system]
+            cells = [f"{100 * m['accuracy']:.1f}", *("" if m.get(k) is None else f"{100 * m[k]:.1f}" for k in ("balanced_accuracy", "auroc"))]
+            mass = f"{m['mass']:.3f}" if "mass" in m else ""
+            lines.append(f"| {name} | {title} (accuracy, balanced, AUROC) | {m['clips']} | {' | '.join(cells)} | {mass} | |")
+    return lines
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -174,6 +206,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--exclude-labels", nargs="+", default=[], metavar="LABEL",
         help="leave out clips of these labels; '*': of all that no table knows, which are an error otherwise")  # fmt: skip
     parser.add_argument("--no-audio", action="store_true", help="zeros in the place of FAS's tokens")
+    parser.add_argument("--transcripts", default="learned", choices=("learned", *SOURCES),
+        help="words told behind the audio: auto (by FAS's own Whisper), corpus (its texts), none; learned: auto, where the model was "
+        "trained with transcripts (%(default)s)")  # fmt: skip
     parser.add_argument("--cascade", action="store_true", help="also score the bare LLM on Whisper's transcripts")
     parser.add_argument("--whisper", help="of the cascade: hub id, directory, offline:NAME; default: the model's own")
     parser.add_argument("--language-model", help="where the LLM of an adapter is, if not where it was")
@@ -193,7 +228,9 @@ def run(arguments: argparse.Namespace) -> dict:
         directory, arguments.cache_dir, language_model=arguments.language_model, dtype=arguments.dtype,
         batch_size=arguments.batch_size,
     )  # fmt: skip
-    wanted = Wanted(arguments.free_text, arguments.cascade, arguments.no_audio, arguments.language, arguments.whisper)
+    wanted = Wanted(
+        arguments.free_text, arguments.cascade, arguments.no_audio, arguments.language, arguments.whisper, arguments.transcripts
+    )
     if wanted.cascade and not (directory / "projector.safetensors").is_file():
         raise FASError(
             f"{arguments.directory}: --cascade needs the bare LLM; expected an adapter directory, not a merged model"

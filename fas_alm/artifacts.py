@@ -14,7 +14,9 @@ from fas_alm.adapters import AUTO_MAPPING, PROJECTOR, holds_adapter, with_lora
 from fas_alm.card import model_card
 from fas_alm.configuration import FASAudioConfig
 from fas_alm.language_models import load_language_model
+from fas_alm.listening import LazyListener, WhisperListener
 from fas_alm.modeling import FASAudioForConditionalGeneration, grow_vocabulary
+from fas_alm.processing import WHISPER_FOLDER as WHISPER_FOLDER
 from fas_alm.processing import FASAudioProcessor
 from fas_core.atomic import UMASK, atomic_directory, write_json, write_text
 from fas_core.checkpoint import RECORD, check_finite, find_device, load_model, local_streams, read_record
@@ -28,7 +30,7 @@ from fas_core.pipeline import EmotionPipeline
 from fas_core.speech import THRESHOLD
 
 WRAPPER = "base_model.model."  # what the names of PEFT's tensors begin with
-FAS_FOLDER, WHISPER_FOLDER, LORA_FOLDER = "fas", "whisper", "lora"
+FAS_FOLDER, LORA_FOLDER = "fas", "lora"
 
 
 def save_adapter(
@@ -140,7 +142,11 @@ def load_adapter(
     if (directory / LORA[0]).is_file():
         model.language_model = with_lora(llm, directory, is_trainable)
     model.multi_modal_projector.requires_grad_(is_trainable)
-    return model.eval(), load_processor(directory)
+    processor = load_processor(directory)
+    if config.transcripts:
+        whisper = local_streams(config.fas_config.streams, directory / FAS_FOLDER / "config.json")["semantic"]["model"]
+        processor.listener = LazyListener(lambda: WhisperListener.of_extractor(pipeline.extractor, whisper))
+    return model.eval(), processor
 
 
 def load_model_directory(

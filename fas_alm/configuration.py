@@ -23,6 +23,7 @@ class FASAudioConfig(PreTrainedConfig):
             of both streams (k_acoustic + k_semantic), to measure what the bottleneck costs.
         audio_token_id: id of `<|audio|>`, inside the vocabulary of the LLM.
         option_temperature: calibrates the probabilities of lettered options (Guo et al. 2017).
+        transcripts: the LLM has learned to read the words of an audio behind it (`fas_alm.transcript`).
         base_language_model, base_revision: hub id or "offline:NAME" of the LLM that an adapter was trained on.
 
     Raises:
@@ -43,6 +44,7 @@ class FASAudioConfig(PreTrainedConfig):
         audio_tokens: str = "fused",
         audio_token_id: int | None = None,
         option_temperature: float = 1.0,
+        transcripts: bool = False,
         base_language_model: str | None = None,
         base_revision: str | None = None,
         **kwargs,
@@ -51,7 +53,7 @@ class FASAudioConfig(PreTrainedConfig):
         self.fas_config = FASConfig(**fas_config) if isinstance(fas_config, dict) else fas_config
         self.encoder_config = WhisperConfig(**encoder_config) if isinstance(encoder_config, dict) else encoder_config
         self.audio_tokens, self.audio_token_id = audio_tokens, audio_token_id
-        self.option_temperature = option_temperature
+        self.option_temperature, self.transcripts = option_temperature, transcripts
         self.base_language_model, self.base_revision = base_language_model, base_revision
         if any(part is not None for part in (text_config, fas_config, encoder_config)):  # transformers makes empty ones
             self._check()

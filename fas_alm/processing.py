@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,9 +12,10 @@ from jinja2 import TemplateError
 from torch import Tensor
 from transformers import AddedToken, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
-from fas_alm.audio_parts import is_pair, message_audios, open_source
+from fas_alm.audio_parts import AUDIO_PARTS, is_pair, message_audios, message_parts, open_source
 from fas_alm.chat import audio_chat_template, check_messages
 from fas_alm.configuration import FASAudioConfig
+from fas_alm.listening import LazyListener, WhisperListener
 from fas_alm.text_options import (
     check_lengths,
     check_mask,
@@ -25,6 +27,7 @@ from fas_alm.text_options import (
     split_variables,
     without_text,
 )
+from fas_alm.transcript import AUTO, Listener, Spoken, given_words, with_transcripts
 from fas_alm.windows import AUDIO_TOKEN, count_windows, cut_windows
 from fas_core.audio import Audio, AudioLimits, load_audio
 from fas_core.encoders.base import check_waveforms
@@ -32,6 +35,8 @@ from fas_core.encoders.whisper import LogMel
 from fas_core.errors import AudioError, FASError
 from fas_core.frontend import FrontEnd, FrontEndConfig
 
+WHISPER_FOLDER = "whisper"  # of a model directory
+OF_THIS_PROCESS = ("_front_end", "_log_mel", "listener")  # and of no file
 AS_MASK = {"tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True}
 
 
@@ -45,9 +50,15 @@ class FASAudioProcessor(ProcessorMixin):
         num_mel_bins, window_frames: Whisper's mel bands, and frames of 20 ms of its window.
         padding: "clip" or "30s", as the encoder was trained on (fas_core's `StreamConfig`).
         front_end: options of `FrontEndConfig`.
+        transcripts: the LLM has learned to read the words of an audio (`FASAudioConfig.transcripts`).
+
+    Attributes:
+        listener: writes down what is said in clips, for `transcript="auto"`; by default the Whisper that lies beside the
+            processor in a model directory, or that of an adapter, loaded when it is first needed. None where there is none.
     """
 
     tokenizer_class = "AutoTokenizer"
+    listener: Listener | None = None
 
     def __init__(
         self,
@@ -58,6 +69,7 @@ class FASAudioProcessor(ProcessorMixin):
         window_frames: int = 1500,
         padding: str = "clip",
         front_end: dict | None = None,
+        transcripts: bool = False,
         **kwargs,
     ):
         add_audio_token(tokenizer)
@@ -66,6 +78,17 @@ class FASAudioProcessor(ProcessorMixin):
         self.tokens_per_window = tokens_per_window
         self.num_mel_bins, self.window_frames, self.padding = num_mel_bins, window_frames, padding
         self.front_end = FrontEndConfig.from_dict(front_end or {}).to_dict()
+        self.transcripts = transcripts
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args, **kwargs) -> FASAudioProcessor:
+        """As of transformers; the Whisper of a model directory is used where words are wanted (`listener`)."""
+        processor = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        whisper = Path(pretrained_model_name_or_path) / WHISPER_FOLDER
+        if processor.transcripts and whisper.is_dir():
+            front_end = FrontEndConfig.from_dict(processor.front_end)
+            processor.listener = LazyListener(lambda: WhisperListener(whisper, front_end=front_end))
+        return processor
 
     @classmethod
     def from_config(cls, config: FASAudioConfig, tokenizer: PreTrainedTokenizerBase) -> FASAudioProcessor:
@@ -78,6 +101,7 @@ class FASAudioProcessor(ProcessorMixin):
             window_frames=config.encoder_config.max_source_positions,
             padding=streams.acoustic.get("padding", "clip"),
             front_end=streams.front_end,
+            transcripts=config.transcripts,
         )
 
     @property
@@ -206,6 +230,7 @@ class FASAudioProcessor(ProcessorMixin):
         return_dict: bool = True,
         load_audio_from_video: bool = False,
         processor_kwargs: dict | None = None,
+        transcript: Spoken | Sequence[Spoken] = AUTO,
         **kwargs,
     ) -> str | list[str] | BatchFeature | Tensor:
         """A conversation, or several, as the LLM's template writes it. Arguments are transformers' own.
@@ -223,6 +248,9 @@ class FASAudioProcessor(ProcessorMixin):
             return_dict: False gives `input_ids` only.
             load_audio_from_video: has to be False, there are no videos.
             processor_kwargs: of `__call__`.
+            transcript: the words of the audio, which then stand behind it in the prompt: text, `Words` or `NoWords`, or a list of
+                them, one for each audio of all conversations; None leaves them out. "auto": what `listener` writes down, where the
+                model has learned to read transcripts and `tokenize` reads the audio.
             kwargs: of `__call__` too (`sampling_rate`, `max_length`, ...), or variables of the template
                 (`enable_thinking=False` is the default here).
 
@@ -240,6 +268,12 @@ class FASAudioProcessor(ProcessorMixin):
         check_used(template, tools=tools, documents=documents)
         variables, options = split_variables(kwargs, template)
         options = {"return_tensors": return_tensors} | merge_options(options, processor_kwargs)
+        audios = [source for messages in conversations for source in message_audios(messages)] if tokenize else []
+        if audios and transcript == AUTO and self.transcripts and self.listener:
+            audios = self.load_audios(audios, options.pop("sampling_rate", None), options.get("limits", AudioLimits()))
+            transcript = self.listener([audio.samples for audio in audios])
+        if not isinstance(transcript, str) or transcript != AUTO:
+            conversations = _with_words(conversations, transcript)
         render = partial(
             self.tokenizer.apply_chat_template, chat_template=template, tools=tools, documents=documents,
             add_generation_prompt=add_generation_prompt, continue_final_message=continue_final_message, **variables,
@@ -252,7 +286,6 @@ class FASAudioProcessor(ProcessorMixin):
             raise FASError(f"chat template: {without_text(error)}") from error
         if not tokenize:
             return texts if is_batch else texts[0]
-        audios = [source for messages in conversations for source in message_audios(messages)]
         inputs = self(text=texts, audio=audios, **options)
         if return_assistant_tokens_mask:
             self._mask_assistant(inputs, [render(m, **AS_MASK) for m in conversations], options["return_tensors"])
@@ -287,7 +320,7 @@ class FASAudioProcessor(ProcessorMixin):
 
     def to_dict(self) -> dict:
         values = super().to_dict()
-        return {key: value for key, value in values.items() if key not in ("_front_end", "_log_mel")}
+        return {key: value for key, value in values.items() if key not in OF_THIS_PROCESS}
 
 
 class AudioBatch(BatchFeature):
@@ -309,6 +342,13 @@ def add_audio_token(tokenizer: PreTrainedTokenizerBase) -> int:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     return tokenizer.convert_tokens_to_ids(AUDIO_TOKEN)
+
+
+def _with_words(conversations: list, transcript: Spoken | Sequence[Spoken]) -> list:
+    """Conversations with the words of each audio behind it."""
+    audios = sum(part.get("type") in AUDIO_PARTS for messages in conversations for m in messages for part in message_parts(m))
+    spoken = iter(given_words(transcript, audios))
+    return [with_transcripts(messages, spoken) for messages in conversations]
 
 
 def _defaults(kwargs: dict) -> dict:

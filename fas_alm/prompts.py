@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import softmax
 
+from fas_alm.transcript import Spoken, quotable, with_transcript
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 
@@ -19,6 +20,7 @@ EMOTION_NAMES = {
     "zh": dict(zip(EMOTIONS, ("愤怒", "厌恶", "恐惧", "高兴", "中性", "悲伤", "惊讶"), strict=True)),
 }
 LANGUAGES = tuple(EMOTION_NAMES)
+CONFLICT = ("yes", "no")  # the options A and B of the question whether words and tone contradict each other
 # Short on purpose: on a CPU the prompt is most of the work.
 CHOICE = {
     "en": (
@@ -32,7 +34,7 @@ CHOICE = {
         "请根据语气选择情绪。\n{options}\n只写字母。",
     ),
 }
-TRANSCRIPT = {
+TRANSCRIPT = {  # words alone, without an audio
     "en": 'Someone says: "{transcript}"\nWhich emotion do the words express?\n{options}\nAnswer with one letter.',
     "zh": "有人说：“{transcript}”\n这些话表达了什么情绪？\n{options}\n只回答一个字母。",
 }
@@ -60,18 +62,21 @@ def choice_prompt(order: Sequence[str] = EMOTIONS, language: str = "en", variant
 
 def transcript_prompt(transcript: str, order: Sequence[str] = EMOTIONS, language: str = "en") -> str:
     """The same question about the words alone. Raises as `choice_prompt`."""
-    return TRANSCRIPT[_known(language)].format(transcript=transcript.strip(), options=options_line(order, language))
+    return TRANSCRIPT[_known(language)].format(transcript=quotable(transcript), options=options_line(order, language))
 
 
-def question_content(question: str, audio: dict, audio_first: bool = False) -> list[dict]:
-    """Content of the user's message: a question, and the audio part it is about.
+def question_content(
+    question: str, audio: dict, audio_first: bool = False, spoken: Spoken = None, language: str = "en"
+) -> list[dict]:
+    """Content of the user's message: a question, the audio part it is about, and behind that its words (`fas_alm.transcript`).
 
     Conversations, evaluation and serving put the lettered question first: whatever the audio, all but the last few tokens of
     the prompt are then the same. Training on a CPU computes them once a batch (5 times faster with SmolLM2), and vLLM's
     prefix cache once in all.
     """
     text = {"type": "text", "text": question}
-    return [audio, text] if audio_first else [text, audio]
+    heard = with_transcript(audio, spoken, language)
+    return [*heard, text] if audio_first else [text, *heard]
 
 
 def options_line(order: Sequence[str] = EMOTIONS, language: str = "en") -> str:
@@ -129,6 +134,24 @@ def option_probabilities(
         raise FASError(f"option temperature: {temperature}; expected a positive number, 1 changes nothing")
     probabilities = dict(zip(_checked(order), softmax(values / temperature).tolist(), strict=True))
     return {emotion: probabilities[emotion] for emotion in EMOTIONS}, min(1.0, float(np.exp(values).sum()))
+
+
+def conflict_probability(logprobs: Sequence[float]) -> tuple[float, float]:
+    """Probability that words and tone contradict each other, by the letters of the question that asks it.
+
+    Args:
+        logprobs: of the letters from A on, as of `option_probabilities`; the first two are read.
+
+    Returns:
+        The probability, 0 to 1, and the mass that the two letters held.
+
+    Raises:
+        FASError: fewer than two values, one that is NaN or above 0, none that is finite.
+    """
+    values = np.asarray(logprobs, dtype=np.float64)[: len(CONFLICT)]
+    if len(values) < len(CONFLICT) or not ((values <= 1e-3).all() and np.isfinite(values).any()):
+        raise FASError(f"option log-probabilities: {values.tolist()}; expected {len(CONFLICT)} values of at most 0")
+    return float(softmax(values)[0]), min(1.0, float(np.exp(values).sum()))
 
 
 def _known(language: str) -> str:

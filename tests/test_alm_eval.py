@@ -59,7 +59,7 @@ def test_the_adapter_is_far_above_what_it_answers_without_audio(scorer, rows):
 
 def test_scores_do_not_depend_on_the_batch_or_the_order(scorer, rows):
     audio = scorer.hearing(scorer.features(rows))
-    messages = alm._asked(rows, Question("choose"))
+    messages = alm.asked(rows, Question("choose"))
     whole = scorer.options(audio, messages)
     one = Scorer(scorer.model, scorer.processor, scorer.extractor, scorer.cache_dir, batch_size=1)
     np.testing.assert_allclose(one.options(audio, messages[::-1])[::-1], whole, atol=1e-4)
@@ -68,7 +68,7 @@ def test_scores_do_not_depend_on_the_batch_or_the_order(scorer, rows):
 def test_answers_are_written_for_each_clip_in_order(scorer, rows):
     audio = scorer.hearing(scorer.features(rows))
     result = evaluate(scorer, rows, Wanted(free_text="choose"))
-    texts = scorer.write(audio, alm._asked(rows, Question("choose")))
+    texts = scorer.write(audio, alm.asked(rows, Question("choose")))
     assert [p["text"] for p in result["predictions"]] == texts
     counts = result["free_text"]
     assert counts["exact"] + counts["repaired"] + counts["by_options"] == 12

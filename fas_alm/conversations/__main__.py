@@ -12,6 +12,7 @@ from fas_alm.conversations.conversation import Conversation
 from fas_alm.conversations.jsonl import read_conversations, write_conversations
 from fas_alm.conversations.questions import TASKS
 from fas_alm.prompts import LANGUAGES
+from fas_alm.transcript import corpus_transcripts
 from fas_core.data import has_folds, load_corpus
 from fas_core.errors import INPUT_ERRORS, FASError, error_line
 from fas_core.training.arguments import parse_pairs
@@ -31,6 +32,7 @@ def build(
     exclude_labels: Annotated[
         list[str] | None, typer.Option(help="Leave out clips of this label; * for all unknown ones; repeatable.")
     ] = None,
+    transcripts: Annotated[bool, typer.Option(help="Tell the corpora's texts behind the audio.")] = True,
     seed: Annotated[int, typer.Option(help="Of tasks, wordings and orders.")] = 42,
 ) -> None:
     """Make conversations from corpora.
@@ -38,14 +40,15 @@ def build(
     Example: python -m fas_alm.conversations build ravdess=data/ravdess --fold 1 --out conversations.jsonl
     """
     left_out = dict(exclude=exclude, exclude_labels=exclude_labels or [])
-    _or_exit(lambda: _build(corpora, out, tasks.split(","), languages.split(","), per_clip, fold, left_out, seed))
+    _or_exit(lambda: _build(corpora, out, tasks.split(","), languages.split(","), per_clip, fold, left_out, transcripts, seed))
 
 
-def _build(corpora, out, tasks, languages, per_clip, fold, exclude, seed) -> None:
+def _build(corpora, out, tasks, languages, per_clip, fold, exclude, transcripts, seed) -> None:
     conversations: list[Conversation] = []
     skipped: Counter = Counter()
     for name, folder in parse_pairs(corpora, "corpus"):
         rows = load_corpus(name, folder, fold=fold if has_folds(name) else None, **exclude)
+        rows = corpus_transcripts(rows) if transcripts else rows
         made, left_out = build_conversations(rows, tasks=tasks, languages=languages, per_clip=per_clip, seed=seed)
         conversations += made
         skipped += left_out

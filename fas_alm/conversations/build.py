@@ -21,7 +21,7 @@ def build_conversations(
     """Draw questions about each clip and answer them by its labels.
 
     Args:
-        rows: clips of any corpus (`fas_core.data.load_corpus`).
+        rows: clips of any corpus (`fas_core.data.load_corpus`), with "spoken" where words are told (`corpus_transcripts`).
         tasks, languages: drawn from evenly, for each clip among the tasks that its labels answer.
         per_clip: questions about each clip.
         seed: of everything that is drawn; a clip's questions depend on it and on the clip's place.

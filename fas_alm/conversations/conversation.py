@@ -25,7 +25,7 @@ class Conversation:
         messages: ends with an answer of the assistant; every answer is learned.
         task: one of `TASKS`, or any other word.
         emotion: of the tone, where it is known.
-        order: the options as they are lettered, of the task "choose".
+        order: the options as they are lettered, of the tasks "choose" and "words".
     """
 
     id: str
@@ -38,14 +38,16 @@ class Conversation:
 
     @classmethod
     def about(cls, row: Mapping, question: Question) -> "Conversation":
-        """Question and right answer about a clip, a row of a corpus (`fas_core.data`)."""
+        """Question and right answer about a clip, a row of a corpus (`fas_core.data`); its words, if they are to be told, are
+        its "spoken" (`fas_alm.transcript.Spoken`).
+        """
         audio = {"type": "audio", "path": row["audio"]}
         answer = question.answer(row["emotion"], row["semantic_emotion"])
         messages = [
-            {"role": "user", "content": question.content(audio)},
+            {"role": "user", "content": question.content(audio, row.get("spoken"))},
             {"role": "assistant", "content": [{"type": "text", "text": answer}]},
         ]
-        order = list(question.order) if question.task == "choose" else None
+        order = list(question.order) if question.task in ("choose", "words") else None
         return cls(row["id"], messages, row["corpus"], row["split"], question.task, row["emotion"], order)
 
     @classmethod

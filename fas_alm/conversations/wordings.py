@@ -1,6 +1,30 @@
 """The words of questions and answers, in English and Chinese. The lettered question is `fas_alm.prompts`' own."""
 
 QUESTIONS = {
+    "words": {
+        "en": (
+            "Which emotion do the words express?\n{options}\nAnswer with one letter.",
+            "What do the words alone say?\n{options}\nReply with the letter only.",
+            "Read what is said and choose its emotion.\n{options}\nGive one letter.",
+        ),
+        "zh": (
+            "这些话表达了什么情绪？\n{options}\n只回答一个字母。",
+            "只看话语内容，是什么情绪？\n{options}\n请用一个字母回答。",
+            "请根据所说的内容选择情绪。\n{options}\n只写字母。",
+        ),
+    },
+    "conflict": {
+        "en": (
+            "Do the words and the tone of voice contradict each other?\n{options}\nAnswer with one letter.",
+            "Does the speaker say one thing and sound like another?\n{options}\nReply with the letter only.",
+            "Compare words and tone: is there a conflict?\n{options}\nGive one letter.",
+        ),
+        "zh": (
+            "话语内容和语气互相矛盾吗？\n{options}\n只回答一个字母。",
+            "说话人是不是说的是一回事，语气却是另一回事？\n{options}\n请用一个字母回答。",
+            "请比较话语和语气：有冲突吗？\n{options}\n只写字母。",
+        ),
+    },
     "name": {
         "en": (
             "Name the emotion in this voice, in one word.",
@@ -57,10 +81,20 @@ TONE_AND_WORDS = {
     "en": "The tone is {tone}; the words are {words}.",
     "zh": "语气是{tone}；话语内容是{words}。",
 }
+# Words that carry another emotion; the same emotion; no emotion, which contradicts no tone (`fas_core.conflict`).
 AGREE = {
-    "en": ("No: the tone is {tone}, but the words are {words}.", "Yes: both the tone and the words are {tone}."),
-    "zh": ("不一致：语气是{tone}，而话语内容是{words}。", "一致：语气和话语内容都是{tone}。"),
+    "en": {
+        "conflict": "No: the tone is {tone}, but the words are {words}.",
+        "same": "Yes: both the tone and the words are {tone}.",
+        "none": "Yes: the tone is {tone}, and the words carry no emotion.",
+    },
+    "zh": {
+        "conflict": "不一致：语气是{tone}，而话语内容是{words}。",
+        "same": "一致：语气和话语内容都是{tone}。",
+        "none": "一致：语气是{tone}，话语内容不带情绪。",
+    },
 }
+YES_NO = {"en": ("yes", "no"), "zh": ("是", "否")}  # as `fas_alm.prompts.CONFLICT` lists them
 
 # What people and models say for the seven, beside their names; to read free text, never to write it.
 SYNONYMS = {

@@ -13,6 +13,7 @@ from fas_alm.configuration import AUDIO_TOKENS
 from fas_alm.conversations.questions import TASKS, check_names
 from fas_alm.prompts import LANGUAGES
 from fas_alm.training.options import check_options, one_line
+from fas_alm.training.transcripts import SOURCES
 from fas_core.errors import FASError
 from fas_core.precision import has_bf16
 from fas_core.training.arguments import option
@@ -50,6 +51,11 @@ class DataArguments:
         1.0, "share of the lettered questions of stage 2 whose options are shuffled; the others, and those of stage 1, have "
         "the order in which they are asked later. A small LLM learns letters that move slowly"
     )  # fmt: skip
+    transcripts: str = option(
+        "auto", "words that are told behind the audio of corpora's clips: auto (what FAS's own Whisper writes down, as in use; the "
+        "corpora's texts where it has no decoder), corpus (their texts), none. Conversations hold their own"
+    )  # fmt: skip
+    transcript_dropout: float = option(0.1, "share of the questions about the tone alone that are asked without the transcript")
     no_audio: bool = option(False, "zeros instead of FAS's tokens: what the same training learns without hearing")
 
     def __post_init__(self):
@@ -57,7 +63,8 @@ class DataArguments:
             raise FASError("--corpora and --conversations are empty: give corpora as NAME=FOLDER, or JSONL files")
         check_names("--tasks", self.tasks, TASKS)
         check_names("--languages", self.languages, LANGUAGES)
-        for name in ("validation_fraction", "shuffled_options"):
+        check_names("--transcripts", [self.transcripts], SOURCES)
+        for name in ("validation_fraction", "shuffled_options", "transcript_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise FASError(f"--{name} {getattr(self, name)}: expected a share, from 0 to 1")
         if self.max_train_clips < 0:

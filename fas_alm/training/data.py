@@ -3,13 +3,14 @@
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from fas_alm.conversations.conversation import Conversation
+from fas_alm.conversations.conversation import Conversation, parts_of
 from fas_alm.conversations.jsonl import read_conversations
 from fas_alm.conversations.questions import Question
 from fas_alm.modeling import FASAudioForConditionalGeneration
@@ -18,6 +19,8 @@ from fas_alm.training.arguments import DataArguments
 from fas_alm.training.audio import AudioInputs, FrozenTokens, WindowFeatures
 from fas_alm.training.examples import Example, ExampleEncoder
 from fas_alm.training.plan import ExampleSet
+from fas_alm.training.transcripts import find_transcripts
+from fas_alm.transcript import Said, Spoken, is_transcript, transcript_line
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FeatureError
 from fas_core.features.cache import FeatureCache
@@ -26,6 +29,8 @@ from fas_core.labels import EMOTIONS
 from fas_core.paths import expanded
 from fas_core.training.arguments import DataArguments as CorpusArguments
 from fas_core.training.data import read_corpora
+from fas_core.words.text_model import TextModel
+from fas_core.words.types import NoWords
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +45,7 @@ class Material:
         audio: inputs of every file.
         account: JSON-ready, what was used and what failed.
         digests: of the audio of each file, its content.
+        tells_words: some clip has its words, or why it has none, behind its audio.
         fas_accuracy: of the FAS classifier on the validation clips, the mark to compare with; None without validation.
     """
 
@@ -48,11 +54,15 @@ class Material:
     audio: AudioInputs
     account: dict
     digests: dict[str, str]
+    tells_words: bool = False
     fas_accuracy: float | None = None
 
     def digest(self) -> str:
         """sha256 (hex) of what is learned and scored, for a run that is resumed."""
-        clips = [[self.digests[c["audio"]], c["id"], c["emotion"], c["semantic_emotion"]] for c in self.train.clips]
+        clips = [
+            [self.digests[c["audio"]], c["id"], c["emotion"], c["semantic_emotion"], transcript_line(c.get("spoken"))]
+            for c in self.train.clips
+        ]
         ready = [[e.prompt, e.answer, self._heard(e)] for e in self.train.ready]
         scored = [[e.prompt, e.label, self._heard(e)] for e in self.validation]
         return hashlib.sha256(json.dumps([clips, ready, scored]).encode()).hexdigest()
@@ -109,6 +119,7 @@ def load_material(
     features = WindowFeatures(sources.files(), extractor, cache, process, wait)
     usable = set(features)
     sources.keep(usable.__contains__)
+    told = tell_words(sources, data.transcripts, features, extractor, model.config.fas_config.streams, cache, process, wait)
     audio = features if train_fas else FrozenTokens(features, model.fas, model.config.audio_tokens, data.no_audio)
     encoder = ExampleEncoder(processor, audio)
     ready = [e for c in sources.conversations["train"] for e in encoder.examples(c)]
@@ -117,9 +128,45 @@ def load_material(
         raise FeatureError(f"nothing to train on is left; {len(features.failed)} files failed, see --corpora")
     scored = _scored(sources)
     question = Question("choose", data.languages[0])
-    validation = [_prompt(encoder, question, file, emotion) for file, emotion in scored]
-    account = _account(sources, features.failed, extractor.digest)
-    return Material(train, validation, audio, account, features.digests, fas_accuracy(model.fas, features, scored))
+    validation = [_prompt(encoder, question, file, emotion, told.get(file)) for file, emotion in scored]
+    account = _account(sources, features.failed, extractor.digest) | {"transcripts": _told(told)}
+    fas = fas_accuracy(model.fas, features, scored)
+    tells = any(s is not None for s in told.values()) or any(map(_holds_words, sources.conversations["train"]))
+    return Material(train, validation, audio, account, features.digests, tells, fas)
+
+
+def tell_words(sources: Sources, source: str, features: WindowFeatures, *arguments) -> dict[str, Spoken]:
+    """Gives each clip its words as "spoken", and each file; further arguments as of `find_transcripts`.
+
+    Where no clip has any nothing is told: a model does not learn to read from reasons why there is nothing to read.
+    """
+    rows = [clip for side in sources.clips.values() for clip in side]
+    told = find_transcripts(source, rows, features.digests, *arguments)
+    if not any(isinstance(spoken, Said) for spoken in told.values()):
+        told = {}
+    for side, clips in sources.clips.items():
+        sources.clips[side] = with_labels([{**clip, "spoken": told.get(clip["audio"])} for clip in clips])
+    return told
+
+
+def with_labels(clips: list[dict]) -> list[dict]:
+    """Clips whose corpus does not say what emotion their words carry have that which the shipped text model reads in them."""
+    model = TextModel.from_pretrained()
+    unknown = [c for c in clips if c["semantic_emotion"] is None and isinstance(c["spoken"], Said)]
+    readable = [c for c in unknown if c["spoken"].language in (None, *model.languages)]
+    for clip, row in zip(readable, model([c["spoken"].text for c in readable]), strict=True):
+        clip["semantic_emotion"] = EMOTIONS[row.argmax()]
+    return clips
+
+
+def _holds_words(conversation: Conversation) -> bool:
+    parts = (part for message in conversation.messages for part in parts_of(message))
+    return any(part["type"] == "text" and is_transcript(part["text"]) for part in parts)
+
+
+def _told(told: Mapping[str, Spoken]) -> dict[str, int]:
+    """How many files have words, and why others have none."""
+    return dict(Counter(s.reason if isinstance(s, NoWords) else "told" for s in told.values() if s is not None))
 
 
 def read_sources(data: DataArguments, seed: int) -> Sources:
@@ -152,8 +199,8 @@ def _scored(sources: Sources) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs + [(c.audio_paths[0], c.emotion) for c in conversations]))
 
 
-def _prompt(encoder: ExampleEncoder, question: Question, file: str, emotion: str) -> Example:
-    content = question.content({"type": "audio", "path": file})
+def _prompt(encoder: ExampleEncoder, question: Question, file: str, emotion: str, spoken: Spoken) -> Example:
+    content = question.content({"type": "audio", "path": file}, spoken)
     return encoder.prompt([{"role": "user", "content": content}], question.order.index(emotion))
 
 

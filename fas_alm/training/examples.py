@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from fas_alm.conversations.conversation import Conversation, audio_paths, parts_of
 from fas_alm.processing import FASAudioProcessor
-from fas_alm.prompts import option_letter
+from fas_alm.prompts import OPTION_LETTERS, option_letter
 from fas_alm.training.audio import AudioInputs
 from fas_core.labels import EMOTIONS
 
@@ -22,7 +22,7 @@ class Example:
         answer: ids of the answer, with the token that ends a turn; empty where only the prompt is scored.
         files: audio files, in the order of their tokens.
         label: index of the right option, for scoring, or where the answer begins with its letter; -100 elsewhere.
-        order: of a lettered answer, the index in `EMOTIONS` of each option; empty elsewhere.
+        order: of a lettered answer about the tone, the index in `EMOTIONS` of each option; empty elsewhere.
         learned: False where it only keeps several processes in step.
     """
 
@@ -59,13 +59,13 @@ class ExampleEncoder:
         return Example(tuple(expanded), tuple(answer), files, label, tuple(order))
 
     def examples(self, conversation: Conversation) -> list[Example]:
-        """One for each answer of the assistant; lettered are those that are the letter of the emotion and nothing else."""
+        """One for each answer of the assistant; lettered are those that are the letter of an emotion and nothing else."""
         messages = conversation.messages
         found = []
         for number, message in enumerate(messages):
             if message["role"] == "assistant":
                 label = _option(conversation, _text(message))
-                order = [EMOTIONS.index(emotion) for emotion in conversation.order] if label != IGNORED else ()
+                order = _order(conversation) if label != IGNORED else ()
                 found.append(self.prompt(messages[:number], label, self.ids(_text(message)) + self.end, order))
         return found
 
@@ -84,7 +84,14 @@ class ExampleEncoder:
         return ids[: ids.index(stop) + 1] if stop in ids else (stop,)
 
 
+def _order(conversation: Conversation) -> list[int]:
+    """Of what FAS can teach, which hears the tone."""
+    return [EMOTIONS.index(emotion) for emotion in conversation.order] if conversation.task == "choose" else []
+
+
 def _option(conversation: Conversation, answer: str) -> int:
+    if conversation.task == "words" and conversation.order:
+        return OPTION_LETTERS.index(answer) if answer in tuple(OPTION_LETTERS) else IGNORED
     if conversation.task != "choose" or not conversation.order or not conversation.emotion:
         return IGNORED
     is_right = answer == option_letter(conversation.emotion, conversation.order)

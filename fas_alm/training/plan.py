@@ -20,11 +20,14 @@ LENGTH_GROUP = 16  # batches of conversations that are sorted by length together
 
 @dataclass(frozen=True)
 class Draw:
-    """What is drawn from: tasks, languages, and the share of lettered questions whose options are shuffled."""
+    """What is drawn from: tasks, languages, the share of lettered questions whose options are shuffled, and the share of questions
+    about the tone that leave the transcript out.
+    """
 
     tasks: Sequence[str]
     languages: Sequence[str]
     shuffled_options: float = 1.0
+    transcript_dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,9 @@ class BatchPlan(Sampler):
     def _asked(self, rng: np.random.Generator, tasks: list[str], clips: np.ndarray) -> Iterator[list]:
         order = rng.permutation(clips)
         for start in range(0, len(order), self._size):
-            question = draw_question(rng, tasks, self.draw.languages, self.draw.shuffled_options)
+            question = draw_question(
+                rng, tasks, self.draw.languages, self.draw.shuffled_options, self.draw.transcript_dropout
+            )
             yield [(int(clip), question) for clip in order[start : start + self._size]]
 
     def _conversations(self, rng: np.random.Generator) -> list[list[int]]:

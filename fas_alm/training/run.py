@@ -77,6 +77,7 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
         raise FASError("--stage2_epochs 0: conversations without audio are learned in stage 2 only; give it epochs, or clips")
     if scores is not None:
         model.config.option_temperature, record["validation"] = calibrated(scores.numpy(), labels.numpy())
+    model.config.transcripts = processor.transcripts = material.tells_words
     record |= dict(seconds=round(time.time() - start, 1), provenance=_provenance())
     if state.is_main_process:
         save_adapter(model.to("cpu"), processor, output / ADAPTER, record)
