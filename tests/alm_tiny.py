@@ -63,14 +63,17 @@ def tiny_tokenizer(kind: str = "qwen2") -> PreTrainedTokenizerFast:
 
 
 def tiny_language_model(
-    kind: str = "qwen2", rows: int | None = None, tie: bool = True, seed: int = 0
+    kind: str = "qwen2", rows: int | None = None, tie: bool = True, seed: int = 0, width: int = 32
 ) -> PreTrainedModel:
-    """Two layers of width 32; `rows` of the embedding table, by default just those of the tokenizer."""
+    """Two layers of width 32; `rows` of the embedding table, by default just those of the tokenizer.
+
+    Kernels for 4 bits on processors with bf16 products take layers of at least 64.
+    """
     config_class, model_class = KINDS[kind]
     tokenizer = tiny_tokenizer(kind)
     torch.manual_seed(seed)
     config = config_class(
-        vocab_size=rows or len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, head_dim=8,
+        vocab_size=rows or len(tokenizer), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2, head_dim=width // 4,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048, tie_word_embeddings=tie,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
         initializer_range=0.3,

@@ -1,5 +1,6 @@
 """What holds for all tests: the same numbers on every machine."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -15,6 +16,16 @@ def pytest_configure(config) -> None:
     server = warm.server()
     server.__enter__()
     config.add_cleanup(lambda: server.__exit__(None, None, None))
+
+
+def pytest_collection_finish(session) -> None:
+    """All is imported: the collector need not look through it each time that accelerate calls for it."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish(session) -> None:
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

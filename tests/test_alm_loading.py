@@ -49,7 +49,7 @@ def config(request):
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
-    save_tiny_language_model(folder / "llm", tie=False)  # its table has to grow
+    save_tiny_language_model(folder / "llm", tie=False, width=64)  # its table has to grow
     save_tiny_fas(folder)
     return folder
 
@@ -57,7 +57,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    model, processor = tiny_model()
+    model, processor = tiny_model(width=64)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

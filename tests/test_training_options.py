@@ -136,6 +136,7 @@ def test_a_quantised_llm_is_trained_and_nothing_else_is_quantised(material, tmp_
         kinds = {type(module).__name__ for module in model.language_model.modules()}
         others = [model.fas, model.multi_modal_projector, model.audio_tower]
         assert {p.dtype for part in others for p in part.parameters()} == {torch.float32}
+        assert not any(getattr(m, "support_avx512bf16_for_cpu", False) for m in model.language_model.modules())
         seen.update(kinds)
         return original(stage, model, *args)
 

@@ -103,6 +103,9 @@ def build_model(
             seed=arguments.seed,
             **quantized(parts, arguments),
         )
+    for module in model.language_model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):  # of bitsandbytes: once validated, 4 bits would pass no gradient on
+            module.support_avx512bf16_for_cpu = False
     attention = parts.attention or ("eager" if low and arguments.device.type == "cpu" else None)
     if attention:
         model.language_model.set_attn_implementation(attention)
