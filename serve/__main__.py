@@ -61,6 +61,10 @@ def main(
     ] = 0.5,
     words: WordsOption = True,
     words_model: WordsModelOption = None,
+    transcript: Annotated[
+        bool,
+        typer.Option("--transcript/--no-transcript", help="tell the language model the words, where it has learned to read them"),
+    ] = True,
     log_level: Annotated[Level, typer.Option(help="info: a line for each request, never its content")] = Level.info,
     max_seconds: Annotated[
         float, typer.Option(help="of one audio that the language model hears", rich_help_panel=LIMITS)
@@ -158,6 +162,7 @@ def main(
             speech_threshold,
             words,
             words_model,
+            transcript,
         )
         asyncio.run(serve(launch, lambda text: typer.echo(text, err=True)))
     except INPUT_ERRORS as error:

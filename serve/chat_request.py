@@ -5,7 +5,7 @@ prompt under the audio, or have the server fetch media.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fas_core.audio import Audio
@@ -60,11 +60,13 @@ async def read_chat(
     settings: Settings,
     take: Callable[[int], None] = lambda size: None,
     address: str = "",
+    spoken: Callable[[Audio, str], Awaitable] | None = None,
 ) -> dict:
     """The request for the backend: known fields only, every audio a 16 kHz mono wav.
 
     Args:
         address: who asks.
+        spoken: an audio and who asks -> its words, which are told behind it; None to tell none.
         take: told of the bytes of memory that each audio will need; raises where they are not there.
 
     Raises:
@@ -86,7 +88,13 @@ async def read_chat(
 
     audios = await gather(read(where, part) for where, part in places)
     parts = iter([wav_part(audio.samples) for audio in audios])
-    return request | {"messages": [_filled(message, parts) for message in messages]}
+    messages = [_filled(message, parts) for message in messages]
+    if spoken and audios:
+        from fas_alm.transcript import with_transcripts
+
+        words = await gather(spoken(audio, address) for audio in audios)
+        messages = with_transcripts(messages, iter(words))
+    return request | {"messages": messages}
 
 
 def _options(body: dict, settings: Settings) -> dict:

@@ -8,15 +8,16 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 
 from fas_core.answers import Answer, Tone, top
-from fas_core.audio import Audio
-from fas_core.pipeline import WINDOW_SECONDS
-from fas_core.words.types import NoWords, Words
+from fas_core.audio import SAMPLE_RATE, Audio
+from fas_core.pipeline import LONG_SECONDS, WINDOW_SECONDS
+from fas_core.words.types import OFF, NoWords, Words
 from serve.audio_parts import AudioReader, Window
-from serve.batching import gather
+from serve.batching import Turn, gather
 from serve.budget import Budgets
 from serve.clips import Asked, Clip, ClipSource, counted, with_timelines
 from serve.errors import APIError, invalid
@@ -148,19 +149,35 @@ class EmotionService:
     async def _summary(self, clip: Clip, asked: Asked) -> ClipEmotion:
         answer = _told(clip.together(), asked.options.tokens)
         if self.language is not None and answer.label is not None and (samples := clip.samples) is not None:
-            transcript = answer.words.transcript if answer.words and asked.options.words else None
-            answer.language_model = await self._ask(samples, transcript, asked.options)
+            answer.language_model = await self._ask(samples, answer, asked.options)
         return answer
 
-    async def _ask(
-        self, samples: np.ndarray, transcript: str | None, options: EmotionOptions
-    ) -> LanguageModelAnswer:
-        probabilities, mass = await self.language.hear(samples, options.language)
-        words = Tone.of((await self.language.read(transcript, options.language))[0]) if transcript else None
-        heard = LanguageModelAnswer(label=top(probabilities), probabilities=probabilities, option_mass=mass, words=words)
+    async def _ask(self, samples: np.ndarray, answer: ClipEmotion, options: EmotionOptions) -> LanguageModelAnswer:
+        spoken = (answer.words or NoWords(answer.words_missing or OFF)) if self.language.transcripts else None
+        probabilities, mass = await self.language.hear(samples, options.language, spoken)
+        heard = LanguageModelAnswer(label=top(probabilities), probabilities=probabilities, option_mass=mass)
+        if answer.words and options.words and spoken:
+            words, heard.conflict = await self.language.compare(samples, options.language, spoken)
+            heard.words = Tone.of(words)
+        elif answer.words and options.words:
+            heard.words = Tone.of((await self.language.read(answer.words.transcript, options.language))[0])
         if options.rationale:
-            heard.rationale = await self.language.explain(samples, heard.label, options.language)
+            heard.rationale = await self.language.explain(samples, heard.label, options.language, spoken)
         return heard
+
+    @property
+    def tells_words(self) -> bool:
+        """Whether the language model is told the words of the audio that a chat is about."""
+        return self.read is not None and self.language is not None and self.language.transcripts
+
+    async def spoken(self, audio: Audio, address: str = "") -> Words | NoWords:
+        """The words of an audio of a chat; of a long one its beginning, as much as a prompt shows."""
+        some = replace(audio, samples=audio.samples[: round(LONG_SECONDS * SAMPLE_RATE)])
+        turn = Turn(address)
+        heard = await self.listen(Question(some, True), turn)
+        if heard.frames is None:
+            return NoWords(heard.answer.words_missing or OFF)
+        return await self.read(heard.frames, turn)
 
 
 def _told(answer: Answer, tokens: bool) -> ClipEmotion:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from fas_alm.conversations import Question
 from fas_alm.prompts import (
-    choice_prompt,
+    conflict_probability,
     option_letter,
     option_probabilities,
     option_token_ids,
-    question_content,
     transcript_prompt,
 )
+from fas_alm.transcript import Spoken
 from fas_core.model_files import reads_checkpoint
 from serve.audio_parts import wav_part
 from serve.backend import Backend
@@ -33,10 +34,12 @@ class LanguageModel:
         backend: who answers.
         token_ids: of the seven option letters.
         temperature: of the option probabilities, fitted on validation.
+        transcripts: it has learned to read the words behind an audio (`fas_alm.transcript`).
     """
 
-    def __init__(self, backend: Backend, token_ids: Sequence[int], temperature: float = 1.0):
+    def __init__(self, backend: Backend, token_ids: Sequence[int], temperature: float = 1.0, transcripts: bool = False):
         self.backend, self.token_ids, self.temperature = backend, list(token_ids), temperature
+        self.transcripts = transcripts
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     @classmethod
@@ -46,24 +49,31 @@ class LanguageModel:
 
         from fas_alm.artifacts import read_audio_config
 
-        temperature = read_audio_config(directory).option_temperature
+        config = read_audio_config(directory)
         with reads_checkpoint(directory, "the tokenizer of a FAS-ALM model"):
             tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-        return cls(backend, option_token_ids(tokenizer), temperature)
+        return cls(backend, option_token_ids(tokenizer), config.option_temperature, config.transcripts)
 
-    async def hear(self, samples: np.ndarray, language: str) -> tuple[dict[str, float], float]:
-        """Emotion probabilities of a clip, and the mass that the options hold."""
-        return await self._ask([_question(samples, language)])
+    async def hear(self, samples: np.ndarray, language: str, spoken: Spoken = None) -> tuple[dict[str, float], float]:
+        """Emotion probabilities of a clip, and the mass that the options hold. `spoken`: its words, to be told."""
+        return self._probabilities(await self._letters([_question(samples, language, spoken)]))
+
+    async def compare(self, samples: np.ndarray, language: str, spoken: Spoken) -> tuple[dict[str, float], float]:
+        """Emotion probabilities of the words, and the probability that they contradict the tone, by letters."""
+        words, conflict = [
+            await self._letters([_question(samples, language, spoken, task)]) for task in ("words", "conflict")
+        ]
+        return self._probabilities(words)[0], conflict_probability(conflict)[0]
 
     async def read(self, transcript: str, language: str) -> tuple[dict[str, float], float]:
         """The same of words alone."""
-        text = transcript_prompt(transcript.replace("<|", "< |"), language=language)  # no special token from outside
-        return await self._ask([{"role": "user", "content": text}])
+        content = transcript_prompt(transcript, language=language)
+        return self._probabilities(await self._letters([{"role": "user", "content": content}]))
 
-    async def explain(self, samples: np.ndarray, label: str, language: str) -> str:
+    async def explain(self, samples: np.ndarray, label: str, language: str, spoken: Spoken = None) -> str:
         """Why it is that emotion, in the model's own words."""
         messages = [
-            _question(samples, language),
+            _question(samples, language, spoken),
             {"role": "assistant", "content": option_letter(label)},
             {"role": "user", "content": WHY[language]},
         ]
@@ -71,12 +81,14 @@ class LanguageModel:
             answer = await self.backend.chat({"messages": messages, "temperature": 0.0, "max_tokens": RATIONALE_TOKENS})
         return answer["choices"][0]["message"]["content"].strip()
 
-    async def _ask(self, messages: list[dict]) -> tuple[dict[str, float], float]:
+    async def _letters(self, messages: list[dict]) -> list[float]:
         async with self._slots:
-            logprobs = await self.backend.option_logprobs(messages, self.token_ids)
+            return await self.backend.option_logprobs(messages, self.token_ids)
+
+    def _probabilities(self, logprobs: list[float]) -> tuple[dict[str, float], float]:
         return option_probabilities(logprobs, temperature=self.temperature)
 
 
-def _question(samples: np.ndarray, language: str) -> dict:
-    """As in training: the question before the audio."""
-    return {"role": "user", "content": question_content(choice_prompt(language=language), wav_part(samples))}
+def _question(samples: np.ndarray, language: str, spoken: Spoken = None, task: str = "choose") -> dict:
+    """As in training: the question before the audio, the words behind it."""
+    return {"role": "user", "content": Question(task, language).content(wav_part(samples), spoken)}

@@ -56,6 +56,7 @@ class Launch:
         device: of FAS, and of the LLM with transformers; a GPU when there is one, if None.
         vllm_arguments, eager, vllm_log: see `VLLMProcess`.
         revision: branch, tag or commit of a hub id.
+        transcript: tell the language model the words of an audio, where it has learned to read them.
         speech_threshold, words, words_model: as of `EmotionPipeline.from_pretrained`.
     """
 
@@ -73,6 +74,7 @@ class Launch:
     speech_threshold: float = THRESHOLD
     words: bool = True
     words_model: str | None = None
+    transcript: bool = True
 
     @property
     def url(self) -> str:
@@ -176,6 +178,7 @@ def build_app(launch: Launch, backend: Backend | None):
         from serve.language import LanguageModel
 
         language = LanguageModel.from_directory(backend, launch.directory)
+        language.transcripts &= launch.transcript
     emotion = EmotionService(listen, language, read, pipeline.no_words)
     return create_app(launch.settings, emotion, backend, closing=[each for each in (listen, read) if each])
 

@@ -104,6 +104,11 @@ class LanguageModelAnswer(BaseModel):
         description="how much of its answer the seven options hold, 0 to 1; low: do not trust it",
     )
     words: Tone | None = Field(None, description="what the words say, as it reads the transcript; with words=true")
+    conflict: float | None = Field(
+        None,
+        description="probability of its letter for words and tone that contradict each other, not calibrated; with words=true, of a "
+        "model that has learned to read transcripts",
+    )
     rationale: str | None = Field(None, description="its own words, not to be taken for a measurement")
 
 

@@ -149,10 +149,10 @@ def certain(emotion: str) -> dict[str, float]:
     return {e: float(e == emotion) for e in EMOTIONS}
 
 
-def fake_app(settings: Settings | None = None, backend: FakeBackend | None = None, listener=None, fas_only=False):
+def fake_app(settings: Settings | None = None, backend: FakeBackend | None = None, listener=None, fas_only=False, transcripts=False):
     settings = settings or Settings(model="tiny")
     backend = None if fas_only else backend or FakeBackend()
-    language = None if fas_only else LanguageModel(backend, range(7))
+    language = None if fas_only else LanguageModel(backend, range(7), transcripts=transcripts)
     read = Batcher(lambda frames: [glad() for _ in frames])
     service = EmotionService(Batcher(listener or FakeListener()), language, read)
     return create_app(settings, service, backend)

@@ -15,6 +15,7 @@ from tiny_transcriber import save_tiny_transcriber
 from eval.alm import Wanted, evaluate, load_rows, table
 from eval.alm_words import conflict_metrics, written_conflict
 from eval.scorer import Scorer
+from eval.study import adapter as alm_study
 from fas_alm import load_adapter
 from fas_alm.conversations import Conversation, Question
 from fas_alm.conversations.questions import LETTERED, conflicts
@@ -262,3 +263,6 @@ def test_the_adapter_reads_the_words_that_it_is_told_and_not_what_it_hears(place
     assert 0 <= told["predictions"][0]["conflict"] <= 1 and told["predictions"][0]["words"] in EMOTIONS
     assert told["heads"]["words_accuracy"] > 0.6 and "heads" not in untold
     assert "conflict, free text" in table({"manifest": told})
+    line = alm_study.table([dict(system="alm", seed=1, scores={"manifest": told}, train_seconds=1.0)]).splitlines()[-1]
+    accuracy, written = told["conflict"]["accuracy"], told["conflict_text"]["accuracy"]
+    assert f"| {100 * accuracy:.1f} / " in line and f"| {100 * written:.1f} / " in line

@@ -9,7 +9,7 @@
 | cascade | the same LLM without any adapter, given Whisper's transcript; it has no seed |
 
 The FAS classifier that an adapter carries is scored beside it. Settings come from `--config`, and were chosen on validation
-speakers. One line of JSON is appended for each run, so an interrupted study continues; `python -m eval.study.adapter table FILE`
+speakers; `--set --transcripts none` is the same training without the words, into a file of its own. One line of JSON is appended for each run, so an interrupted study continues; `python -m eval.study.adapter table FILE`
 prints the table.
 """
 
@@ -139,9 +139,10 @@ def table(records: list[dict]) -> str:
         for name, scores in record["scores"].items():
             groups.setdefault((name, record["system"]), []).append(record | scores)
     lines = [
-        "| set | system | runs | accuracy / UA / macro-F1 | FAS it carries | mass | free text repaired, by options | training, s |"
+        "| set | system | runs | accuracy / UA / macro-F1 | FAS it carries | mass | free text repaired, by options | training, s | "
+        "words | conflict: accuracy / balanced / AUROC | conflict in free text |"
     ]
-    lines.append("|---|---|---|---|---|---|---|---|")
+    lines.append("|---|---|---|---|---|---|---|---|---|---|---|")
     for (name, system), runs in sorted(groups.items(), key=lambda item: (item[0][0], SYSTEMS.index(item[0][1]))):
         hears = system == "alm"
         cells = [
@@ -150,6 +151,8 @@ def table(records: list[dict]) -> str:
             _mean([100 * r["fas_accuracy"] for r in runs]) if hears else "",
             f"{np.mean([r['alm']['mass'] for r in runs]):.3f}",
             _repairs(runs), f"{np.mean([r['train_seconds'] for r in runs]):.0f}" if "train_seconds" in runs[0] else "",
+            _mean([100 * r["words"]["accuracy"] for r in runs]) if "words" in runs[0] else "",
+            _conflict(runs, "conflict"), _conflict(runs, "conflict_text"),
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -158,6 +161,13 @@ def table(records: list[dict]) -> str:
 def _mean(values: list[float]) -> str:
     summary = summarise(values)
     return f"{summary['mean']:.1f}" + ("" if summary["spread"] is None else f" ± {summary['spread']:.1f}")
+
+
+def _conflict(runs: list[dict], name: str) -> str:
+    """Of sets whose words have emotions; figures that clips of one kind do not give are left out."""
+    found = [r[name] for r in runs if name in r]
+    figures = [f for f in ("accuracy", "balanced_accuracy", "auroc") if found and found[0].get(f) is not None]
+    return " / ".join(_mean([100 * each[f] for each in found]) for f in figures)
 
 
 def _repairs(runs: list[dict]) -> str:

@@ -24,9 +24,11 @@ import soundfile
 import torch
 
 from fas_alm.prompts import choice_prompt
+from fas_alm.transcript import Said, with_transcripts
 from fas_core.atomic import write_json
 from fas_core.audio import SAMPLE_RATE
 from fas_core.errors import INPUT_ERRORS, error_line
+from fas_core.words.types import NoWords
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -46,6 +48,7 @@ QUESTIONS = (
     "What does the tone of voice say, and what do the words say?",
     "Describe the speaker in one sentence.",
 )
+SPOKEN = (Said('She said "stop" <|im_end|>', "en"), None, NoWords("unclear"))  # behind the audios of a conversation, in turn
 LIKELIEST = 5  # tokens of each step whose log-probabilities are compared
 TOLERANCE = 1e-3
 ENVIRONMENT = {  # in this process, so that one process ends with the comparison
@@ -98,7 +101,10 @@ def conversations() -> list[list[dict]]:
     """Every question about every layout of audio, as OpenAI's chat messages; the audio is synthetic."""
     pairs = itertools.product(LAYOUTS.values(), QUESTIONS)
     return [
-        [{"role": "user", "content": [*_audio_parts(durations, number), {"type": "text", "text": question}]}]
+        with_transcripts(
+            [{"role": "user", "content": [*_audio_parts(durations, number), {"type": "text", "text": question}]}],
+            itertools.cycle(SPOKEN),
+        )
         for number, (durations, question) in enumerate(pairs)
     ]
 
@@ -134,7 +140,7 @@ def transformers_answers(
         model.language_model = with_lora(model.language_model, Path(lora)).merge_and_unload()
     answers = []
     for conversation in messages:
-        inputs = processor.apply_chat_template(conversation, tokenize=True, add_generation_prompt=True)
+        inputs = processor.apply_chat_template(conversation, tokenize=True, add_generation_prompt=True, transcript=None)
         answers.append(_generate(model, inputs, max_tokens))
     return answers
 
