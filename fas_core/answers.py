@@ -148,6 +148,21 @@ class Answer:
             self.disagreement = float(disagreement(p, q))
         return self
 
+    def says(self, probabilities: dict[str, float]) -> Answer:
+        """Itself, with these probabilities of the voice's emotion, and the label that follows."""
+        self.label, self.probabilities = top(probabilities), probabilities
+        return self
+
+    def gated(self, weights: Sequence[float]) -> Answer:
+        """Itself, with tone and words mixed by the gate of these weights (`fas_core.gate`); as it is without either."""
+        if self.tone is None or self.words is None:
+            return self
+        from fas_core.gate import Gate  # here for the same reason
+
+        tone, words = (np.array([[side.probabilities[e] for e in EMOTIONS]]) for side in (self.tone, self.words))
+        mixed = Gate(tuple(weights))(tone, words, np.array([self.words.confidence]))[0]
+        return self.says(dict(zip(EMOTIONS, map(float, mixed), strict=True)))
+
     def at(self, start: float, end: float) -> Answer:
         """Itself, as the answer of a window: `start` and `end` in seconds, its audio and tokens timed in the whole."""
         self.start, self.end = start, end

@@ -9,6 +9,8 @@ FUSIONS = ("query", "concat", "gated")
 SELECTIONS = ("energy", "random", "all")
 SUMMARIES = ("none", "mean", "mean+deviation")
 STREAMS = ("acoustic", "semantic")
+ANSWERS_FROM = ("fused", "tone", "gate")
+GATE_WEIGHTS = 7  # of `fas_core.gate.FIGURES`
 TRAINED, UNTRAINED = "trained", "untrained"
 COUNTS = (
     "acoustic_dim",
@@ -59,6 +61,9 @@ class FASConfig(PreTrainedConfig):
         streams: `StreamConfig.to_dict()` of the encoders and the front end; `streams_identity` the digest that
             features must have.
         temperature, acoustic_temperature, semantic_temperature: fitted on validation (Guo et al. 2017).
+        answer_from: what the label of an answer comes from: "fused" (the paper: the fused head), "tone" (the acoustic head) or "gate"
+            (tone and words, mixed by `fas_core.gate`; the tone where there are no words).
+        gate: its weights, where the answer comes from it.
         conflict_calibration: (a, b, d) of `fas_core.conflict.conflict`, fitted on voices and sentences that were not trained on.
 
     Raises:
@@ -98,6 +103,8 @@ class FASConfig(PreTrainedConfig):
         temperature: float = 1.0,
         acoustic_temperature: float = 1.0,
         semantic_temperature: float = 1.0,
+        answer_from: str = "fused",
+        gate: tuple | list | None = None,
         conflict_calibration: tuple | list = (0.0, 1.0, 0.0),
         **kwargs,
     ):
@@ -116,6 +123,7 @@ class FASConfig(PreTrainedConfig):
         self.temperature = temperature
         self.acoustic_temperature, self.semantic_temperature = acoustic_temperature, semantic_temperature
         self.conflict_calibration = list(conflict_calibration) if isinstance(conflict_calibration, tuple) else conflict_calibration
+        self.answer_from, self.gate = answer_from, None if gate is None else list(gate)
         kwargs.setdefault("id2label", dict(enumerate(EMOTIONS)))
         kwargs.setdefault("label2id", {name: i for i, name in enumerate(EMOTIONS)})
         self._check()
@@ -123,8 +131,8 @@ class FASConfig(PreTrainedConfig):
         self._expect("id2label", self.id2label == dict(enumerate(EMOTIONS)), f"{', '.join(EMOTIONS)}, in this order")
 
     def _check(self) -> None:
-        heads = ("semantic_head", (TRAINED, UNTRAINED))
-        for name, valid in (("fusion", FUSIONS), ("selection", SELECTIONS), ("summary", SUMMARIES), heads):
+        choices = ("fusion", FUSIONS), ("selection", SELECTIONS), ("summary", SUMMARIES), ("answer_from", ANSWERS_FROM)
+        for name, valid in (*choices, ("semantic_head", (TRAINED, UNTRAINED))):
             value = getattr(self, name)
             self._expect(name, isinstance(value, str) and value in valid, f"one of {', '.join(valid)}")
         for name in COUNTS:
@@ -139,6 +147,10 @@ class FASConfig(PreTrainedConfig):
         for name in ("temperature", "acoustic_temperature", "semantic_temperature"):
             is_right = _is_number(value := getattr(self, name)) and TEMPERATURES[0] <= value <= TEMPERATURES[1]
             self._expect(name, is_right, f"a number from {TEMPERATURES[0]} to {TEMPERATURES[1]}")
+        self._expect("answer_from", self.answer_from == "fused" or self.pathway_heads, "fused where pathway_heads is off")
+        known = self.gate is None or len(self.gate) == GATE_WEIGHTS and all(map(_is_finite, self.gate))
+        self._expect("gate", known, f"{GATE_WEIGHTS} numbers, or null")
+        self._expect("gate", (self.gate is not None) == (self.answer_from == "gate"), "weights where answer_from is gate, and there alone")
         values = self.conflict_calibration
         is_right = isinstance(values, list) and len(values) == 3 and all(_is_number(v) and abs(v) < 100 for v in values)
         expected = "three numbers of size below 100, the second above 0, the third not below"
@@ -168,6 +180,10 @@ class FASConfig(PreTrainedConfig):
     def paper(cls, **overrides) -> "FASConfig":
         """The configuration of the paper's Table 3: 3,452,935 parameters without the pathway heads (Table 4)."""
         return cls(**({"pathway_heads": False} | overrides))
+
+
+def _is_finite(value) -> bool:
+    return _is_number(value) and abs(value) < float("inf")
 
 
 def _is_number(value) -> bool:

@@ -246,7 +246,9 @@ class EmotionPipeline:
             return self.answer_features(self.extractor(samples), audios, speech)
         features, frames = self.extractor.with_frames(samples)
         answers = self.answer_features(features, audios, speech)
-        return [a.hears(words) for a, words in zip(answers, self.words_reader(frames), strict=True)]
+        heard = [a.hears(words) for a, words in zip(answers, self.words_reader(frames), strict=True)]
+        gate = self.model.config.gate
+        return heard if gate is None else [a.gated(gate) for a in heard]
 
     def speech(self, audio: Audio) -> float | None:
         """Share of a clip that is speech; 0: `answers.no_speech` is the answer. None where `speech_threshold` is 0."""
@@ -261,11 +263,12 @@ class EmotionPipeline:
         """
         heads, kept, _ = self.hear(features)
         speech = speech or [None] * len(audios)
-        calibration = self.model.config.conflict_calibration
-        return [
-            answer(audio, {h: p[i] for h, p in heads.items()}, kept[i], features[i], speech[i], calibration)
+        config = self.model.config
+        answers = [
+            answer(audio, {h: p[i] for h, p in heads.items()}, kept[i], features[i], speech[i], config.conflict_calibration)
             for i, audio in enumerate(audios)
         ]
+        return answers if config.answer_from == "fused" else [a.says(a.tone.probabilities) for a in answers]
 
     def hear(self, features: list[ClipFeatures]) -> tuple[dict[str, np.ndarray], list[dict], np.ndarray]:
         """What the model makes of N clips whose features are there.

@@ -132,10 +132,11 @@ class TestLoss:
 
 
 class TestLearning:
-    def test_the_head_learns_how_sure_the_text_model_is(self, tmp_path):
+    @pytest.mark.parametrize("standardise", [True, False])  # fitted at once, or with all else
+    def test_the_head_learns_how_sure_the_text_model_is(self, tmp_path, standardise):
         train, validation = soft_clips(200, seed=1), soft_clips(60, seed=9)
-        settings = dict(epochs=10, learning_rate=3e-2, per_device_batch_size=32, global_batch_size=32, keep="last")
-        trainer = make_trainer(tmp_path, dict(standardise=True, dropout=0.0), train, validation, **settings)
+        settings = dict(epochs=1 if standardise else 10, learning_rate=3e-2, per_device_batch_size=32, global_batch_size=32, keep="last")
+        trainer = make_trainer(tmp_path, dict(standardise=standardise, dropout=0.0), train, validation, **settings)
         trainer.fit()
         summary = run.calibrate(trainer.raw_model, validation)
         assert summary["semantic"]["accuracy"] > 0.9
@@ -143,8 +144,9 @@ class TestLearning:
         p = torch.from_numpy(logits).softmax(-1).numpy()
         assert np.abs(p - validation.words).mean() < 0.06 and p.max(1).mean() < 0.8  # labels would have taught it 1
 
-    def test_resumed_is_uninterrupted(self, tmp_path):
-        model = dict(dropout=0.1)
+    @pytest.mark.parametrize("standardise", [True, False])
+    def test_resumed_is_uninterrupted(self, tmp_path, standardise):
+        model = dict(dropout=0.1, standardise=standardise)
         whole = make_trainer(tmp_path / "whole", model, soft_clips(21), epochs=3)
         whole.fit()
         half = make_trainer(tmp_path / "half", model, soft_clips(21), epochs=3)

@@ -9,6 +9,7 @@ Of both: the answer against its tone and its words alone, by speaker.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections import Counter
@@ -54,12 +55,17 @@ def record(name: str, row: dict, answer: Answer) -> dict:
     words = answer.words
     told = NEUTRAL if name in PLAIN else row.get("semantic_emotion")
     return dict(
-        set=name, id=row["id"], speaker=row["speaker"], split=row["split"], emotion=row["emotion"], words_emotion=told,
+        set=name, id=row["id"], speaker=row["speaker"], sentence=row.get("text") and _code(row["text"]), split=row["split"], emotion=row["emotion"], words_emotion=told,
         label=answer.label, tone=answer.tone and _rounded(answer.tone.probabilities),
         words=words and _rounded(words.probabilities), confidence=words and round(words.confidence, 4),
         language=words and words.language, missing=answer.words_missing, conflict=answer.conflict,
         disagreement=answer.disagreement, error=answer.error is not None,
     )  # fmt: skip
+
+
+def _code(text: str) -> str:
+    """The same for the same sentence, which it does not tell."""
+    return hashlib.sha256(text.casefold().encode()).hexdigest()[:16]
 
 
 def _rounded(probabilities: dict[str, float]) -> list[float]:

@@ -82,10 +82,11 @@ class FASSystem(System):
         seconds = (time.perf_counter() - start) / len(heard.clips)
         for i, clip in enumerate(heard.clips):
             each = {head: p[i] for head, p in heads.items()}
-            both = "acoustic" in each and "semantic" in each
+            both, fused = "acoustic" in each and "semantic" in each, each.pop("fused")
             yield Answer.from_probabilities(
                 clip.id,
-                each.pop("fused"),
+                # no words are heard here, and without words a gate leaves the tone
+                fused if self.pipeline.model.config.answer_from == "fused" else each["acoustic"],
                 seconds=None if heard.seconds is None else round(heard.seconds + seconds, 6),
                 conflict=round(float(divergence(each["acoustic"], each["semantic"])), 6) if both else None,
                 heads={head: [round(float(x), 6) for x in p] for head, p in each.items()},

@@ -35,7 +35,7 @@ from fas_core.training.flags import parse_flags
 from fas_core.training.interrupt import says_how_to_go_on
 from fas_core.training.loop import Trainer
 from fas_core.training.resume import clear_resume_state
-from fas_core.training.words import find_teacher, tell_untrained, why_untrained
+from fas_core.training.words import find_teacher, fit_words_head, tell_untrained, why_untrained
 
 MAX_STATISTICS = 50_000  # clips, variants counted, that the discriminant is fitted on: they are held in memory
 
@@ -148,6 +148,8 @@ def new_model(config, clips: Clips, seed: int, arguments: TrainingArguments | No
         model.set_feature_statistics(clips.statistics())
     if config.head_shrinkage:
         fit_acoustic_head(model, clips, arguments or TrainingArguments())
+    if config.standardise and "semantic" in model.pathway and clips.semantic_targets is not None:
+        fit_semantic_head(model, clips)
     return model
 
 
@@ -169,12 +171,27 @@ def fit_acoustic_head(model: FASForEmotionClassification, clips: Clips, argument
         model.fas.within_emotion.copy_(torch.from_numpy(directions))
 
 
+def fit_semantic_head(model: FASForEmotionClassification, clips: Clips) -> None:
+    """The semantic head is fitted to its optimum before training, and stays: how many epochs suit the fused answer is no matter of its.
+
+    Of the clips as they are; variants sound otherwise and say the same.
+    """
+    worded = np.flatnonzero(clips.semantic_labels != UNKNOWN)
+    statistics = clip_statistics(model, clips, [(int(i), "") for i in worded], "semantic")
+    model.pathway["semantic"].set(fit_words_head(statistics, clips.semantic_targets[worded]))
+
+
 def acoustic_statistics(model: FASForEmotionClassification, clips: Clips, rows: list[tuple[int, str]]) -> np.ndarray:
+    """(N, 2 D) of the acoustic stream."""
+    return clip_statistics(model, clips, rows, "acoustic")
+
+
+def clip_statistics(model: FASForEmotionClassification, clips: Clips, rows: list[tuple[int, str]], stream: str) -> np.ndarray:
     """(N, 2 D) standardised statistics of clips in given variants, as the model computes them."""
-    statistics = np.empty((len(rows), 2 * model.config.acoustic_dim), dtype=np.float32)
+    statistics = np.empty((len(rows), 2 * getattr(model.config, f"{stream}_dim")), dtype=np.float32)
 
     def keep(indices, output) -> None:
-        statistics[indices] = output.statistics["acoustic"].cpu().numpy()
+        statistics[indices] = output.statistics[stream].cpu().numpy()
 
     lengths = [len(clips.features(*row).acoustic) for row in rows]
     predict_logits(model, lambda index: clips.features(*rows[index]), lengths, on_output=keep)

@@ -7,7 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
+from fas_core.discriminant import Discriminant
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError
 from fas_core.features.cache import FeatureCache
@@ -23,6 +26,7 @@ from fas_core.words.types import LANGUAGE
 log = logging.getLogger(__name__)
 LABEL, TEXT, TRANSCRIPT, NO_TEXT = "label", "text", "transcript", "no text"
 LEARNED = (LABEL, TEXT, TRANSCRIPT)
+PENALTY = 1e-2  # of the semantic head; chosen on validation voices and sentences of the synthetic corpus
 MOST_ALIKE = 0.95  # of the clips with words; where more of them carry one emotion, a head learns to say that one
 
 Transcribe = Callable[[Mapping[str, str]], dict[str, Transcript]]
@@ -102,6 +106,27 @@ def find_teacher(
     if reader is None:
         raise FASError(f"--words_from transcript: no transcripts, because {why}; expected corpus or none, or another --encoder")
     return WordsTeacher(reader.text_model, KeptTranscripts(cache.path, extractor, reader.transcriber, process, wait))
+
+
+def fit_words_head(statistics: np.ndarray, targets: np.ndarray, penalty: float = PENALTY) -> Discriminant:
+    """Multinomial logistic regression on soft targets, penalised by its squared weights, at its optimum.
+
+    Args:
+        statistics: (N, F), standardised. targets: (N, 7) probabilities.
+    """
+    x, y = torch.from_numpy(np.asarray(statistics, np.float32)), torch.from_numpy(np.asarray(targets, np.float32))
+    weight = torch.zeros(y.shape[1], x.shape[1], requires_grad=True)
+    bias = torch.zeros(y.shape[1], requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy(x @ weight.T + bias, y) + penalty * weight.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return Discriminant(weight.detach().numpy(), bias.detach().numpy())
 
 
 def why_untrained(clips: Clips) -> str | None:
