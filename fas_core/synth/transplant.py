@@ -202,7 +202,7 @@ def _world(samples: np.ndarray) -> _World:
     try:
         import pyworld
     except ImportError:
-        raise MissingDependencyError("prosody transplants need the package pyworld: pip install 'fas-alm[case]'") from None
+        raise MissingDependencyError("prosody transplants need the package pyworld: pip install 'fas-alm[transplant]'") from None
     samples = np.ascontiguousarray(samples, np.float64)
     options = dict(f0_floor=LOWEST_HZ, f0_ceil=HIGHEST_HZ, frame_period=1000 * FRAME_SECONDS)
     rough, times = pyworld.dio(samples, SAMPLE_RATE, **options)
