@@ -132,17 +132,19 @@ def _key(record: dict) -> str:
     return json.dumps([record.get(name) for name in KEY])
 
 
+COLUMNS = [
+    "set", "system", "runs", "accuracy / UA / macro-F1", "FAS it carries", "mass", "free text repaired, by options", "training, s",
+    "words", "conflict: accuracy / balanced / AUROC", "conflict in free text",  # of sets whose words carry emotions
+]  # fmt: skip
+
+
 def table(records: list[dict]) -> str:
     """Markdown: mean and deviation over the seeds, in per cent; free text as shares of all answers."""
     groups: dict[tuple, list[dict]] = {}
     for record in records:
         for name, scores in record["scores"].items():
             groups.setdefault((name, record["system"]), []).append(record | scores)
-    lines = [
-        "| set | system | runs | accuracy / UA / macro-F1 | FAS it carries | mass | free text repaired, by options | training, s | "
-        "words | conflict: accuracy / balanced / AUROC | conflict in free text |"
-    ]
-    lines.append("|---|---|---|---|---|---|---|---|---|---|---|")
+    rows = []
     for (name, system), runs in sorted(groups.items(), key=lambda item: (item[0][0], SYSTEMS.index(item[0][1]))):
         hears = system == "alm"
         cells = [
@@ -154,8 +156,10 @@ def table(records: list[dict]) -> str:
             _mean([100 * r["words"]["accuracy"] for r in runs]) if "words" in runs[0] else "",
             _conflict(runs, "conflict"), _conflict(runs, "conflict_text"),
         ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    shown = len(COLUMNS) if any(row[len(COLUMNS) - 3 :] != [""] * 3 for row in rows) else len(COLUMNS) - 3
+    lines = [COLUMNS[:shown], ["---"] * shown, *(row[:shown] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines).replace("| --- " * shown + "|", "|---" * shown + "|")
 
 
 def _mean(values: list[float]) -> str:
