@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
+from eval.case.scenarios import load_scenarios
 from fas_core.errors import CheckpointError, CorpusError, FASError
 from fas_core.labels import EMOTIONS, map_text_label
 from fas_core.words import train as training
@@ -261,6 +262,17 @@ def test_templates_are_divided_and_plain_ones_are_many():
 def test_no_template_is_a_sentence_of_a_corpus():
     given = {template.lower().strip(".") for family in templates()["plain"].values() for of in family.values() for template in of}
     assert not given & {"kids are talking by the door", "dogs are sitting by the door", "say the word {word}"}
+
+
+def test_no_template_is_near_a_text_of_the_test_set():
+    def trigrams(text):
+        return {text.lower()[at : at + 3] for at in range(len(text) - 2)}
+
+    given = [trigrams(template) for kind in ("plain", "emotional") for of in templates()[kind].values() for each in of.values() for template in each]
+    for item in load_scenarios(per_pair=0):
+        if item.language == "en":
+            mine = trigrams(item.text)
+            assert max(len(mine & other) / len(mine | other) for other in given) < 0.4, item.text
 
 
 def test_transcripts_keep_the_words():

@@ -32,6 +32,7 @@ class Options:
     seed: int = 0
     meld: bool = False
     languages: tuple[str, ...] = ()
+    emotional: bool = True
     terms: int = 120_000
     strength: float = 1.5
     balance: float = 0.25
@@ -53,7 +54,8 @@ def train(texts: Path, output: Path, options: Options, log=lambda line: None) ->
     Raises:
         CorpusError: a file lacks or has another layout. CheckpointError: no such base or teacher.
     """
-    data = training_texts(texts, options.seed, meld=options.meld, languages=options.languages)
+    more = {"meld": options.meld, "languages": options.languages, "emotional": options.emotional}
+    data = training_texts(texts, options.seed, **more)
     validation = held_out(texts, "validation")
     log(f"{len(data)} training texts, {sum(map(len, validation.values()))} for validation")
     with atomic_directory(output) as directory:
@@ -126,9 +128,9 @@ def _with_teacher(data: Texts, folder: Path, options: Options) -> Texts:
 
 
 def _data(data: Texts, validation: dict[str, Texts], options: Options) -> dict:
-    sources = ["goemotions", "xed_en", "xed_neutral_en", "plain", "emotional", *(f"xed_{code}" for code in options.languages)]
+    sources = ["goemotions", "xed_en", "xed_neutral_en", "plain", *(f"xed_{code}" for code in options.languages)]
     return {
-        "sources": sources + ["meld"] * options.meld,
+        "sources": sources + ["emotional"] * options.emotional + ["meld"] * options.meld,
         "training_texts": len(data),
         "validation_texts": {name: len(texts) for name, texts in validation.items()},
     }
@@ -203,6 +205,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Directory to write; one that is there is replaced.")],
     meld: Annotated[bool, typer.Option("--meld", help="Also learn MELD's training texts (GPL-3.0: not for shipping).")] = False,
     languages: Annotated[list[str] | None, typer.Option(help="Also XED's lines in de, es, fr, it or pl; repeatable.")] = None,
+    emotional: Annotated[bool, typer.Option(help="Also learn our emotional sentences; without them to see what they do.")] = True,
     base: Annotated[str | None, typer.Option(help="Fine-tune this encoder of transformers instead: directory or hub id.")] = None,
     lora: Annotated[bool, typer.Option("--lora", help="By low-rank updates, needs peft.")] = False,
     epochs: Annotated[float, typer.Option(help="Of --base.")] = Options.epochs,
@@ -221,6 +224,7 @@ def main(
             seed=seed,
             meld=meld,
             languages=_checked(languages or []),
+            emotional=emotional,
             terms=terms,
             strength=strength,
             balance=balance,

@@ -18,13 +18,15 @@ _TAG = re.compile(r"\[\w+\]")
 _LOOSE = re.compile(r"\s+([,.!?;:'…])")
 
 
-def training_texts(folder: Path, seed: int, *, meld: bool = False, languages: tuple[str, ...] = ()) -> Texts:
+def training_texts(
+    folder: Path, seed: int, *, meld: bool = False, languages: tuple[str, ...] = (), emotional: bool = True
+) -> Texts:
     """Everything that is trained on, in the order of a seed, partly as transcripts have it.
 
     Args:
         folder: with `goemotions_ekman_train.tsv`, `xed_en-annotated.tsv`, `xed_neutral_en.txt`, and what the options ask for.
         meld: also `meld_train.csv`, whose licence (GPL-3.0) the weights would have to keep.
-        languages: also `xed_XX-projections.tsv` of these.
+        languages: also `xed_XX-projections.tsv` of these. emotional: also emotional sentences of our own.
 
     Raises:
         CorpusError: a file lacks, or has another layout.
@@ -37,7 +39,7 @@ def training_texts(folder: Path, seed: int, *, meld: bool = False, languages: tu
         *(texts.read_xed(folder / f"xed_{language}-projections.tsv") for language in languages),
         *([texts.read_meld(folder / texts.MELD_SPLITS["train"])] if meld else []),
         plain_sentences("train", FILLINGS["plain"], seed),
-        emotional_sentences("train", FILLINGS["emotional"], seed),
+        *([emotional_sentences("train", FILLINGS["emotional"], seed)] if emotional else []),
     ]
     joined = Texts.joined(parts)
     order = random.permutation(len(joined))
