@@ -42,7 +42,10 @@ def main() -> None:
         if not descriptors:  # a file that had ended already is given up
             continue
         with os.fdopen(descriptors[0], "rb") as file:
-            answer(parent, file, limits["seconds"])
+            kind, problem = answer(parent, file, limits["seconds"])
+        send(parent, kind, problem)  # only now: whoever asked may look whether this process holds any file
+        if problem == b"memory":
+            return  # what is left may be in pieces
 
 
 def limit_files(memory: int) -> None:
@@ -58,7 +61,8 @@ def limit_time(seconds: float) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
-def answer(parent: socket.socket, file, seconds: float) -> None:
+def answer(parent: socket.socket, file, seconds: float) -> tuple[int, bytes]:
+    """Sends samples; gives the last message, `DONE` or an `ERROR` and what it is."""
     try:
         read, rate, length, began = 0, 1, 0.0, time.process_time()
         waiting: list[np.ndarray] = []
@@ -81,14 +85,13 @@ def answer(parent: socket.socket, file, seconds: float) -> None:
         else:
             send_samples(parent, waiting)
             check_length(read / rate, length)
-        send(parent, DONE)
+        return DONE, b""
     except Unusable as error:
-        send(parent, ERROR, str(error).encode())
+        return ERROR, str(error).encode()
     except MemoryError:
-        send(parent, ERROR, b"memory")
-        sys.exit()  # what is left may be in pieces
+        return ERROR, b"memory"
     except (av.FFmpegError, PermissionError, ValueError) as error:
-        send(parent, ERROR, b"memory" if getattr(error, "errno", 0) == 12 else b"not audio, or damaged or truncated")
+        return ERROR, b"memory" if getattr(error, "errno", 0) == 12 else b"not audio, or damaged or truncated"
 
 
 def check_length(seconds: float, declared: float) -> None:

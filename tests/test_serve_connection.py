@@ -5,6 +5,7 @@ import json
 import socket
 from dataclasses import replace
 
+import httpx
 import pytest
 from serving import FakeBackend, fake_app, part, question, running, wait_until, wav
 
@@ -161,12 +162,20 @@ def test_answer_that_is_not_read_is_given_up():
             assert len(all_of(connection)) > 0
 
 
+def asked_again(client, path: str) -> httpx.Response:
+    """A connection that waits may be closed while the next request is on its way: clients then open another."""
+    try:
+        return client.get(path)
+    except (httpx.ReadError, httpx.RemoteProtocolError):
+        return client.get(path)
+
+
 def test_idle_connections_make_room_for_new_ones(client):
     patient = replace(HURRIED, head_seconds=60)
     with running(fake_app(), limits=patient) as client, contextlib.ExitStack() as stack:
         taken = [stack.enter_context(connected(client, f"127.0.0.{2 + i % 3}")) for i in range(60)]
         for _ in range(3):
-            assert client.get("/health").status_code == 200
+            assert asked_again(client, "/health").status_code == 200
         open_still = 0
         for connection in taken:
             connection.settimeout(0.01)
