@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 import soundfile
+from scipy.io import wavfile
 
 from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits, load_audio, stream_audio
 from fas_core.errors import AudioError
@@ -159,9 +160,12 @@ def _refused(error: AudioError, where: str) -> APIError:
 
 
 def wav_part(samples: np.ndarray) -> dict:
-    """Samples (n,) at 16 kHz as an `input_audio` part: a wav of float32, so that nothing is lost on the way."""
+    """Samples (n,) at 16 kHz as an `input_audio` part: a wav of float32, so that nothing is lost on the way.
+
+    The same samples are the same bytes (libsndfile would write the time into them), by which vLLM knows what it has heard.
+    """
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples, SAMPLE_RATE, format="WAV", subtype="FLOAT")
+    wavfile.write(buffer, SAMPLE_RATE, np.asarray(samples, dtype=np.float32))
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
 

@@ -8,6 +8,7 @@ import logging
 import socket
 import struct
 import threading
+import time
 
 import httpx
 import numpy as np
@@ -19,6 +20,7 @@ from serving import (
     encoded,
     events_of,
     fake_app,
+    noise,
     part,
     question,
     running,
@@ -29,6 +31,7 @@ from serving import (
 
 from fas_core.audio import AudioLimits, load_audio
 from serve import chat_request, remote
+from serve.audio_parts import samples_of, wav_part
 from serve.settings import Settings
 
 CHAT, EMOTION = "/v1/chat/completions", "/v1/emotion"
@@ -217,6 +220,14 @@ OPENAI_DEFAULTS = {  # what OpenAI's clients send for options that their user le
     "modalities": ["text"], "audio": None, "prediction": None, "functions": None, "stream": False, "seed": None,
 }  # fmt: skip
 NUMBERS = (0, 0.0, -0.0, 1, 5e-324, 1e-310, 1e-30, 0.5, 2, 3, -1, 1e308, 10**30, -(2**63), 2**63, True, "1", [1], {})
+
+
+def test_the_same_samples_are_the_same_bytes():
+    samples = noise(0.1)
+    first = wav_part(samples)
+    time.sleep(1.1)  # a stamp of seconds would differ
+    assert wav_part(samples) == first
+    np.testing.assert_array_equal(samples_of(first), samples.astype(np.float32))
 
 
 def test_defaults_of_openai_say_nothing(client, backend):
