@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -27,13 +26,11 @@ from fas_core.errors import AudioError
 ROOT = Path(__file__).resolve().parents[1]
 FILES = 600
 SEED = 1
-SECONDS_EACH = 5  # of processor time: the machine may be busy
-HANGS = 120
+HANGS = 120  # seconds until the process is ended and the file named; benchmarks/fuzz measures the time of each
 
 
 def check(data: bytes) -> str:
     """How the loader ends on these bytes; raises where it breaks its promise."""
-    started = time.process_time()
     limits = AudioLimits(max_seconds=60)
     try:
         audio = load_audio(data, limits=limits)
@@ -47,7 +44,6 @@ def check(data: bytes) -> str:
         assert 0.025 * 16000 - 1 <= len(audio.samples) <= 60 * 16000 + 1
         assert np.isfinite(audio.samples).all()
         np.testing.assert_array_equal(np.concatenate([block.samples for block in blocks]), audio.samples)
-    assert time.process_time() - started < SECONDS_EACH
     return outcome
 
 

@@ -4,7 +4,6 @@ All data are synthetic. Simulated rates of 600 data sets carry a standard error 
 """
 
 import json
-import time
 import warnings
 
 import numpy as np
@@ -175,19 +174,6 @@ class TestScores:
     def test_bad_input_is_named(self, arguments, named):
         with pytest.raises(FASError, match=named):
             score_answers(*arguments)
-
-    def test_ten_thousand_clips_take_no_time(self):
-        labels = seeds(8).integers(7, size=10_000)
-        answers = draw_answers(seeds(9), labels)
-        probabilities = draw_probabilities(seeds(10), answers)
-        speakers = [str(i % 24) for i in range(10_000)]
-        for drawn in (None, speakers):
-            times = []
-            for _ in range(5):
-                start = time.perf_counter()
-                score_answers(labels, answers, probabilities, drawn)
-                times.append(time.perf_counter() - start)
-            assert min(times) < 0.1  # 0.02 to 0.04 here; the smallest of five, the machine has other work
 
 
 class TestAbstention:
@@ -438,16 +424,6 @@ class TestComparison:
         a, b = draw_answers(seeds(28), labels, 0.7), draw_answers(seeds(29), labels, 0.5)
         null = compare(labels, a, a)
         assert correct([compare(labels, a, b), *[null] * 899])[0].significant["ua"]
-
-    def test_many_pairs_are_fast(self):
-        generator = seeds(30)
-        labels = generator.integers(7, size=5000)
-        answers = [draw_answers(generator, labels) for _ in range(10)]
-        start = time.perf_counter()
-        for i in range(5):  # 15 pairs
-            for j in range(3):
-                compare(labels, answers[i], answers[5 + j])
-        assert time.perf_counter() - start < 3  # 0.5 s here
 
     def test_seeds(self):
         assert summarise([0.5, 0.6, 0.7]) == {"mean": pytest.approx(0.6), "spread": pytest.approx(0.1), "n": 3}

@@ -133,14 +133,13 @@ class TestEndpoint:
         with standin(self.script(state)) as server:
             system = dict(type="endpoint", name="served", model="m", base_url=server.url, api_key_env="STANDIN_KEY",
                           concurrency=1, timeout=0.4, retries=1)  # fmt: skip
-            began = time.monotonic()
             code, found, _ = run(system, benchmarks=[benchmark])
-            took, keys, times = time.monotonic() - began, set(server.keys), list(server.times)
+            keys, times = set(server.keys), list(server.times)
             report = (tmp_path / "report" / "report.html").read_text()
             first = [p.read_bytes() for p in (tmp_path / "report").rglob("*") if p.is_file()]
             state |= {"well": True, "asked": Counter()}
             again, healed, _ = run(system, benchmarks=[benchmark])
-        assert code == 1 and took < 60
+        assert code == 1
         score = only_score(found)
         assert score["how"] == {"exact": 4, "failed": 3, "unparsed": 1} and score["clips"] == CLIPS
         assert score["retries"] == 5  # of the clips 0 to 4
