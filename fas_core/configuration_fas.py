@@ -53,6 +53,7 @@ class FASConfig(PreTrainedConfig):
             queries' summary, as the discriminant shrinks them; 0: none.
         ensemble: share of the acoustic head in the answer, a weighted mean of its log-probabilities and the fused ones;
             0 is the paper.
+        residual: the fused answer is the acoustic head's logits plus what the fused tokens add to them.
         standardise: centre and scale each feature by the training set's statistics, kept in the checkpoint.
         pathway_heads: add a light head per pathway that says what this pathway alone hears; it does not touch the
             fused answer.
@@ -95,6 +96,7 @@ class FASConfig(PreTrainedConfig):
         head_deviation_weight: float = 1.0,
         whitening: int = 0,
         ensemble: float = 0.0,
+        residual: bool = False,
         standardise: bool = False,
         pathway_heads: bool = True,
         semantic_head: str = TRAINED,
@@ -117,7 +119,7 @@ class FASConfig(PreTrainedConfig):
         self.summary, self.token_norm = summary, token_norm
         self.summary_streams = list(summary_streams) if isinstance(summary_streams, tuple) else summary_streams
         self.head_shrinkage, self.head_deviation_weight = head_shrinkage, head_deviation_weight
-        self.whitening, self.ensemble = whitening, ensemble
+        self.whitening, self.ensemble, self.residual = whitening, ensemble, residual
         self.standardise, self.pathway_heads, self.semantic_head = standardise, pathway_heads, semantic_head
         self.streams, self.streams_identity = streams, streams_identity
         self.temperature = temperature
@@ -138,7 +140,7 @@ class FASConfig(PreTrainedConfig):
         for name in COUNTS:
             value = getattr(self, name)
             self._expect(name, type(value) is int and 0 < value <= LARGEST, f"a whole number from 1 to {LARGEST}")
-        for name in ("learnable_queries", "token_norm", "standardise", "pathway_heads"):
+        for name in ("learnable_queries", "token_norm", "residual", "standardise", "pathway_heads"):
             self._expect(name, isinstance(getattr(self, name), bool), "true or false")
         for name in ("dropout", "summary_dropout"):
             self._expect(name, _is_number(value := getattr(self, name)) and 0 <= value < 1, "a probability, at least 0 and below 1")
@@ -164,8 +166,10 @@ class FASConfig(PreTrainedConfig):
             ("head_shrinkage", "pathway_heads"),
             ("whitening", "head_shrinkage"),
             ("ensemble", "pathway_heads"),
+            ("residual", "head_shrinkage"),
         ):
             self._expect(name, getattr(self, needs) or not getattr(self, name), f"0 where {needs} is off")
+        self._expect("ensemble", not (self.ensemble and self.residual), "0 where residual is on: the acoustic head is in the answer")
         known = isinstance(self.summary_streams, list) and self.summary_streams and all(s in STREAMS for s in self.summary_streams)
         self._expect("summary_streams", known, f"some of {', '.join(STREAMS)}")
         if self.fusion == "query" and self.learnable_queries:

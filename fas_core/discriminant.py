@@ -105,6 +105,29 @@ def fit_discriminants(
     splits: int = SPLITS,
 ) -> list[Discriminant]:
     """One for each shrinkage, all of one covariance; arguments and errors are those of `fit_discriminant`."""
+    return [each for each, _ in _fit_all(statistics, labels, groups, shrinkages, deviation_weight, corpora, splits)]
+
+
+def fit_with_held_out(
+    statistics: np.ndarray,
+    labels: np.ndarray,
+    groups: Sequence,
+    shrinkage: float,
+    deviation_weight: float = 1.0,
+    corpora: Corpora | None = None,
+    splits: int = SPLITS,
+) -> tuple[Discriminant, np.ndarray]:
+    """The discriminant, and (N, 7) what those without each clip's group say of it, at the same temperature.
+
+    `ABSENT` is the logit of an emotion that the other groups do not have. Arguments and errors are those of `fit_discriminant`.
+    """
+    return _fit_all(statistics, labels, groups, [shrinkage], deviation_weight, corpora, splits)[0]
+
+
+def _fit_all(
+    statistics: np.ndarray, labels: np.ndarray, groups: Sequence, shrinkages: Sequence[float], deviation_weight: float,
+    corpora: Corpora | None, splits: int,
+) -> list[tuple[Discriminant, np.ndarray]]:  # fmt: skip
     if len(np.unique(labels)) < 2:
         raise FeatureError(
             f"the acoustic discriminant needs clips of two emotions or more, these have {len(np.unique(labels))}; "
@@ -115,8 +138,12 @@ def fit_discriminants(
     x = np.asarray(statistics, dtype=np.float32) * scale
     fitted = _fit(x, labels, shrinkages, corpora)
     groups = np.unique(np.asarray(groups), return_inverse=True)[1]
-    temperatures = _temperatures(x, labels, groups, shrinkages, corpora, splits)
-    return [_calibrated(each, scale, temperature) for each, temperature in zip(fitted, temperatures, strict=True)]
+    held_out = _held_out(x, labels, groups, shrinkages, corpora, splits)
+    temperatures = [_temperature(logits, labels, corpora and corpora.weights) for logits in held_out]
+    return [
+        (_calibrated(each, scale, temperature), np.where(logits == ABSENT, ABSENT, logits / temperature).astype(np.float32))
+        for each, logits, temperature in zip(fitted, held_out, temperatures, strict=True)
+    ]
 
 
 def _calibrated(fitted: Discriminant, scale: np.ndarray, temperature: float) -> Discriminant:
@@ -139,19 +166,18 @@ def _solve(covariance: np.ndarray, means: np.ndarray, present: np.ndarray) -> Di
     return Discriminant(weight, bias)
 
 
-def _temperatures(
+def _held_out(
     x: np.ndarray, labels: np.ndarray, groups: np.ndarray, shrinkages: Sequence[float], corpora: Corpora | None, splits: int
-) -> list[float]:
-    """Fitted on each group's logits by a discriminant of the other groups; 1 where there is one group only."""
-    if len(np.unique(groups)) < 2:
-        return [1.0] * len(shrinkages)
+) -> np.ndarray:
+    """(S, N, 7): each group's logits by a discriminant of the other groups; `ABSENT` where there is one group only."""
     logits = np.full((len(shrinkages), len(x), len(EMOTIONS)), ABSENT)
+    if len(np.unique(groups)) < 2:
+        return logits
     for train, held_out in GroupKFold(min(splits, len(np.unique(groups)))).split(x, groups=groups):
         fitted = _fit(x[train], labels[train], shrinkages, corpora and corpora.at(train))
         for each, discriminant in zip(logits, fitted, strict=True):
             each[held_out] = discriminant(x[held_out])
-    weights = corpora and corpora.weights
-    return [_temperature(each, labels, weights) for each in logits]
+    return logits
 
 
 def _temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:

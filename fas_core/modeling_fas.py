@@ -27,6 +27,7 @@ class FASOutput(ModelOutput):
         fused: (B, N_q, d) fused tokens; (B, 1, d') for the fusions without queries.
         acoustic_kept, semantic_kept: `KeptTokens` of each stream.
         statistics: stream -> (B, 2 D) mean and deviation over the real patches, standardised over clips.
+        summary: stream -> (B, d) these statistics, projected, of the streams that give a summary.
     """
 
     loss: Tensor | None = None
@@ -37,6 +38,7 @@ class FASOutput(ModelOutput):
     acoustic_kept: KeptTokens | None = None
     semantic_kept: KeptTokens | None = None
     statistics: dict | None = None
+    summary: dict | None = None
 
 
 class Standardise(nn.Module):
@@ -121,10 +123,11 @@ class FASModel(FASPreTrainedModel):
         selection = self.config.selection
         kept = {s: distil(tokens[s], masks[s], self.k[s], selection, self.training) for s in STREAMS}  # eq. 2, 3
         statistics = {s: self._statistics(patches[s], masks[s], deviations[s], s) for s in STREAMS}
-        fused = self._fuse(kept, patches, masks, self._summary(statistics, masks))
+        summary = self._summary(statistics, masks)
         return FASOutput(
-            fused=fused, acoustic_kept=kept["acoustic"], semantic_kept=kept["semantic"], statistics=statistics
-        )
+            fused=self._fuse(kept, patches, masks, summary), acoustic_kept=kept["acoustic"], semantic_kept=kept["semantic"],
+            statistics=statistics, summary=summary,
+        )  # fmt: skip
 
     def _statistics(self, patches: Tensor, mask: Tensor, deviation: Tensor | None, stream: str) -> Tensor:
         """(B, 2 D): mean over the real patches and deviation, each feature standardised over patches, then over clips.
@@ -212,6 +215,9 @@ class FASForEmotionClassification(FASPreTrainedModel):
         self.fas = FASModel(config)
         hidden = 256 if config.fusion == "query" else config.hidden_size
         self.head = mlp(self.fas.output_size, hidden, config.num_labels, config.dropout)
+        if config.residual:  # nothing is added until something is learned
+            nn.init.zeros_(self.head[-1].weight)
+            nn.init.zeros_(self.head[-1].bias)
         self.pathway = nn.ModuleDict()
         if config.pathway_heads:
             for s in STREAMS if config.semantic_head == TRAINED else ("acoustic",):
@@ -249,6 +255,7 @@ class FASForEmotionClassification(FASPreTrainedModel):
         labels: Tensor | None = None,
         semantic_labels: Tensor | None = None,
         mixing: tuple[Tensor, float] | None = None,
+        tone_logits: Tensor | None = None,
     ) -> FASOutput:
         """Classify a batch.
 
@@ -260,23 +267,30 @@ class FASForEmotionClassification(FASPreTrainedModel):
             semantic_labels: (B,) emotion of the words, -100 where unknown, or (B, 7) probabilities. Trains the semantic head only.
             mixing: in training, (partners (B,), share): the fused tokens of each clip are mixed with its partner's
                 (manifold mixup, Verma et al. 2019), `share` of its own.
+            tone_logits: in training on residuals, (B, 7) what the acoustic head would say had it not met the clips.
 
         Training with class weights, label smoothing or a split batch computes its loss with `classification_loss`.
         """
         output = self.fas(acoustic, semantic, acoustic_mask, semantic_mask, acoustic_deviation, semantic_deviation)
-        fused = output.fused.mean(1)  # (B, d)
-        if mixing is not None:
-            partners, share = mixing
-            fused = share * fused + (1 - share) * fused[partners]
-        output.logits = self.head(fused)  # (B, 7)
+        output.logits = self.head(_mixed(output.fused.mean(1), mixing))  # (B, d) -> (B, 7)
         for stream, head in self.pathway.items():
             output[f"{stream}_logits"] = head(output.statistics[stream])
+        if self.config.residual:
+            output.logits = output.logits + _mixed(output.acoustic_logits if tone_logits is None else tone_logits, mixing)
         if labels is not None:
             output.loss = classification_loss(output, labels, semantic_labels)
         if self.config.ensemble and not self.training:
             parts = output.logits.log_softmax(-1), output.acoustic_logits.log_softmax(-1)
             output.logits = torch.lerp(*parts, self.config.ensemble)
         return output
+
+
+def _mixed(x: Tensor, mixing: tuple[Tensor, float] | None) -> Tensor:
+    """(B, D), each row with its share of its partner's."""
+    if mixing is None:
+        return x
+    partners, share = mixing
+    return share * x + (1 - share) * x[partners]
 
 
 AutoConfig.register(FASConfig.model_type, FASConfig, exist_ok=True)

@@ -123,6 +123,15 @@ def test_a_fas_is_trained_and_scored_with_its_parts(monkeypatch, tmp_path, mater
     assert "answers" in record["scores"]["tess"]
 
 
+@pytest.mark.parametrize("system", ["adversarial-corpus-even", "contrastive-across", "mixup-across", "residual"])
+def test_each_method_is_a_row(monkeypatch, tmp_path, material, system):
+    changed = {"model": {"hidden_size": 16, "num_queries": 1, "whitening": 4}, "training": {"epochs": 1}}
+    asked = arguments(tmp_path, "--systems", system, "--left-out", "urdu", "--set", json.dumps(changed))
+    assert run(monkeypatch, material, asked)[0] == 0
+    (record,) = study.read(tmp_path / "runs.jsonl")
+    assert {"urdu", "urdu, acoustic head", "urdu, fused alone"} <= set(record["scores"])
+
+
 def line(system, name, answers, seed=42, **more):
     truth = "012" * 4
     labels, found = (np.array([int(c) for c in text]) for text in (truth, answers))
@@ -146,3 +155,14 @@ def test_table(tmp_path):
     assert cells[1][1:3] == ["2", "87.5 ± 17.7"] and cells[1][7] == "97.5"
     assert cells[2][2:] == ["-", "100.0", "-", "-", "-", "-", "-", "-"]
     assert second.startswith(SYSTEMS["linear"].title) and "| +25.0 (s.e. " in second and "| - |" in second
+
+
+def test_an_answer_is_compared_with_its_own_acoustic_side(tmp_path):
+    good, bad = "012" * 4, "011" * 3 + "012"
+    for name in (*left_out.CORPORA, "urdu"):
+        record = line("residual", name, good)
+        record["scores"] |= {f"{name}, acoustic head": line("residual", name, bad)["scores"][name]}
+        study.append(tmp_path / "runs.jsonl", record)
+    own = study.tables([tmp_path / "runs.jsonl"], "leave-corpus-out", heads=True).split("own acoustic side")[1]
+    (row,) = [r for r in own.splitlines() if r.startswith(f"| {SYSTEMS['residual'].title} |")]
+    assert row.count("| +25.0 (s.e. ") == 7

@@ -26,6 +26,10 @@ def table(records: list[dict], titles: dict[str, str], heads: bool = False) -> s
         lines += ["", f"UA more than {cell(plain(reference))}, paired, speakers drawn (standard error; p):", ""]
         lines += ["| trained on the others | " + " | ".join(columns[:-1]) + " |", "|---" * len(columns) + "|"]
         lines += [_differences(title, rows[title], rows[reference]) for title in others]
+    if heads and (whole := [title for title in rows if f"{title}, acoustic head" in rows]):
+        lines += ["", "UA of each answer more than that of its own acoustic side, paired as above:", ""]
+        lines += ["| answer | " + " | ".join(columns[:-1]) + " |", "|---" * len(columns) + "|"]
+        lines += [_differences(title, rows[title], rows[f"{title}, acoustic head"]) for title in whole]
     return "\n".join(lines)
 
 

@@ -26,6 +26,8 @@ RECOMMENDED_TRAINING = BATCH | dict(
     mixup=0.4,
     epochs=16,
 )
+# Training on several corpora: each weighs alike, what differs between them is mistrusted, how sure an answer is holds for the unknown.
+BALANCED = dict(corpus_balance=True, between_corpora=5.0, temperature_on="corpora")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,13 @@ def _ablation(title: str, **model) -> System:
     return System(title, dict(standardise=True, pathway_heads=False) | model, TABLE3 | BATCH | dict(epochs=12))
 
 
+def _method(title: str, model: dict | None = None, **training) -> System:
+    """The recommended recipe on balanced corpora, clips as they are, and one thing more."""
+    title = f"FAS, corpora balanced{title}"
+    return System(title, RECOMMENDED_MODEL | DISCRIMINANT | (model or {}), RECOMMENDED_TRAINING | BALANCED | training, acoustic="stack")
+
+
+ON_BOTH = dict(adversarial_on=["fused", "pooled"])
 SYSTEMS = {
     "paper": System(
         "the paper's architecture and loss (batch 64, 12 epochs, trimmed clips)", dict(pathway_heads=False), TABLE3 | BATCH | dict(epochs=12)
@@ -102,6 +111,16 @@ SYSTEMS = {
     "linear-between": _linear(
         "discriminant alone, corpora balanced, differences between them x 5", corpus_balance=True, between_corpora=5.0, temperature_on="corpora"
     ),
+    "balanced": _method(""),
+    "adversarial-corpus": _method(" + corpus adversary", adversarial="corpus", **ON_BOTH),
+    "adversarial-corpus-even": _method(" + corpus adversary, corpora even in the batch", adversarial="corpus", domain_balanced_batches=True, **ON_BOTH),
+    "adversarial-speaker": _method(" + speaker adversary", adversarial="speaker", **ON_BOTH),
+    "contrastive": _method(" + contrast of emotions", contrastive=0.3, contrastive_on=["fused", "pooled"]),
+    "contrastive-across": _method(
+        " + contrast of emotions across corpora", contrastive=0.3, contrastive_on=["fused", "pooled"], contrastive_pairs="across"
+    ),
+    "mixup-across": _method(" + mixup across corpora", mixup_across_corpora=True),
+    "residual": _method(" + fused tokens on the discriminant's residual", dict(ensemble=0.0, residual=True)),
     "semantic": System("semantic only (mean)", pooled=(("semantic", "mean"),)),
     "acoustic-mean": System("acoustic only (mean)", pooled=(("acoustic", "mean"),)),
     "acoustic": System("acoustic only (mean and deviation)", pooled=(("acoustic", "mean+deviation"),)),

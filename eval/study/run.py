@@ -125,7 +125,7 @@ def run_fas(system: System, material: Material, train: Clips, tests: dict, seed:
         logits = logits_of(model, clips)
         scores[name] = score(clips, logits.fused)
         if config.pathway_heads:
-            scores |= part_scores(name, clips, logits, config.ensemble, score)
+            scores |= part_scores(name, clips, logits, config, score)
         if config.standardise and name in ZERO_SHOT:
             own = logits_of(with_statistics(model, clips.statistics()), clips)
             scores[f"{name}, own statistics"] = score(clips, own.fused)
@@ -133,9 +133,11 @@ def run_fas(system: System, material: Material, train: Clips, tests: dict, seed:
     return dict(scores=scores, curve=curve, parameters=model.num_parameters())
 
 
-def part_scores(name: str, clips: Clips, logits: Logits, ensemble: float, score) -> dict:
+def part_scores(name: str, clips: Clips, logits: Logits, config, score) -> dict:
     """Scores of the acoustic head, and of the fused answer without it."""
-    scores = {f"{name}, acoustic head": score(clips, logits.acoustic)}
+    scores, ensemble = {f"{name}, acoustic head": score(clips, logits.acoustic)}, config.ensemble
+    if config.residual:
+        scores[f"{name}, fused alone"] = score(clips, logits.fused - logits.acoustic)
     if 0 < ensemble < 1:
         fused = (log_softmax(logits.fused, -1) - ensemble * log_softmax(logits.acoustic, -1)) / (1 - ensemble)
         scores[f"{name}, fused alone"] = score(clips, fused)

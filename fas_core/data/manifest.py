@@ -29,6 +29,7 @@ _TEXT = ("text", "transcript", "sentence", "utterance")
 _SPEAKER = ("speaker", "speaker_id", "voice")
 _LANGUAGE = ("language", "lang")
 _SPLIT = ("split", "subset")
+_SYNTHESIZER = ("synthesizer", "tts")
 _SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -42,7 +43,7 @@ _SPLIT_WORDS = {
 
 def manifest(root: Path, *, table: str | None = None, seed: int = 0) -> list[Clip]:
     """A CSV, TSV, JSON or JSONL table with columns audio and emotion, and optionally start, end, semantic_emotion, text,
-    speaker, language, split, corpus, id; audio paths are relative to the table. With start and end a clip is that part of the
+    speaker, language, split, corpus, synthesizer, id; audio paths are relative to the table. With start and end a clip is that part of the
     file (`fas_core.data.times`).
 
     Without a split column the clips are divided 70/15/15: by speaker, and files that name no speaker at random, emotion by
@@ -127,6 +128,7 @@ def _clip(folder: Path, row: Row) -> Clip:
         language=row.get(_LANGUAGE),
         semantic_label=row.get(_SEMANTIC),
         corpus=row.get(("corpus",)),
+        synthesizer=row.get(_SYNTHESIZER),
         where=row.where,
         problem=_NO_EMOTION if label is None else None if path else "audio file missing",
     )

@@ -18,7 +18,7 @@ from fas_core.walk import walk_files
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("id", "audio", "emotion", "semantic_emotion", "text", "speaker", "language", "corpus", "split")
+COLUMNS = ("id", "audio", "emotion", "semantic_emotion", "text", "speaker", "language", "corpus", "split", "synthesizer")
 FEATURES = Features({column: Value("string") for column in COLUMNS})
 
 # In the order of preference where one clip lies there in several formats; containers with video come last.
@@ -42,6 +42,7 @@ class Clip:
         where: where the label stands, for messages; the path where empty.
         drawn: the split was drawn at random, file by file: nobody knows who speaks.
         problem: why the clip cannot be used; it is then counted under these words.
+        synthesizer: what synthesized the voice; None for a human one.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Clip:
     where: str = ""
     drawn: bool = False
     problem: str | None = None
+    synthesizer: str | None = None
 
 
 @dataclass
@@ -159,6 +161,7 @@ def _row(corpus: str, clip: Clip) -> dict:
         "language": clip.language,
         "corpus": corpus,
         "split": clip.split,
+        "synthesizer": clip.synthesizer,
     }
 
 

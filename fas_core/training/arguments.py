@@ -2,7 +2,7 @@
 
 import logging
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fas_core.configuration_fas import FASConfig
@@ -10,6 +10,8 @@ from fas_core.encoders.registry import ENCODERS
 from fas_core.errors import CheckpointError, FASError
 from fas_core.features.augment import parse_variant
 from fas_core.paths import expanded
+from fas_core.training.invariance_arguments import InvarianceArguments
+from fas_core.training.options import expect_between, expect_choice, option
 
 log = logging.getLogger(__name__)
 CHOICES = {
@@ -19,13 +21,6 @@ CHOICES = {
     "tracker": ("none", "tensorboard"),
     "temperature_on": ("voices", "corpora"),
 }
-
-
-def option(default, text: str):
-    """A dataclass field with a help text, as HfArgumentParser reads it."""
-    if isinstance(default, list | dict):
-        return field(default_factory=lambda: type(default)(default), metadata={"help": text})
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass
@@ -77,8 +72,8 @@ class DataArguments:
     )
 
     def __post_init__(self):
-        _expect_between(self, ("validation_fraction",), 0, 1)
-        _expect_choice(self, "words_from")
+        expect_between(self, ("validation_fraction",), 0, 1)
+        expect_choice(self, "words_from", CHOICES["words_from"])
         for variant in self.augmentation:
             parse_variant(variant)
         parse_layer(self.acoustic_layer)
@@ -108,6 +103,11 @@ class ModelArguments:
     head_deviation_weight: float = option(1.0, "of the deviations beside the means, in that discriminant")
     whitening: int = option(0, "shrink so many directions of the acoustic statistics as the discriminant does; 0: off")
     ensemble: float = option(0.0, "share of the acoustic head in the answer; 0: the fused answer alone, the paper")
+    residual: bool = option(
+        False,
+        "the fused answer is trained on what the discriminant leaves: its calibrated logits are added, in training those of a "
+        "discriminant without the clip's voice or corpus; needs --head_shrinkage, and --ensemble 0",
+    )
     standardise: bool = option(False, "standardise features by training statistics, kept in the checkpoint")
     pathway_heads: bool = option(True, "a light head per pathway; conflict needs both")
 
@@ -119,8 +119,8 @@ class ModelArguments:
 
 
 @dataclass
-class TrainingArguments:
-    """Optimisation and bookkeeping."""
+class TrainingArguments(InvarianceArguments):
+    """Optimisation and bookkeeping; what is asked of the tokens beside the labels is in `InvarianceArguments`."""
 
     output_dir: str = option("runs/fas", "where the checkpoint, the history and the resume state go")
     learning_rate: float = option(2e-4, "peak learning rate, cosine schedule")
@@ -161,30 +161,18 @@ class TrainingArguments:
     cpu: bool = option(False, "train on the CPU even where there is a GPU")
 
     def __post_init__(self):
+        super().__post_init__()
         if self.mixed_precision is False:  # what YAML 1.1 makes of "no"
             self.mixed_precision = "no"
         for name in ("keep", "mixed_precision", "tracker", "temperature_on"):
-            _expect_choice(self, name)
+            expect_choice(self, name, CHOICES[name])
         for name in ("epochs", "global_batch_size", "per_device_batch_size", "save_every"):
             if getattr(self, name) < 1:
                 raise FASError(f"--{name} {getattr(self, name)}: expected at least 1")
-        _expect_between(self, ("warmup_ratio", "label_smoothing", "pathway_dropout"), 0, 1)
-        _expect_between(self, ("learning_rate", "weight_decay", "max_grad_norm", "mixup", "patience", "seed"), 0, math.inf)
-        _expect_between(self, ("between_corpora",), 0, math.inf)
+        expect_between(self, ("warmup_ratio", "label_smoothing", "pathway_dropout"), 0, 1)
+        expect_between(self, ("learning_rate", "weight_decay", "max_grad_norm", "mixup", "patience", "seed"), 0)
+        expect_between(self, ("between_corpora",), 0)
         parse_weights(self.corpus_weights)
-
-
-def _expect_choice(arguments, name: str) -> None:
-    valid = CHOICES[name]
-    if getattr(arguments, name) not in valid:
-        raise FASError(f"--{name} {getattr(arguments, name)!r} is unknown, expected one of {', '.join(valid)}")
-
-
-def _expect_between(arguments, names: tuple[str, ...], low: float, high: float) -> None:
-    """`low` is allowed, `high` is not, nor is NaN."""
-    for name in names:
-        if not low <= (value := getattr(arguments, name)) < high:
-            raise FASError(f"--{name} {value}: expected at least {low} and below {high}")
 
 
 def parse_weights(pairs: list[str]) -> dict[str, float]:

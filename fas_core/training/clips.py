@@ -28,6 +28,8 @@ class Clips:
         features: (index, variant) -> `ClipFeatures`.
         digests: of each clip's audio, its content; None where it does not come from files.
         corpora: (N,) names, or None where unknown.
+        synthesizers: (N,) names of what synthesized each clip, None for a human voice.
+        tone_logits: variant -> (N, 7) what a discriminant without the clip's voice or corpus says; of a training on residuals.
     """
 
     ids: list[str]
@@ -39,6 +41,8 @@ class Clips:
     digests: list[str | None] | None = None
     corpora: list[str | None] | None = None
     semantic_targets: np.ndarray | None = None
+    synthesizers: list[str | None] | None = None
+    tone_logits: dict[str, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -114,6 +118,7 @@ def concatenate(parts: list[Clips]) -> Clips:
         speakers=[s for p in parts for s in p.speakers or [None] * len(p)],
         digests=[d for p in parts for d in p.digests or [None] * len(p)],
         corpora=[c for p in parts for c in p.corpora or [None] * len(p)],
+        synthesizers=[s for p in parts for s in p.synthesizers or [None] * len(p)],
         semantic_targets=None if all(p.semantic_targets is None for p in parts) else np.concatenate([_targets(p) for p in parts]),
     )
 

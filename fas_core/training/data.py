@@ -132,6 +132,7 @@ def load_clips(
             words = label_indices(rows["semantic_emotion"])
             names = dict(speakers=rows["speaker"], corpora=rows["corpus"])
             clips.append(source.clips(source.usable, list(rows["id"]), labels, words, variants, **names))
+            clips[-1].synthesizers = [rows[i]["synthesizer"] for i in source.usable]
             if teacher is not None:
                 targets, found = teacher([rows[i] for i in source.usable], clips[-1].digests)
                 clips[-1], entry["words"] = clips[-1].with_words(targets), entry["words"] + found

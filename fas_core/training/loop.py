@@ -22,7 +22,9 @@ from fas_core.model_files import reads_checkpoint
 from fas_core.training import schedule
 from fas_core.training.arguments import TrainingArguments
 from fas_core.training.clips import UNKNOWN, Clips
-from fas_core.training.corpora import possible_emotions, weights_of_clips
+from fas_core.training.corpora import possible_emotions
+from fas_core.training.invariance import Invariance
+from fas_core.training.residual import residual_labels, tone_logits
 from fas_core.training.resume import clear_resume_state, clips_digest, load_resume_state, save_resume_state
 
 log = logging.getLogger(__name__)
@@ -64,16 +66,15 @@ class Trainer:
         self.arguments, self.train_clips, self.validation = arguments, train, validation
         self.accelerator, self.output = accelerator, Path(output or arguments.output_dir)
         self.epochs = stop_after or arguments.epochs
-        self.raw_model = model
+        self.raw_model, self.invariance = model, Invariance(model, arguments, train)
+        self.trained = self.invariance.module  # the model, and what is trained with it and left behind
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), arguments.learning_rate, weight_decay=arguments.weight_decay, foreach=True
+            self.trained.parameters(), arguments.learning_rate, weight_decay=arguments.weight_decay, foreach=True
         )
-        self.model, self.optimizer = accelerator.prepare(model, self.optimizer)
+        self.model, self.optimizer = accelerator.prepare(self.trained, self.optimizer)
         self.lengths = np.array([len(train.features(i, "").acoustic) for i in range(len(train))])
-        clip_weights = weights_of_clips(train, arguments)
-        weights = train.class_weights(clip_weights) if arguments.class_weighting else np.ones(model.config.num_labels)
-        self.class_weights = torch.tensor(weights, dtype=torch.float32)
-        self.clip_weights = None if clip_weights is None else torch.tensor(clip_weights, dtype=torch.float32)
+        self.class_weights, self.clip_weights = self.invariance.class_weights, self.invariance.clip_weights
+        self.labels = residual_labels(train) if model.config.residual else train.labels
         self.possible = torch.from_numpy(possible_emotions(train)) if arguments.mask_absent else None
         self.steps = schedule.steps_per_epoch(len(train), arguments.global_batch_size)
         self.history: list[dict] = []
@@ -106,7 +107,7 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> float:
         self.model.train()
-        order = schedule.epoch_order(len(self.train_clips), self.arguments.seed, epoch)
+        order = self.invariance.order(epoch, self.steps)
         total = 0.0
         for step in range(self.steps):
             size = self.arguments.global_batch_size
@@ -129,7 +130,7 @@ class Trainer:
         for number, batch in enumerate(mine):
             last = number == len(mine) - 1
             with self._no_sync(not last):
-                loss += self._backward(batch, totals)
+                loss += self._backward(batch, totals, done / (self.arguments.epochs * self.steps))
         loss = float(self.accelerator.reduce(loss, "sum"))
         norm = self._clip()
         if not np.isfinite(loss) or not np.isfinite(norm):
@@ -153,43 +154,40 @@ class Trainer:
         """Gradients travel between processes once a step."""
         return self.accelerator.no_sync(self.model) if wanted else contextlib.nullcontext()
 
-    def _label_totals(self, clips: np.ndarray) -> tuple[float, float]:
-        """Total label weight of the whole global batch; every process knows all labels, so nothing is sent."""
+    def _label_totals(self, clips: np.ndarray) -> tuple[float, float, float]:
+        """Total weight of the whole global batch's tones, words and domains; every process knows all, so nothing is sent."""
         weights = None if self.clip_weights is None else self.clip_weights[clips]
         return (
-            label_weight(torch.from_numpy(self.train_clips.labels[clips]), self.class_weights, weights),
+            label_weight(torch.from_numpy(self.labels[clips]), self.class_weights, weights),
             label_weight(torch.from_numpy(self.train_clips.words[clips]), None),
+            self.invariance.domain_weight(clips),
         )
 
-    def _backward(self, micro: schedule.MicroBatch, totals: tuple[float, float]) -> torch.Tensor:
+    def _backward(self, micro: schedule.MicroBatch, totals: tuple[float, float, float], progress: float) -> torch.Tensor:
         """Forward and backward of one micro-batch. Returns its share of the loss."""
         torch.manual_seed(micro.seed)
         device = self.accelerator.device
         # An empty micro-batch still takes part in the exchange of gradients, with weight zero.
         indices = micro.indices if len(micro.indices) else np.zeros(1, dtype=np.int64)
         batch = {k: v.to(device) for k, v in self._augmented(indices, micro.seed).items()}
-        labels = torch.from_numpy(self.train_clips.labels[indices]).to(device)
+        labels = torch.from_numpy(self.labels[indices]).to(device)
         words = torch.from_numpy(self.train_clips.words[indices]).to(device)
         if not len(micro.indices):
             labels, words = torch.full_like(labels, UNKNOWN), torch.full_like(words, UNKNOWN if words.ndim == 1 else 0)
         with self.accelerator.autocast():
-            mixing = self._mixing(len(indices), micro.seed)
-            output = self.model(**batch, mixing=mixing)
+            mixing = self._mixing(indices, micro.seed)
+            output, told = self.invariance.forward(self.model, progress, batch | dict(mixing=mixing))
             of_clips = [None if x is None else x[indices].to(device) for x in (self.clip_weights, self.possible)]
             loss = classification_loss(
-                output, labels, words, self.class_weights.to(device), self.arguments.label_smoothing, totals, mixing, *of_clips
-            )
+                output, labels, words, self.class_weights.to(device), self.arguments.label_smoothing, totals[:2], mixing, *of_clips
+            ) + self.invariance.loss(output, told, indices, labels, (totals[0], totals[2]))
         # DDP averages gradients over the processes; the loss is already a share of the global mean.
         self.accelerator.backward(loss * self.accelerator.num_processes)
         return loss.detach()
 
-    def _mixing(self, size: int, seed: int) -> tuple[torch.Tensor, float] | None:
-        """Partners and share of a micro-batch, where mixup is on."""
-        if not self.arguments.mixup:
-            return None
-        rng = np.random.default_rng([seed, 2])
-        share = float(rng.beta(self.arguments.mixup, self.arguments.mixup))
-        return torch.from_numpy(rng.permutation(size)).to(self.accelerator.device), share
+    def _mixing(self, indices: np.ndarray, seed: int) -> tuple[torch.Tensor, float] | None:
+        mixed = self.invariance.mixing(indices, seed)
+        return mixed and (torch.from_numpy(mixed[0]).to(self.accelerator.device), mixed[1])
 
     def _augmented(self, indices: np.ndarray, seed: int) -> dict[str, torch.Tensor]:
         """The batch, each clip in a variant drawn for it; a whole pathway is dropped now and then."""
@@ -201,6 +199,8 @@ class Trainer:
         p = self.arguments.pathway_dropout / 2
         batch["acoustic_mask"] &= ~(chance < p)[:, None]
         batch["semantic_mask"] &= ~(chance > 1 - p)[:, None]
+        if self.raw_model.config.residual:
+            batch["tone_logits"] = tone_logits(self.train_clips, indices, drawn)
         return batch
 
     def validate(self) -> Logits:
@@ -244,7 +244,7 @@ class Trainer:
             fingerprint=self._fingerprint(),
         )  # fmt: skip
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
-        save_resume_state(self.output, epoch, self.raw_model.state_dict(), self.best, optimizer, info)
+        save_resume_state(self.output, epoch, self.trained.state_dict(), self.best, optimizer, info)
 
     def _fingerprint(self) -> dict:
         """What a resumed run must share: arguments, model, clips. JSON-ready."""
@@ -284,7 +284,7 @@ class Trainer:
                 "give the same ones, another --output_dir, or leave out --resume"
             )
         with reads_checkpoint(self.output, "the resume state of this model; leave out --resume"):
-            self.raw_model.load_state_dict(weights)
+            self.trained.load_state_dict(weights)
         self.history, self.best_score, self.best_epoch = info["history"], info["best_score"], info["best_epoch"]
         return info["epoch"]
 

@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score, recall_score
 from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
 from fas_core.configuration_fas import TRAINED, UNTRAINED
-from fas_core.discriminant import SPLITS, fit_discriminant, within_emotion_directions
+from fas_core.discriminant import SPLITS, fit_with_held_out, within_emotion_directions
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError, MissingDependencyError, reports_errors
 from fas_core.inference import HEADS, predict_logits
@@ -34,6 +34,7 @@ from fas_core.training.data import load_clips
 from fas_core.training.flags import parse_flags
 from fas_core.training.interrupt import says_how_to_go_on
 from fas_core.training.loop import Trainer
+from fas_core.training.residual import keep_tone_logits
 from fas_core.training.resume import clear_resume_state
 from fas_core.training.words import find_teacher, fit_words_head, tell_untrained, why_untrained
 
@@ -133,7 +134,7 @@ def _accelerator(arguments: TrainingArguments) -> Accelerator:
 def _is_calibrated(config, clips: Clips, arguments: TrainingArguments) -> bool:
     """Whether the discriminant's temperature, of corpora that it had not met, is also that of the answer, of which it has a share."""
     several = len(set(corpus_names(clips)[clips.labels >= 0])) > 1
-    return arguments.temperature_on == "corpora" and several and bool(config.head_shrinkage and config.ensemble)
+    return arguments.temperature_on == "corpora" and several and bool(config.head_shrinkage and (config.ensemble or config.residual))
 
 
 def new_model(config, clips: Clips, seed: int, arguments: TrainingArguments | None = None) -> FASForEmotionClassification:
@@ -162,10 +163,12 @@ def fit_acoustic_head(model: FASForEmotionClassification, clips: Clips, argument
     indices = np.array([i for i, _ in rows], dtype=np.int64)
     labels, corpora = clips.labels[indices], discriminant_corpora(clips, indices, arguments)
     groups, splits = held_out_groups(clips, indices, arguments)
-    discriminant = fit_discriminant(
+    discriminant, held_out = fit_with_held_out(
         statistics, labels, groups, config.head_shrinkage, config.head_deviation_weight, corpora, splits or SPLITS
     )
     model.pathway["acoustic"].set(discriminant)
+    if config.residual:
+        keep_tone_logits(clips, rows, held_out)
     if config.whitening:
         directions = within_emotion_directions(statistics, labels, config.head_shrinkage, config.whitening, corpora)
         model.fas.within_emotion.copy_(torch.from_numpy(directions))

@@ -28,6 +28,25 @@ def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(num_clips)
 
 
+def balanced_order(domains: np.ndarray, count: int, seed: int, epoch: int) -> np.ndarray:
+    """`count` clips whose domains take turns, so that each stretch has as many of one as of any other; small ones repeat.
+
+    A clip of a large domain may miss an epoch: which ones is drawn anew in each.
+
+    Args:
+        domains: (N,) numbers.
+    """
+    rng = np.random.default_rng([seed, epoch, 1])
+    names = np.unique(domains)
+    turns = np.concatenate([rng.permutation(names) for _ in range(math.ceil(count / len(names)))])[:count]
+    order = np.empty(count, dtype=np.int64)
+    for name in names:
+        rows, places = np.flatnonzero(domains == name), np.flatnonzero(turns == name)
+        rounds = math.ceil(len(places) / len(rows))
+        order[places] = np.concatenate([rng.permutation(rows) for _ in range(rounds)])[: len(places)] if rounds else rows[:0]
+    return order
+
+
 def micro_batches(
     clips: np.ndarray, lengths: np.ndarray, size: int, num_processes: int, seed: int, epoch: int, step: int
 ) -> list[MicroBatch]:
