@@ -18,6 +18,7 @@ from fas_core.errors import INPUT_ERRORS, FASError, error_line
 from fas_core.provenance import provenance
 from fas_core.synth.sentences import load_sentences
 from fas_core.words.figures import as_markdown, figures_by_source
+from fas_core.words.finetuning import find_device
 from fas_core.words.text_model import SHIPPED, TextModel
 from fas_core.words.texts import Texts
 from fas_core.words.training_texts import held_out
@@ -63,7 +64,7 @@ def main(
         sources, rows, speed = sources_of(texts, split), {}, {}
         for named in model or [f"shipped={SHIPPED}"]:
             name, _, where = named.rpartition("=")
-            loaded = TextModel.from_pretrained(where)
+            loaded = TextModel.from_pretrained(where, device=str(find_device()))
             rows |= {(name or where, source): found for source, found in figures_by_source(loaded, sources).items()}
             speed[name or where] = milliseconds(loaded, sources["meld"].texts)
     except INPUT_ERRORS as error:

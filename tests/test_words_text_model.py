@@ -5,7 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
+from tiny_text_model import save_tiny_text_model
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizerFast,
+)
 from typer.testing import CliRunner
 
 from eval.case.scenarios import load_scenarios
@@ -14,8 +23,11 @@ from fas_core.labels import EMOTIONS, map_text_label
 from fas_core.words import train as training
 from fas_core.words.ngrams import FILES, MOST_CHARACTERS, NgramModel, tokens_of
 from fas_core.words.sentences import SPLITS, as_transcribed, check_templates, plain_sentences, templates
+from fas_core.words.shrinking import in_eight_bits, shrink
+from fas_core.words.small_bert import SmallBert
 from fas_core.words.text_model import SHIPPED, TextModel
 from fas_core.words.texts import Texts, read_goemotions, read_meld, read_xed, read_xed_neutral
+from fas_core.words.training_texts import fragments
 
 # of none of the templates, and of no corpus
 PLAIN = (
@@ -34,6 +46,22 @@ CARRIED = {
     "That is disgusting, it makes me want to vomit.": "disgust",
     "Oh my god, really? I did not expect that at all, what a surprise!": "surprise",
 }
+
+
+def save_wordpieces(path):
+    """A BERT of three layers over a few words and all letters, random weights."""
+    said = "this makes me mad yuck it stinks so scary great joy on the table i cry oh wow today again".split()
+    letters = [c for letter in "abcdefghijklmnopqrstuvwxyz0123456789" for c in (letter, f"##{letter}")]
+    pieces = list(dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *said, "!", "."]))
+    (path / "vocab.txt").parent.mkdir(parents=True, exist_ok=True)
+    (path / "vocab.txt").write_text("\n".join(pieces))
+    BertTokenizerFast(str(path / "vocab.txt")).save_pretrained(path)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(pieces), hidden_size=24, num_hidden_layers=3, num_attention_heads=4, intermediate_size=32,
+        max_position_embeddings=80, id2label=dict(enumerate(EMOTIONS)), initializer_range=0.2,
+    )  # fmt: skip
+    BertForSequenceClassification(config).save_pretrained(path)
 
 
 @pytest.fixture(scope="module")
@@ -300,10 +328,12 @@ def folder(tmp_path_factory):
     return root
 
 
-@pytest.fixture(autouse=True)
-def few_fillings(monkeypatch):
-    monkeypatch.setattr("fas_core.words.training_texts.FILLINGS", {"plain": 1, "emotional": 1})
-    monkeypatch.setattr("fas_core.words.training_texts.HELD_OUT_FILLINGS", 1)
+@pytest.fixture(autouse=True, scope="module")
+def few_fillings():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("fas_core.words.training_texts.FILLINGS", {"plain": 1, "emotional": 1})
+        monkeypatch.setattr("fas_core.words.training_texts.HELD_OUT_FILLINGS", 1)
+        yield
 
 
 def run(*arguments):
@@ -328,11 +358,11 @@ def test_training_end_to_end(folder, tmp_path):
 
 def test_a_teacher_and_meld_change_what_is_learnt(folder, tmp_path):
     teacher = save_classifier(tmp_path / "teacher", ("sadness", "joy"))
-    options = ("--texts", folder, "--terms", 500, "--meld", "--teacher", teacher, "--teacher-share", 1)
+    options = ("--texts", folder, "--terms", 500, "--meld", "--teacher", teacher, "--teacher-share", 1, "--fragments", 20)
     result = run(*options, "--output", tmp_path / "a")
     assert result.exit_code == 0, result.output
     record = json.loads((tmp_path / "a/training.json").read_text())
-    assert record["options"]["teacher"] == "teacher" and "meld" in record["data"]["sources"]
+    assert record["options"]["teacher"] == ["teacher"] and "meld" in record["data"]["sources"]
     assert "gpl-3.0" in (tmp_path / "a/README.md").read_text()
     assert set(labels(TextModel.from_pretrained(tmp_path / "a")(["great joy", "yuck it stinks"]))) == {"sad"}
 
@@ -344,6 +374,88 @@ def test_an_encoder_is_fine_tuned(folder, tmp_path):
     result = run("--texts", folder, "--output", tmp_path / "a", "--base", base, "--epochs", 0.3)
     assert result.exit_code == 0, result.output
     assert TextModel.from_pretrained(tmp_path / "a")(["hello"]).shape == (1, 7)
+
+
+@pytest.fixture(scope="module")
+def small(folder, tmp_path_factory):
+    """An encoder of word pieces made small."""
+    root = tmp_path_factory.mktemp("small")
+    save_wordpieces(root / "base")
+    options = ("--base", root / "base", "--layers", 2, "--pieces", 120, "--epochs", 10, "--learning-rate", 1e-2, "--seed", 1)
+    result = run("--texts", folder, "--output", root / "a", *options, "--teacher", root / "base", "--teacher-share", 0, "--fragments", 0)
+    assert result.exit_code == 0, result.output
+    return root / "a"
+
+
+def test_an_encoder_is_made_small(small):
+    model = SmallBert.load(small)
+    assert model.layers == 2 and model.tokenizer.get_vocab_size() <= 120
+    assert (small / "model.safetensors").stat().st_size < 1.5 * sum(tensor.numel() for tensor in model.tensors.values()) + 9_000
+    read = TextModel.from_pretrained(small)
+    assert labels(read(["yuck it stinks", "great joy", "i cry"])) == ["disgust", "happy", "sad"]
+    assert "2 layers and 120 word pieces" in (small / "README.md").read_text()
+
+
+def test_a_small_model_reads_as_transformers_does(tmp_path):
+    save_wordpieces(tmp_path)
+    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval(), AutoTokenizer.from_pretrained(tmp_path)
+    model, tokenizer = shrink(model, tokenizer, ["great joy today", "i cry"], 90, 3)
+    texts = ["great joy today", "i cry", "joy", "so mad!"]
+    with torch.inference_mode():
+        expected = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits.numpy()
+    small = in_eight_bits(model, tokenizer)
+    assert np.abs(small.logits(texts) - expected).max() < 0.05 * np.abs(expected).max()
+    assert np.allclose(np.concatenate([small.logits([text]) for text in texts]), small.logits(texts), atol=1e-5)
+    small.save(tmp_path / "a")
+    assert np.allclose(SmallBert.load(tmp_path / "a").logits(texts), small.logits(texts), atol=1e-4)
+
+
+@pytest.mark.parametrize("text", ["", "...", "中文没有词", "\x00\ud800", "42"])
+def test_a_small_model_finds_nothing_in_what_it_does_not_know(small, text):
+    assert labels(TextModel.from_pretrained(small)([text])) == ["neutral"]
+
+
+def test_a_small_model_reads_long_texts_window_by_window(small):
+    model = SmallBert.load(small)
+    short = "great joy " * 31  # 62 tokens
+    assert np.allclose(model.logits([short * 4]), model.logits([short]), atol=1e-5)
+    assert model.logits([]).shape == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("config.json", {"heads": 5}, "a multiple of the 5 heads"),
+        ("config.json", {"temperature": 0}, "a positive number"),
+        ("tokenizer.json", {"model": {"type": "WordPiece"}}, "tokenizer.json"),
+        ("model.safetensors", {"classifier.bias": np.zeros(6, np.float32)}, r"classifier.bias of shape \(6,\); expected \(7,\)"),
+        ("model.safetensors", {"classifier.weight.scale": np.full(7, np.inf, np.float32)}, "not finite"),
+        ("model.safetensors", {"more": np.zeros(3, np.float32)}, "more of shape"),
+    ],
+)
+def test_damaged_files_of_a_small_model_are_named(small, tmp_path, file, change, message):
+    path = shutil.copytree(small, tmp_path / "a") / file
+    if path.suffix == ".json":
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    else:
+        save_file(load_file(path) | change, path)
+    with pytest.raises(CheckpointError, match=message):
+        TextModel.from_pretrained(tmp_path / "a")
+
+
+def test_only_a_bert_with_enough_layers_is_made_small(folder, tmp_path):
+    base = save_tiny_text_model(tmp_path / "base", tuple(EMOTIONS))  # of bytes
+    result = run("--texts", folder, "--output", tmp_path / "a", "--base", base, "--layers", 1)
+    assert result.exit_code == 2 and "expected a BERT with word pieces" in result.output
+    save_wordpieces(tmp_path / "words")
+    result = run("--texts", folder, "--output", tmp_path / "a", "--base", tmp_path / "words", "--layers", 9)
+    assert result.exit_code == 2 and "--layers: 9; expected 1 to 3" in result.output
+
+
+def test_fragments_are_pieces_of_lines():
+    found = fragments(["one two three four", "a b"], 50, 0)
+    assert len(found) == 50 and "one two" in found and all(2 <= len(each.split()) <= 6 for each in found)
+    assert fragments(["a b"], 3, 0) == []
 
 
 def test_a_missing_corpus_is_one_line(tmp_path):

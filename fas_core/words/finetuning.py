@@ -1,11 +1,14 @@
-"""A transformer that reads texts: fine-tuned whole or by LoRA on the shares of the seven, as a teacher or to be used itself."""
+"""A transformer that reads texts: fine-tuned whole or by LoRA on the shares of the seven, as a teacher or to be used itself.
+
+The embeddings of words stay as they are: words that no training line has keep their place among the others.
+"""
 
 from __future__ import annotations
 
 import math
-import re
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,12 +17,20 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from fas_core.labels import EMOTIONS
 from fas_core.model_files import check_model_files, reads_checkpoint
+from fas_core.precision import has_bf16
+from fas_core.words.shrinking import shrink
 from fas_core.words.texts import Texts
 
 MOST_TOKENS = 40
-FROZEN_LAYERS = 2  # and the embeddings: a third of the time, and words that no training line has keep their place
-BATCH = 64
+BATCH = 128
 LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "modules_to_save": ["classifier"]}
+
+
+class Small(NamedTuple):
+    """How many word pieces and layers are kept before training."""
+
+    pieces: int
+    layers: int
 
 
 def fine_tune(
@@ -29,16 +40,19 @@ def fine_tune(
     epochs: float,
     learning_rate: float,
     seed: int,
+    weights: np.ndarray | None = None,
     lora: bool = False,
+    small: Small | None = None,
     log=lambda line: None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A sequence classifier of the seven, trained on soft targets with AdamW, a tenth of warm-up and linear decay.
 
     Args:
-        base: directory or hub id of an encoder with a tokenizer. lora: low-rank updates, merged at the end.
+        base: directory or hub id of an encoder with a tokenizer, or of such a classifier of ours. weights: (N,) of the lines.
+        lora: low-rank updates, merged at the end. small: what `shrink` keeps of it.
 
     Raises:
-        CheckpointError: no such model.
+        CheckpointError: no such model, or none that can be made small.
     """
     torch.manual_seed(seed)
     check_model_files(base)
@@ -46,33 +60,35 @@ def fine_tune(
         tokenizer = AutoTokenizer.from_pretrained(base)
         named = {"id2label": dict(enumerate(EMOTIONS)), "label2id": {name: i for i, name in enumerate(EMOTIONS)}}
         model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(EMOTIONS), **named)
-    trained = _with_lora(model) if lora else _upper_layers(model)
-    batches = _batches(data, tokenizer, math.ceil(epochs), seed)
+    if small:
+        model, tokenizer = shrink(model, tokenizer, data.texts, *small)
+    model.get_input_embeddings().weight.requires_grad = False
+    trained = _with_lora(model) if lora else model
+    trained.to(device := find_device())
+    rows = _Rows(data, tokenizer, weights, device)
     steps = math.ceil(epochs * len(data) / BATCH)
     parameters = [each for each in trained.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / (steps * 0.1 + 1), 1 - step / steps))
     trained.train()
-    start, mean = time.monotonic(), 0.0
-    for step, rows in zip(range(steps), batches, strict=False):
-        loss = _loss(trained, tokenizer, data, rows)
+    start, mean = time.monotonic(), torch.zeros((), device=device)
+    for step, places in zip(range(steps), rows.batches(math.ceil(epochs), seed), strict=False):
+        loss = rows.loss(trained, places)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        mean += (loss.item() - mean) / min(step + 1, 100)
-        if step % 50 == 49:
-            log(f"step {step + 1} of {steps}, loss {mean:.3f}, {time.monotonic() - start:.0f} s")
+        mean += (loss.detach() - mean) / min(step + 1, 100)
+        if step % 100 == 99:
+            log(f"step {step + 1} of {steps}, loss {mean.item():.3f}, {time.monotonic() - start:.0f} s")
     trained.eval()
-    return (trained.merge_and_unload() if lora else model), tokenizer
+    return (trained.merge_and_unload() if lora else model).cpu(), tokenizer
 
 
-def _upper_layers(model: PreTrainedModel) -> PreTrainedModel:
-    frozen = re.compile(rf"embeddings\.|\.layer\.[0-{FROZEN_LAYERS - 1}]\.")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad = frozen.search(name) is None
-    return model
+def find_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _with_lora(model: PreTrainedModel):
@@ -81,21 +97,30 @@ def _with_lora(model: PreTrainedModel):
     return get_peft_model(model, LoraConfig(task_type="SEQ_CLS", **LORA))
 
 
-def _loss(model, tokenizer: PreTrainedTokenizerBase, data: Texts, rows: np.ndarray) -> Tensor:
-    device = next(model.parameters()).device
-    inputs = tokenizer([data.texts[row] for row in rows], truncation=True, max_length=MOST_TOKENS, padding=True, return_tensors="pt")
-    with torch.autocast(device.type, torch.bfloat16):
-        logits = model(**inputs.to(device)).logits
-    return torch.nn.functional.cross_entropy(logits.float(), torch.from_numpy(data.shares[rows]).to(device))
+class _Rows:
+    """Lines as tokens, and what is to be learnt of them."""
 
+    def __init__(self, data: Texts, tokenizer: PreTrainedTokenizerBase, weights: np.ndarray | None, device: torch.device):
+        self.ids = tokenizer(data.texts, truncation=True, max_length=MOST_TOKENS)["input_ids"]
+        self.lengths, self.padding, self.device = np.array([len(each) for each in self.ids]), tokenizer.pad_token_id, device
+        weights = np.ones(len(data), np.float32) if weights is None else weights
+        self.targets = torch.from_numpy(data.shares * weights[:, None].astype(np.float32)).to(device)
 
-def _batches(data: Texts, tokenizer: PreTrainedTokenizerBase, epochs: int, seed: int):
-    """Rows of like length together, in an order of the seed, so that little is padded."""
-    random = np.random.default_rng(seed)
-    lengths = np.array([len(each) for each in tokenizer(data.texts, truncation=True, max_length=MOST_TOKENS)["input_ids"]])
-    for _ in range(epochs):
-        order = random.permutation(len(lengths))
-        chunks = np.array_split(order, max(1, len(order) // (50 * BATCH)))
-        rows = [np.array_split(part[np.argsort(lengths[part], kind="stable")], max(1, len(part) // BATCH)) for part in chunks]
-        flat = [batch for part in rows for batch in part]
-        yield from (flat[place] for place in random.permutation(len(flat)))
+    def loss(self, model, places: np.ndarray) -> Tensor:
+        length = self.lengths[places].max()
+        ids = torch.tensor([self.ids[place] + [self.padding] * (length - len(self.ids[place])) for place in places])
+        mask = torch.arange(length) < torch.from_numpy(self.lengths[places])[:, None]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.device.type == "cpu" and has_bf16("cpu")):
+            logits = model(input_ids=ids.to(self.device), attention_mask=mask.long().to(self.device)).logits
+        targets = self.targets[torch.from_numpy(places).to(self.device)]
+        return -(targets * logits.float().log_softmax(1)).sum(1).mean()
+
+    def batches(self, epochs: int, seed: int):
+        """Lines of like length together, in an order of the seed, so that little is padded."""
+        random = np.random.default_rng(seed)
+        for _ in range(epochs):
+            order = random.permutation(len(self.lengths))
+            chunks = np.array_split(order, max(1, len(order) // (50 * BATCH)))
+            ordered = [part[np.argsort(self.lengths[part], kind="stable")] for part in chunks]
+            flat = [batch for part in ordered for batch in np.array_split(part, max(1, len(part) // BATCH))]
+            yield from (flat[place] for place in random.permutation(len(flat)))

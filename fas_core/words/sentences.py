@@ -6,13 +6,13 @@ slots. `plain.json` holds them.
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
 
-from fas_core.data.tables import parse_json
 from fas_core.labels import EMOTIONS
 from fas_core.words.texts import Texts
 
@@ -25,7 +25,7 @@ _MARKS = re.compile(r"[^\w\s']")
 @cache
 def templates() -> dict:
     """`slots`: name -> fillings; `plain`: family -> split -> templates; `emotional`: emotion -> split -> templates."""
-    return parse_json("plain.json", files(__package__).joinpath("plain.json").read_text("utf-8"))
+    return json.loads(files(__package__).joinpath("plain.json").read_text("utf-8"))
 
 
 def plain_sentences(split: str, each: int, seed: int) -> Texts:

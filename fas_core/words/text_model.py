@@ -16,11 +16,13 @@ from fas_core.errors import CheckpointError, FASError
 from fas_core.hub import find_directory
 from fas_core.labels import EMOTIONS, map_text_label
 from fas_core.model_files import check_model_files, read_object, reads_checkpoint
-from fas_core.words.ngrams import KIND, NgramModel
+from fas_core.words import ngrams, small_bert
 
 SHIPPED = Path(__file__).parent / "pretrained"  # trained by `python -m fas_core.words.train`, see its README.md
 AT_ONCE = 32  # texts that a classifier of transformers reads together
+AT_ONCE_ON_A_GPU = 512
 MOST_TOKENS = 512
+OWN = {ngrams.KIND: ngrams.NgramModel, small_bert.KIND: small_bert.SmallBert}
 
 
 class TextModel:
@@ -37,7 +39,7 @@ class TextModel:
         self._read, self.languages, self.name = read, tuple(languages), name
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """N texts -> (N, 7) calibrated probabilities in the order of `EMOTIONS`, each row by itself, in float64.
+        """N texts -> (N, 7) calibrated probabilities in the order of `EMOTIONS`, each row by itself (to within rounding), in float64.
 
         A text in which nothing is known, such as an empty one, is neutral: words that say nothing carry no emotion.
         """
@@ -63,7 +65,7 @@ class TextModel:
         Args:
             source: directory or hub id. revision: of a hub id.
             languages: of a classifier of transformers, which does not say what it reads; our own models do.
-            device: of a classifier of transformers.
+            device: of a transformer; n-grams have no use for one.
 
         Raises:
             CheckpointError: no such model, damaged or missing weights, files that ask for what no model needs, or a label that has
@@ -73,8 +75,11 @@ class TextModel:
         if not (directory / "config.json").is_file():
             raise CheckpointError(f"{source}: no text model, config.json is missing; expected a directory or hub id with one")
         name = "shipped" if directory == SHIPPED else directory.name
-        if read_object(directory / "config.json").get("kind") == KIND:
-            model = NgramModel.load(directory)
+        own = OWN.get(str(read_object(directory / "config.json").get("kind")))
+        if own:
+            model = own.load(directory)
+            if device and own is small_bert.SmallBert:
+                model.to(device)
             return cls(lambda texts: softmax(model.logits(texts), axis=1), model.languages, name)
         return cls(_Classifier(directory, device), languages, name)
 
@@ -110,8 +115,9 @@ class _Classifier:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         order = np.argsort([len(text) for text in texts], kind="stable")  # so that little is padded
         rows = np.empty((len(texts), len(self.groups)))
-        for start in range(0, len(texts), AT_ONCE):
-            places = order[start : start + AT_ONCE]
+        at_once = AT_ONCE if self.model.device.type == "cpu" else AT_ONCE_ON_A_GPU
+        for start in range(0, len(texts), at_once):
+            places = order[start : start + at_once]
             rows[places] = self._read([texts[place] for place in places])
         sums = rows @ self.groups
         sums = sums / sums.sum(1, keepdims=True)

@@ -1,7 +1,8 @@
 """`python -m fas_core.words.train --texts FOLDER --output DIR`: the text model that ships, and those that it is compared with.
 
-Without options: the linear model of n-grams. With --teacher its targets are partly what another text model says; with --base an
-encoder of transformers is fine-tuned instead. FOLDER holds the files of GoEmotions, XED and MELD (docs/words.md).
+Without options: the linear model of n-grams. With --base an encoder of transformers is fine-tuned instead, with --layers it is made
+small (8 bits, few word pieces). With --teacher the targets are partly what other text models say, in the mean. FOLDER holds the
+files of GoEmotions, XED and MELD (docs/words.md). Uses a GPU where there is one.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from fas_core.atomic import atomic_directory, write_json, write_text
 from fas_core.calibration import fit_temperature
 from fas_core.errors import INPUT_ERRORS, FASError, error_line
 from fas_core.provenance import provenance
+from fas_core.words.card import card_of
 from fas_core.words.figures import as_markdown, figures_by_source
 from fas_core.words.text_model import TextModel
 from fas_core.words.texts import XED_LANGUAGES, Texts
-from fas_core.words.training_texts import held_out, training_texts, unlabelled_texts
+from fas_core.words.training_texts import fragments, held_out, training_texts, unlabelled_texts
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
@@ -34,15 +36,17 @@ class Options:
     languages: tuple[str, ...] = ()
     emotional: bool = True
     terms: int = 120_000
-    strength: float = 1.5
+    strength: float = 0.7
     balance: float = 0.25
     base: str | None = None
     lora: bool = False
     epochs: float = 2.0
     learning_rate: float = 2e-4
-    teacher: str | None = None
+    layers: int | None = None
+    pieces: int = 9_000
+    teacher: tuple[str, ...] = ()
     teacher_share: float = 0.5
-    teacher_lines: int | None = None
+    fragments: int = 30_000
 
 
 def train(texts: Path, output: Path, options: Options, log=lambda line: None) -> dict:
@@ -55,24 +59,25 @@ def train(texts: Path, output: Path, options: Options, log=lambda line: None) ->
         CorpusError: a file lacks or has another layout. CheckpointError: no such base or teacher.
     """
     more = {"meld": options.meld, "languages": options.languages, "emotional": options.emotional}
-    data = training_texts(texts, options.seed, **more)
+    data = _with_teacher(training_texts(texts, options.seed, **more), texts, options)
     validation = held_out(texts, "validation")
     log(f"{len(data)} training texts, {sum(map(len, validation.values()))} for validation")
     with atomic_directory(output) as directory:
         if options.base:
             temperature = _fine_tuned(directory, data, validation, options, log)
         else:
-            temperature = _linear(directory, _with_teacher(data, texts, options), validation, options)
-        model = TextModel.from_pretrained(directory)
+            temperature = _linear(directory, data, validation, options)
+        model = TextModel.from_pretrained(directory, device=_device() if options.base else None)
         record = {
-            "options": {k: v for k, v in vars(options).items()} | {"base": _name(options.base), "teacher": _name(options.teacher)},
+            "options": {k: v for k, v in vars(options).items()} 
+            | {"base": _name(options.base), "teacher": [_name(each) for each in options.teacher]},
             "data": _data(data, validation, options),
             "temperature": temperature,
             "validation": figures_by_source(model, validation),
             "provenance": _public(provenance()),
         }
         write_json(directory / "training.json", record)
-        write_text(directory / "README.md", _card(record))
+        write_text(directory / "README.md", card_of(record))
     return record
 
 
@@ -93,20 +98,37 @@ def _weights(data: Texts, balance: float) -> np.ndarray:
 
 
 def _fine_tuned(directory: Path, data: Texts, validation: dict[str, Texts], options: Options, log) -> float:
-    """The temperature goes into the last layer: the directory is one that any tool can load."""
-    from fas_core.words.finetuning import fine_tune
+    from fas_core.words.finetuning import Small, fine_tune
+    from fas_core.words.shrinking import in_eight_bits
 
     given = {"epochs": options.epochs, "learning_rate": options.learning_rate, "seed": options.seed, "lora": options.lora}
-    model, tokenizer = fine_tune(options.base, data, **given, log=log)
+    small, weights = options.layers and Small(options.pieces, options.layers), _weights(data, options.balance)
+    model, tokenizer = fine_tune(options.base, data, **given, weights=weights, small=small, log=log)
+    if not small:
+        return _save_classifier(directory, model, tokenizer, validation)
+    read = in_eight_bits(model, tokenizer).to(_device())
+    read.temperature = _temperature(read.logits, validation)
+    read.save(directory)
+    return read.temperature
+
+
+def _save_classifier(directory: Path, model, tokenizer, validation: dict[str, Texts]) -> float:
+    """The temperature goes into the last layer: the directory is one that any tool can load."""
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
-    uncalibrated = TextModel.from_pretrained(directory)
+    uncalibrated = TextModel.from_pretrained(directory, device=_device())
     temperature = _temperature(lambda texts: np.log(uncalibrated(texts)), validation)
     last = next(module for name, module in model.named_modules() if name.endswith(("classifier", "out_proj")))
     for parameter in last.parameters():
         parameter.data /= temperature
     model.save_pretrained(directory)
     return temperature
+
+
+def _device() -> str:
+    from fas_core.words.finetuning import find_device
+
+    return str(find_device())
 
 
 def _temperature(logits, validation: dict[str, Texts]) -> float:
@@ -117,14 +139,14 @@ def _temperature(logits, validation: dict[str, Texts]) -> float:
 
 
 def _with_teacher(data: Texts, folder: Path, options: Options) -> Texts:
-    """Targets partly from a teacher, and lines that only it labels."""
+    """Targets partly from the mean of the teachers, and lines that only they label."""
     if not options.teacher:
         return data
-    teacher = TextModel.from_pretrained(options.teacher)
-    more, read, share = unlabelled_texts(folder, options.seed), options.teacher_lines, options.teacher_share
-    mixed = data.shares.copy()
-    mixed[:read] = (1 - share) * mixed[:read] + share * teacher(data.texts[:read])
-    return Texts.joined([Texts(data.texts, mixed), Texts(more, teacher(more).astype(np.float32))])
+    teachers = [TextModel.from_pretrained(each, device=_device()) for each in options.teacher]
+    more, share = unlabelled_texts(folder, options.seed), options.teacher_share
+    more += fragments(data.texts, options.fragments, options.seed)
+    told = np.mean([teacher([*data.texts, *more]) for teacher in teachers], axis=0).astype(np.float32)
+    return Texts.joined([Texts(data.texts, (1 - share) * data.shares + share * told[: len(data)]), Texts(more, told[len(data) :])])
 
 
 def _data(data: Texts, validation: dict[str, Texts], options: Options) -> dict:
@@ -147,58 +169,6 @@ def _public(record: dict) -> dict:
     return record | {"command": command}
 
 
-_CARD = """---
-library_name: fas-alm
-tags: [emotion, text-classification, speech-emotion-recognition]
-license: {licence}
-language: [{languages}]
----
-# What words say: {kind}
-
-Seven probabilities of a text (angry, disgust, fear, happy, neutral, sad, surprise), calibrated on validation texts.
-
-```python
-from fas_core.words.text_model import TextModel
-TextModel.from_pretrained("DIR")(["I got the job!"])
-```
-
-**Not for** judging people: it tells which annotated emotion a sentence resembles, not what someone feels.
-
-## Data
-{sources}
-
-{count} texts, some as transcripts have them (without marks and capitals, with a filler, a word lost). Command: `{command}`, commit {commit}.
-The whole record is `training.json`.
-
-## Validation (the temperature, {temperature:.2f}, was fitted on these texts), per cent
-{table}
-"""
-_SOURCES = {
-    "goemotions": "GoEmotions (Demszky et al., ACL 2020), grouped by Ekman, training part: Apache-2.0",
-    "xed_en": "XED (Öhman et al., COLING 2020), English, annotated: CC BY 4.0",
-    "xed_neutral_en": "XED's neutral lines, English: CC BY 4.0",
-    "plain": "plain declaratives of our own from templates (`plain.json`): Apache-2.0",
-    "emotional": "emotional sentences of our own from templates (`plain.json`): Apache-2.0",
-    "meld": "MELD (Poria et al., ACL 2019), training part: GPL-3.0",
-} | {f"xed_{code}": f"XED, {code}, projected: CC BY 4.0" for code in XED_LANGUAGES}
-
-
-def _card(record: dict) -> str:
-    options, made = record["options"], record["provenance"]
-    kind = f"{options['base']}, fine-tuned" if options["base"] else "linear over n-grams of words and letters"
-    return _CARD.format(
-        licence="gpl-3.0" if options["meld"] else "cc-by-4.0",
-        languages=", ".join(["en", *options["languages"]]),
-        kind=kind + (f", taught by {options['teacher']}" if options["teacher"] else ""),
-        sources="\n".join(f"- {_SOURCES[name]}" for name in record["data"]["sources"]),
-        count=record["data"]["training_texts"],
-        command=" ".join(made["command"]),
-        commit=made["commit"],
-        temperature=record["temperature"],
-        table=as_markdown({("this", name): found for name, found in record["validation"].items()}),
-    )
-
-
 @app.command()
 def main(
     texts: Annotated[Path, typer.Option(help="Folder with goemotions_ekman_*.tsv, xed_*.tsv, xed_neutral_en.txt, meld_*.csv.")],
@@ -210,9 +180,11 @@ def main(
     lora: Annotated[bool, typer.Option("--lora", help="By low-rank updates, needs peft.")] = False,
     epochs: Annotated[float, typer.Option(help="Of --base.")] = Options.epochs,
     learning_rate: Annotated[float, typer.Option(help="Of --base.")] = Options.learning_rate,
-    teacher: Annotated[str | None, typer.Option(help="Text model that supplies part of the targets.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Make --base, a BERT, small: this many of its layers, in 8 bits.")] = None,
+    pieces: Annotated[int, typer.Option(help="Word pieces that are kept with --layers.")] = Options.pieces,
+    teacher: Annotated[list[str] | None, typer.Option(help="Text model that supplies part of the targets; repeatable.")] = None,
     teacher_share: Annotated[float, typer.Option(help="That part, 0 to 1.")] = Options.teacher_share,
-    teacher_lines: Annotated[int | None, typer.Option(help="Of how many training texts; without: of all.")] = None,
+    fragments: Annotated[int, typer.Option(help="Pieces of training texts that only the teacher labels.")] = Options.fragments,
     terms: Annotated[int, typer.Option(help="N-grams that are kept.")] = Options.terms,
     strength: Annotated[float, typer.Option(help="C of the regression, the inverse of its penalty.")] = Options.strength,
     balance: Annotated[float, typer.Option(help="How far rare emotions count for more: 0 not, 1 as much as frequent ones.")] = Options.balance,
@@ -232,9 +204,11 @@ def main(
             lora=lora,
             epochs=epochs,
             learning_rate=learning_rate,
-            teacher=teacher,
+            layers=layers,
+            pieces=pieces,
+            teacher=tuple(teacher or ()),
             teacher_share=teacher_share,
-            teacher_lines=teacher_lines,
+            fragments=fragments,
         )
         record = train(texts, output, options, typer.echo)
     except INPUT_ERRORS as error:

@@ -57,6 +57,24 @@ def unlabelled_texts(folder: Path, seed: int) -> list[str]:
     return [as_transcribed(readable(text, random), random) for text in found]
 
 
+def fragments(lines: list[str], count: int, seed: int) -> list[str]:
+    """Pieces of lines, at least two words in a row, and pieces of two lines behind each other, for a teacher to label."""
+    random = np.random.default_rng(seed)
+    words = [line.split() for line in lines]
+    words = [each for each in words if len(each) > 2]
+    found = []
+    for first, second in random.integers(len(words), size=(count, 2)) if words else ():
+        piece = _piece(words[first], random)
+        found.append(" ".join(piece + _piece(words[second], random) if random.random() < 0.3 else piece))
+    return found
+
+
+def _piece(words: list[str], random: np.random.Generator) -> list[str]:
+    length = int(random.integers(2, len(words)))
+    start = int(random.integers(len(words) - length + 1))
+    return words[start : start + length]
+
+
 def held_out(folder: Path, split: str, seed: int = 0) -> dict[str, Texts]:
     """Texts by the name of their source, with one emotion each, of the validation or test parts.
 
