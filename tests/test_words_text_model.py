@@ -381,7 +381,7 @@ def small(folder, tmp_path_factory):
     """An encoder of word pieces made small."""
     root = tmp_path_factory.mktemp("small")
     save_wordpieces(root / "base")
-    options = ("--base", root / "base", "--layers", 2, "--pieces", 120, "--epochs", 10, "--learning-rate", 1e-2, "--seed", 1)
+    options = ("--base", root / "base", "--layers", 2, "--pieces", 120, "--epochs", 20, "--learning-rate", 5e-3, "--seed", 1)
     result = run("--texts", folder, "--output", root / "a", *options, "--teacher", root / "base", "--teacher-share", 0, "--fragments", 0)
     assert result.exit_code == 0, result.output
     return root / "a"
