@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -21,30 +21,26 @@ SEEDS = (0, 1, 2)
 TEACHERS = [each for seed in SEEDS for each in ("--teacher", f"{{output}}/whole_{seed}")]
 WHOLE = ["--base", "{base}", "--epochs", "3", "--learning-rate", "1e-4"]
 SMALL = ["--base", "{output}/whole_{seed}", *TEACHERS, "--learning-rate", "1e-4"]
-# stage -> name -> seeds and the options of `fas_core.words.train`; a stage reads what those before it wrote
-STAGES: tuple[dict[str, tuple[tuple[int, ...], list[str]]], ...] = (
-    {
-        "whole": (SEEDS, WHOLE),
-        "lora": (SEEDS, ["--base", "{base}", "--lora", "--epochs", "3", "--learning-rate", "1e-3"]),
-        "whole-no-emotional": ((0,), [*WHOLE, "--no-emotional"]),
-        "whole-meld": ((0,), [*WHOLE, "--meld"]),
-        "ngrams": (SEEDS, []),
-        "ngrams-no-emotional": ((0,), ["--no-emotional"]),
-        "ngrams-c0.3": ((0,), ["--strength", "0.3"]),
-        "ngrams-c1.5": ((0,), ["--strength", "1.5"]),
-    },
-    {
-        "small6": (SEEDS, [*SMALL, "--layers", "6", "--epochs", "2"]),
-        "small3": (SEEDS, [*SMALL, "--layers", "3", "--epochs", "3"]),
-        "small6-untaught": ((0,), [*WHOLE, "--layers", "6"]),
-        "small6-no-emotional": (
-            (0,),
-            ["--base", "{output}/whole-no-emotional_0", "--teacher", "{output}/whole-no-emotional_0", "--no-emotional"]
-            + ["--learning-rate", "1e-4", "--layers", "6", "--epochs", "2"],
-        ),
-        "ngrams-taught": (SEEDS, TEACHERS),
-    },
-)
+# name -> seeds and the options of `fas_core.words.train`; a model may read what those above it wrote
+CANDIDATES: dict[str, tuple[tuple[int, ...], list[str]]] = {
+    "whole": (SEEDS, WHOLE),
+    "lora": (SEEDS, ["--base", "{base}", "--lora", "--epochs", "3", "--learning-rate", "1e-3"]),
+    "whole-no-emotional": ((0,), [*WHOLE, "--no-emotional"]),
+    "whole-meld": ((0,), [*WHOLE, "--meld"]),
+    "ngrams": (SEEDS, []),
+    "ngrams-no-emotional": ((0,), ["--no-emotional"]),
+    "ngrams-c0.3": ((0,), ["--strength", "0.3"]),
+    "ngrams-c1.5": ((0,), ["--strength", "1.5"]),
+    "small6": (SEEDS, [*SMALL, "--layers", "6", "--epochs", "2"]),
+    "small3": (SEEDS, [*SMALL, "--layers", "3", "--epochs", "3"]),
+    "small6-untaught": ((0,), [*WHOLE, "--layers", "6"]),
+    "small6-no-emotional": (
+        (0,),
+        ["--base", "{output}/whole-no-emotional_0", "--teacher", "{output}/whole-no-emotional_0", "--no-emotional"]
+        + ["--learning-rate", "1e-4", "--layers", "6", "--epochs", "2"],
+    ),
+    "ngrams-taught": (SEEDS, TEACHERS),
+}
 
 
 def commands(name: str, seed: int, options: list[str], texts: Path, base: Path, output: Path) -> list[list[str]]:
@@ -80,15 +76,21 @@ def main(
 ) -> None:
     """Train and measure every candidate; exit status 1 where one failed."""
     output.mkdir(parents=True, exist_ok=True)
-    failed = []
-    for stage in STAGES:
-        wanted = [(n, seed, told) for n, (seeds, told) in stage.items() if not only or n in only for seed in seeds]
-        with ThreadPoolExecutor(jobs) as pool:
-            runs = [(commands(*each, texts, base, output), output / f"{each[0]}_{each[1]}.log") for each in wanted]
-            for (name, seed, _), code in zip(wanted, pool.map(lambda each: run_all(*each), runs), strict=True):
-                typer.echo(f"{name}_{seed}: {'done' if code == 0 else f'failed ({code}), see its log'}")
-                failed += [name] * (code != 0)
-    raise typer.Exit(1 if failed else 0)
+    wanted = [(n, seed, told) for n, (seeds, told) in CANDIDATES.items() if not only or n in only for seed in seeds]
+    runs: dict[str, Future[int]] = {}
+
+    def one(name: str, seed: int, options: list[str]) -> int:
+        needed = {Path(each.format(base=base, output=output, seed=seed)).name for each in options if "{output}" in each}
+        for other in needed & set(runs):
+            runs[other].result()  # it was asked for earlier, so it runs or has run
+        return run_all(commands(name, seed, options, texts, base, output), output / f"{name}_{seed}.log")
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for name, seed, options in wanted:
+            runs[f"{name}_{seed}"] = pool.submit(one, name, seed, options)
+        for name, run in runs.items():
+            typer.echo(f"{name}: {'done' if run.result() == 0 else f'failed ({run.result()}), see its log'}")
+    raise typer.Exit(max(run.result() for run in runs.values()))
 
 
 if __name__ == "__main__":
