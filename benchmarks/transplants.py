@@ -22,7 +22,7 @@ from eval.study.conflict import figures, record
 from fas_core.answers import Answer
 from fas_core.errors import reports_errors
 from fas_core.labels import EMOTIONS
-from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.pipeline import EmotionPipeline
 from fas_core.training.arguments import parse_pairs
 
 AT_ONCE = 16  # clips
@@ -33,7 +33,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.transplants", description=__doc__.splitlines()[0])
     parser.add_argument("set", type=Path, help="folder that eval.case.transplant made")
     parser.add_argument("--tones", nargs="+", required=True, metavar="NAME=FOLDER", help="as they were given to it")
-    parser.add_argument("--checkpoint", default=str(SHIPPED), help="default: the shipped one")
+    parser.add_argument("--checkpoint", help="directory or hub id, base or tiny.en; default: the shipped one")
     parser.add_argument("--split", nargs="+", default=["test"], help="(%(default)s)")
     parser.add_argument("--limit", type=int, default=420, help="clips, drawn at random (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("docs/results/transplants.json"))

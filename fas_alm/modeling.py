@@ -20,7 +20,7 @@ from fas_core.encoders.whisper import WhisperEncoder
 from fas_core.errors import CheckpointError, FASError
 from fas_core.kinds import kind_of, what_is
 from fas_core.modeling_fas import FASForEmotionClassification
-from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.pipeline import EmotionPipeline
 
 VOCABULARY_MULTIPLE = 64
 
@@ -57,7 +57,7 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
     @classmethod
     def from_parts(
         cls,
-        fas: str | Path | EmotionPipeline = SHIPPED,
+        fas: str | Path | EmotionPipeline | None = None,
         language_model: str | Path | tuple[PreTrainedModel, PreTrainedTokenizerBase] = "offline:smollm2",
         audio_tokens: str = "fused",
         *,
@@ -69,7 +69,7 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
         """A model with a new projector, and its processor; on the CPU unless `device_map` says otherwise.
 
         Args:
-            fas: a checkpoint of fas_core, or a pipeline, which is copied.
+            fas: a checkpoint of fas_core (the shipped one by default), or a pipeline, which is copied.
             language_model: hub id, directory, "offline:smollm2", or a model and its tokenizer.
             audio_tokens: "fused" or "distilled".
             revision: of the language model on the hub.

@@ -71,7 +71,7 @@ def fas() -> None:
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="audio files, or folders that are searched for audio")],
     checkpoint: Annotated[
-        str | None, typer.Option(help="checkpoint directory or hub id; default: the shipped one")
+        str | None, typer.Option(help="directory, hub id, or a shipped one: base, tiny.en; default: base where its weights are installed")
     ] = None,
     format: Annotated[
         Format, typer.Option(help="how to write the answers; jsonl: one a line, as they come")

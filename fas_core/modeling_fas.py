@@ -138,10 +138,13 @@ class FASModel(FASPreTrainedModel):
             mean, deviation = masked_statistics(patches, mask).chunk(2, -1)
         else:
             mean = masked_mean(patches, mask)
+        return self.standardised_statistics(mean, deviation, stream).masked_fill(~mask.any(1, keepdim=True), 0.0)
+
+    def standardised_statistics(self, mean: Tensor, deviation: Tensor, stream: str) -> Tensor:
+        """Mean (B, D) over the patches of each clip and deviation (B, D) -> (B, 2 D), what the acoustic head reads."""
         scale = self.standardise[stream].deviation
         statistics = torch.cat([self.standardise[stream](mean), deviation / scale], -1)
-        statistics = self.standardise_statistics[stream](statistics)
-        return statistics.masked_fill(~mask.any(1, keepdim=True), 0.0)
+        return self.standardise_statistics[stream](statistics)
 
     def _summary(self, statistics: dict, masks: dict) -> dict[str, Tensor]:
         """stream -> (B, d): the projected statistics over all real patches, of the streams that give a summary."""

@@ -21,6 +21,7 @@ from fas_core.inference import HEADS, Logits, predict_logits
 from fas_core.kept_tokens import kept_token_times
 from fas_core.model_files import reads_checkpoint
 from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.shipped import find_shipped
 from fas_core.speech import THRESHOLD, SpeechCheck
 from fas_core.summaries import summarise
 from fas_core.windows import check_windows, cut
@@ -30,7 +31,6 @@ from fas_core.words.reader import WordsReader
 LONG_SECONDS = 60.0  # longer clips are answered window by window and averaged, so that memory stays bounded
 WINDOW_SECONDS = 30.0
 WINDOWS_AT_ONCE = 8
-SHIPPED = Path(__file__).parent / "pretrained"  # trained on real speech with Whisper tiny.en; for research use
 
 
 class EmotionPipeline:
@@ -72,7 +72,7 @@ class EmotionPipeline:
     @classmethod
     def from_pretrained(
         cls,
-        checkpoint: str | Path = SHIPPED,
+        checkpoint: str | Path | None = None,
         *,
         device: str | torch.device | None = None,
         revision: str | None = None,
@@ -80,7 +80,9 @@ class EmotionPipeline:
         words: bool = True,
         words_model: str | None = None,
     ) -> "EmotionPipeline":
-        """Load a checkpoint directory (or hub id) and the encoders that it names; by default the shipped one.
+        """Load a checkpoint directory (or hub id) and the encoders that it names.
+
+        By default the shipped one: "base" where its weights are installed, else "tiny.en" (`fas_core.shipped`); either can be named.
 
         Words are written down by the checkpoint's own Whisper, of the encoder pass that the tone needs; where that cannot be
         `words_missing` is "off", and `describe()` says why.
@@ -97,7 +99,7 @@ class EmotionPipeline:
             FASError: a device that is not there, a threshold that is no probability.
             IdentityMismatchError: when the encoders' weights differ from those of the training.
         """
-        device = find_device(device)
+        device, checkpoint = find_device(device), find_shipped(checkpoint)
         name, checkpoint = Path(checkpoint).name, find_directory(checkpoint, revision)
         model = load_model(checkpoint)
         config = checkpoint / "config.json"

@@ -11,7 +11,7 @@ from fas_core.answers import Answer
 from fas_core.audio import AudioLimits, claimed_seconds
 from fas_core.encoders.weights import tensors_sha256
 from fas_core.errors import FASError
-from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.pipeline import EmotionPipeline
 from fas_core.provenance import package_versions
 from fas_core.summaries import summarise
 from fas_core.text import printable
@@ -42,7 +42,7 @@ class Run:
         disable_progress_bar()  # of loading weights
         self.files, self.options, self.limits = files, options, limits
         self.pipeline = EmotionPipeline.from_pretrained(
-            checkpoint or SHIPPED,
+            checkpoint,
             device=device,
             **{name: options[name] for name in ("speech_threshold", "words", "words_model")},
         )

@@ -31,7 +31,7 @@ def main(
         Path | None,
         typer.Argument(
             metavar="DIR",
-            help="model directory of python -m fas_alm.export, or hub id; with --fas-only a FAS checkpoint",
+            help="model directory of python -m fas_alm.export, or hub id; with --fas-only a FAS checkpoint, base or tiny.en",
         ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="of a hub id: branch, tag or commit")] = None,

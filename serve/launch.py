@@ -18,7 +18,8 @@ from fas_core.errors import CheckpointError, FASError
 from fas_core.hub import find_directory
 from fas_core.kinds import kind_of, what_is
 from fas_core.model_files import check_lora, check_model_files
-from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.pipeline import EmotionPipeline
+from fas_core.shipped import find_shipped
 from fas_core.speech import THRESHOLD
 from serve.app import create_app
 from serve.backend import Backend
@@ -95,7 +96,10 @@ def check(launch: Launch) -> Launch:
         )
     if launch.directory is None and not launch.fas_only:
         raise FASError("DIR is missing: expected a FAS-ALM model directory (python -m fas_alm.export), or --fas-only")
-    directory = launch.directory and find_directory(launch.directory, launch.revision)
+    directory = launch.directory
+    if launch.fas_only and directory is not None and not directory.exists():
+        directory = Path(find_shipped(str(directory)))
+    directory = directory and find_directory(directory, launch.revision)
     if directory is not None and not (directory / "config.json").is_file():
         raise CheckpointError(
             f"{launch.directory}: no config.json; expected a model directory (python -m fas_alm.export), or its hub id"
@@ -190,7 +194,7 @@ def load_fas(launch: Launch) -> EmotionPipeline:
         from fas_alm.artifacts import load_emotion_pipeline
 
         return load_emotion_pipeline(launch.directory, **options)
-    return EmotionPipeline.from_pretrained(launch.directory or SHIPPED, **options)
+    return EmotionPipeline.from_pretrained(launch.directory, **options)
 
 
 async def start_backend(launch: Launch, say: Callable[[str], None]) -> Backend:

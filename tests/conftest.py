@@ -8,6 +8,7 @@ import pytest
 import warm
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a hub that cannot be reached is asked five times, for half a minute
+os.environ["FAS_CHECKPOINT"] = "tiny.en"  # whichever weights are installed; `test_shipped` tests the choice itself
 os.environ["FAS_BF16"] = "0"  # float32 where a processor would choose; `test_precision` tests the choice itself
 
 

@@ -10,7 +10,7 @@ from datasets import Dataset
 from rich.console import Console
 from warm import PYTHON
 
-from fas_core import pipeline as pipelines
+from fas_core import shipped
 from fas_core.data import load_corpus
 from fas_core.demo.__main__ import main
 from fas_core.demo.report import changed_flags
@@ -83,12 +83,13 @@ def test_the_shipped_checkpoint_answers_too_where_there_is_one(demo, monkeypatch
     checkpoint, console = demo[1] / "checkpoint", Console(record=True, width=110)
     examples = example_clips(load_corpus("manifest", demo[1] / "corpus"))
     pipeline = EmotionPipeline.from_pretrained(checkpoint)
-    monkeypatch.setattr(pipelines, "SHIPPED", demo[1] / "nowhere")
+    monkeypatch.setattr(shipped, "FOLDER", demo[1] / "nowhere")
     assert len(predict_examples(pipeline, examples, console)) == 1
     assert "no shipped checkpoint" in console.export_text()
-    monkeypatch.setattr(pipelines, "SHIPPED", checkpoint)
-    trained, shipped = predict_examples(pipeline, examples, console).values()
-    assert [a.label for a in trained] == [a.label for a in shipped] and len(trained) == len(examples)
+    monkeypatch.setattr(shipped, "FOLDER", checkpoint.parent)
+    monkeypatch.setattr(shipped, "SMALL", checkpoint.name)
+    trained, ours = predict_examples(pipeline, examples, console).values()
+    assert [a.label for a in trained] == [a.label for a in ours] and len(trained) == len(examples)
     assert "no shipped checkpoint" not in console.export_text()
 
 

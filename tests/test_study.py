@@ -107,3 +107,11 @@ def test_the_configuration_files_are_the_recipes_that_the_study_measured(file, n
     assert model == ModelArguments(**SYSTEMS[name].model)
     assert training == TrainingArguments(**SYSTEMS[name].training)
     assert tuple(data.augmentation) == SYSTEMS[name].augmentation
+
+
+@pytest.mark.parametrize("file, hidden_size", [("shipped_base", 192), ("shipped_tiny_en", 256)])
+def test_what_ships_is_trained_as_the_study_measured_it(file, hidden_size):
+    data, model, training = parse([str(ROOT / "train" / "configs" / f"{file}.yaml")])
+    assert model == ModelArguments(**SYSTEMS["many"].model | dict(hidden_size=hidden_size))
+    assert training == TrainingArguments(**SYSTEMS["many"].training, keep="last", refit=True)
+    assert tuple(data.augmentation) == SYSTEMS["many"].augmentation and data.fold == 1

@@ -229,8 +229,10 @@ def test_each_option_of_the_loss_reaches_training(tmp_path):
 
 def test_the_temperature_of_left_out_corpora_is_not_fitted_again_on_known_voices():
     model = run.new_model(FASConfig(**SETTINGS), spoken(), 0, TrainingArguments(temperature_on="corpora"))
-    assert run._is_calibrated(model.config, spoken(), TrainingArguments(temperature_on="corpora"))
-    assert not run._is_calibrated(model.config, spoken(), TrainingArguments())
+    on_corpora, alone = TrainingArguments(temperature_on="corpora"), FASConfig(**SETTINGS | dict(ensemble=0.0, answer_from="tone"))
+    assert run.calibrated_heads(model.config, spoken(), on_corpora) == ("fused", "acoustic")
+    assert run.calibrated_heads(alone, spoken(), on_corpora) == ("acoustic",)
+    assert run.calibrated_heads(model.config, spoken(), TrainingArguments()) == ()
     summary = run.calibrate(model, spoken(), ("fused", "acoustic"))
     assert model.config.temperature == model.config.acoustic_temperature == 1.0 and summary["fused"]["temperature"] == 1.0
 

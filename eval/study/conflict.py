@@ -29,7 +29,7 @@ from fas_core.errors import FASError, reports_errors
 from fas_core.labels import EMOTIONS
 from fas_core.markdown import table as table_of
 from fas_core.model_files import read_object
-from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.pipeline import EmotionPipeline
 from fas_core.provenance import provenance
 from fas_core.training.arguments import parse_pairs
 
@@ -218,7 +218,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     answer = commands.add_parser("answer", help="put clips through a checkpoint")
     answer.add_argument("corpora", nargs="+", metavar="NAME=FOLDER")
-    answer.add_argument("--checkpoint", default=str(SHIPPED), help="default: the shipped one")
+    answer.add_argument("--checkpoint", help="directory or hub id, base or tiny.en; default: the shipped one")
     answer.add_argument("--words-model", help="another text model: directory or hub id")
     answer.add_argument("--fold", type=int, default=1, help="of corpora that have folds (%(default)s)")
     answer.add_argument("--limit", type=int, help="so many clips of each corpus")

@@ -35,12 +35,13 @@ def table(records: list[dict], titles: dict[str, str], heads: bool = False) -> s
 
 def _rows(records: list[dict], titles: dict[str, str], heads: bool) -> dict[str, dict[str, list[dict]]]:
     """row -> left-out corpus -> scores, a seed each."""
-    several = len({json.dumps([r["encoder"], r["layer"], r["corpora"]]) for r in records}) > 1
+    told = [name for name in ("encoder", "layer", "corpora") if len({str(r[name]) for r in records}) > 1]
     rows: dict[str, dict[str, list[dict]]] = {}
     systems = list(dict.fromkeys(r["system"] for r in records))
     for record in sorted(records, key=lambda r: (systems.index(r["system"]), r["seed"])):
         title = titles[record["system"]] + (f" {json.dumps(record['set'])}" if record["set"] else "")
-        title += f" ({record['encoder']}, {record['layer']}, of {', '.join(record['corpora'])})" if several else ""
+        details = [record[name] if name != "corpora" else "of " + ", ".join(record[name]) for name in told]
+        title += f" ({', '.join(details)})" if told else ""
         for name, scores in record["scores"].items():
             part = name.removeprefix(record["left_out"])
             if heads or not part:

@@ -76,9 +76,11 @@ def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> 
     extractor = FeatureExtractor.from_config(streams)
     cache = FeatureCache(expanded(arguments.cache), extractor.identity())
     sources, datasets = {}, {}
-    corpora, learn = TRAINING_CORPORA + {"test": ZERO_SHOT, "choose": ("urdu",)}.get(arguments.stage, ()), TRAINING_CORPORA
+    learn = getattr(arguments, "corpora", TRAINING_CORPORA)
+    corpora = (*learn, *{"test": ZERO_SHOT, "choose": ("urdu",)}.get(arguments.stage, ()))
     if arguments.stage == left_out.STAGE:
-        corpora, learn = dict.fromkeys((*arguments.corpora, *arguments.left_out)), arguments.corpora
+        learn = {*arguments.corpora, *(name for system in arguments.systems for name in SYSTEMS[system].corpora)}
+        corpora = dict.fromkeys((*sorted(learn), *arguments.left_out))
     for corpus in corpora:
         datasets[corpus] = load_corpus(corpus, arguments.data_root / corpus)
         own = list(variants) if corpus in learn else []
@@ -86,8 +88,10 @@ def load_material(arguments, acoustic_layer: str, variants: tuple[str, ...]) -> 
     return Material(extractor, streams, sources, datasets)
 
 
-def sides(material: Material, data_root: Path, fold: int, stage: str, variants) -> tuple[Clips, dict[str, Clips]]:
-    """Training clips and the sets to score, by name."""
+def sides(
+    material: Material, data_root: Path, fold: int, stage: str, variants, corpora: tuple[str, ...] = TRAINING_CORPORA
+) -> tuple[Clips, dict[str, Clips]]:
+    """Training clips (of all corpora; "transfer": RAVDESS alone) and the sets to score, by name."""
     folds = load_corpus("ravdess", data_root / "ravdess", fold=fold)
     split = dict(zip(folds["id"], folds["split"], strict=True))
     learn = {"train", "validation"} if stage == "test" else {"train"}
@@ -95,7 +99,8 @@ def sides(material: Material, data_root: Path, fold: int, stage: str, variants) 
     train = material.clips("ravdess", split, learn, variants)
     tess = material.clips("tess", everything["tess"], {"all"}, () if stage == "transfer" else variants)
     if stage != "transfer":
-        train = concatenate([train, tess])
+        others = [name for name in corpora if name not in ("ravdess", "tess")]
+        train = concatenate([train, tess, *(material.clips(name, everything[name], {"all"}, variants) for name in others)])
     scored = {"ravdess": {"test"}} if stage == "test" else {"validation": {"validation"}}
     tests = {name: material.clips("ravdess", split, wanted) for name, wanted in scored.items()}
     tests |= {"tess": tess} if stage == "transfer" else {}
@@ -124,6 +129,8 @@ def run_fas(system: System, material: Material, train: Clips, tests: dict, seed:
     for name, clips in tests.items():
         logits = logits_of(model, clips)
         scores[name] = score(clips, logits.fused)
+        if config.answer_from == "tone":
+            scores |= {name: score(clips, logits.acoustic), f"{name}, fused alone": scores[name]}
         if config.pathway_heads:
             scores |= part_scores(name, clips, logits, config, score)
         if config.standardise and name in ZERO_SHOT:
@@ -202,15 +209,21 @@ def jobs(arguments) -> list[dict]:
     )
     parts = [dict(fold=fold) for fold in arguments.folds]
     if arguments.stage == left_out.STAGE:
-        parts = [dict(fold=None, left_out=name, corpora=sorted(arguments.corpora)) for name in arguments.left_out]
+        parts = [dict(fold=None, left_out=name) for name in arguments.left_out]
     found = [
-        common | part | dict(
+        common | part | _corpora(SYSTEMS[name], arguments) | dict(
             system=name, layer=arguments.stack if SYSTEMS[name].acoustic == "stack" else arguments.layer, seed=seed,
             C=arguments.C if SYSTEMS[name].pooled else None, set=changed,
         )
         for name in arguments.systems for part in parts for seed in arguments.seeds for changed in _settings(SYSTEMS[name], arguments)
     ]  # fmt: skip
     return sorted(found, key=lambda key: (key["layer"], len(SYSTEMS[key["system"]].augmentation) > 0, key.get("left_out", "")))
+
+
+def _corpora(system: System, arguments) -> dict:
+    if arguments.stage != left_out.STAGE and set(arguments.corpora) == set(TRAINING_CORPORA):
+        return {}  # as of runs from before there was a choice
+    return dict(corpora=sorted(system.corpora or arguments.corpora))
 
 
 def _settings(system: System, arguments) -> list[dict]:
@@ -224,10 +237,11 @@ def _settings(system: System, arguments) -> list[dict]:
 def run_one(system: System, material: Material, arguments, key: dict) -> dict:
     extra = key["set"] | {"scratch": str(arguments.output) + ".scratch"}
     if arguments.stage == left_out.STAGE:
-        train, tests = left_out.sides(material, arguments.corpora, key["left_out"], system.augmentation)
+        train, tests = left_out.sides(material, key["corpora"], key["left_out"], system.augmentation)
         score = left_out.scored
     else:
-        train, tests = sides(material, arguments.data_root, key["fold"], arguments.stage, system.augmentation)
+        corpora = key.get("corpora", TRAINING_CORPORA)
+        train, tests = sides(material, arguments.data_root, key["fold"], arguments.stage, system.augmentation, corpora)
         score = point_score
     if system.linear:
         return left_out.run_linear(system, material, train, tests, arguments.shrinkages, extra, score)
@@ -261,7 +275,8 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     work.add_argument("--folds", nargs="+", type=int, default=[1, 2, 3, 4, 5, 6], help="RAVDESS folds")
     work.add_argument("--left-out", nargs="+", default=[*left_out.CORPORA, left_out.DEVELOPMENT],
                       choices=[*left_out.CORPORA, left_out.DEVELOPMENT], help="corpora that are scored in turn (leave-corpus-out)")  # fmt: skip
-    work.add_argument("--corpora", nargs="+", default=list(left_out.CORPORA), help="corpora to train on (leave-corpus-out)")
+    work.add_argument("--corpora", nargs="+", help="corpora to train on, RAVDESS among them but in leave-corpus-out; default: all five "
+                      "that are left out in turn, in other stages RAVDESS and TESS")  # fmt: skip
     work.add_argument("--shrinkages", nargs="+", type=float, default=[0.6], help="of systems that are a discriminant alone")
     work.add_argument("--seeds", nargs="+", type=int, default=[42], help="seeds")
     work.add_argument("--encoder", default="offline:base", help="Whisper of both streams")
@@ -276,7 +291,10 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     show.add_argument("results", nargs="+", type=Path)
     show.add_argument("--stage", choices=STAGES, default="test")
     show.add_argument("--heads", action="store_true", help="with the acoustic head's own figures")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.command == "run" and arguments.corpora is None:
+        arguments.corpora = list(left_out.CORPORA if arguments.stage == left_out.STAGE else TRAINING_CORPORA)
+    return arguments
 
 
 @reports_errors

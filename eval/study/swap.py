@@ -23,7 +23,7 @@ from fas_core.inference import Logits, predict_logits
 from fas_core.labels import EMOTIONS
 from fas_core.markdown import table as table_of
 from fas_core.paths import expanded
-from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.pipeline import EmotionPipeline
 from fas_core.provenance import provenance
 from fas_core.training.arguments import parse_pairs
 from fas_core.training.data import FeatureSource
@@ -161,7 +161,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m eval.study.swap", description=__doc__, formatter_class=raw)
     parser.add_argument("corpora", nargs="+", metavar="NAME=FOLDER", help="with texts and tones")
-    parser.add_argument("--checkpoint", default=str(SHIPPED), help="default: the shipped one")
+    parser.add_argument("--checkpoint", help="directory or hub id, base or tiny.en; default: the shipped one")
     parser.add_argument("--split", choices=("train", "validation", "test"), help="only clips of this split")
     parser.add_argument("--fold", type=int, default=1, help="of corpora that have folds (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of partners")

@@ -27,7 +27,8 @@ from fas_core.conflict import divergence
 from fas_core.errors import CheckpointError, FASError
 from fas_core.inference import with_statistics
 from fas_core.paths import expanded
-from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.pipeline import EmotionPipeline
+from fas_core.shipped import find_shipped, shipped_name
 from fas_core.standardisation import feature_statistics
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments
 
@@ -153,16 +154,16 @@ def weights_digest(model) -> str:
 
 
 def build(options: dict, context: BuildContext) -> FASSystem:
-    """A checkpoint. Options: `checkpoint` (directory or hub id; the shipped one by default), `own_statistics`.
+    """A checkpoint. Options: `checkpoint` (directory, hub id, base or tiny.en; the shipped one by default), `own_statistics`.
 
     Raises:
         CheckpointError: no checkpoint there.
     """
     check_options(options, ("checkpoint", "own_statistics"))
-    checkpoint = options.get("checkpoint") or SHIPPED
+    checkpoint = options.get("checkpoint") or None
     pipeline = EmotionPipeline.from_pretrained(checkpoint, device=context.device, words=False)
-    shipped = Path(checkpoint) == SHIPPED
-    title = "FAS, shipped checkpoint" if shipped else f"FAS, {Path(checkpoint).name}"
+    shipped = shipped_name(checkpoint)
+    title = f"FAS, shipped checkpoint ({shipped})" if shipped else f"FAS, {Path(checkpoint).name}"
     return FASSystem(
         pipeline, context.features, name=options["name"], title=options.get("title") or title,
         own_statistics=bool(options.get("own_statistics")),
@@ -171,7 +172,7 @@ def build(options: dict, context: BuildContext) -> FASSystem:
 
 def training_of(options: dict) -> tuple[tuple[str, ...], int | None]:
     """(training corpora, fold) of a checkpoint directory, before it is loaded; nothing known of a hub id."""
-    return learned_from(read_record(expanded(options.get("checkpoint") or SHIPPED)))
+    return learned_from(read_record(expanded(find_shipped(options.get("checkpoint") or None))))
 
 
 def build_trained(options: dict, context: BuildContext) -> FASSystem:

@@ -20,7 +20,7 @@ from fas_core.checkpoint import read_record
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
 from fas_core.hub import named_source
 from fas_core.paths import expanded, is_file
-from fas_core.pipeline import SHIPPED
+from fas_core.shipped import FOLDER, NAMES
 
 CODE_VERSION = 1
 GROUP = 64  # clips of which the answers appear together
@@ -235,8 +235,8 @@ def training_of(options: dict) -> tuple[tuple[str, ...], int | None]:
     record = read_record(directory)
     if options.get("training_corpora"):
         return tuple(options["training_corpora"]), record.get("arguments", {}).get("data", {}).get("fold")
-    shipped = record.get("fas", {}).get("checkpoint") == SHIPPED.name
-    heard = read_record(SHIPPED if shipped else directory / "fas")
+    name = record.get("fas", {}).get("checkpoint")
+    heard = read_record(FOLDER / name if name in NAMES else directory / "fas")
     corpora = [c for each in (record, heard) for c in each.get("data", {}).get("corpora", []) if c.get("learns") != "words"]
     return tuple(dict.fromkeys(c["corpus"] for c in corpora)), record.get("arguments", {}).get("data", {}).get("fold")
 

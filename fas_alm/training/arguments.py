@@ -77,7 +77,7 @@ class ModelArguments:
 
     INITIALISATIONS: ClassVar[dict[str, bool | str]] = {"true": True, "gaussian": "gaussian", "orthogonal": "orthogonal"}
 
-    fas: str | None = option(None, "FAS checkpoint (directory or hub id); default: the shipped one")
+    fas: str | None = option(None, "FAS checkpoint (directory, hub id, base or tiny.en); default: the shipped one")
     language_model: str = option("offline:smollm2", "hub id or directory of an instruct LLM, or offline:smollm2")
     revision: str | None = option(None, "of the LLM on the hub")
     dtype: str = option(

@@ -24,7 +24,7 @@ from fas_alm.training.stages import has_examples, prepare_stage, restore, run_st
 from fas_alm.training.trainer import BEST
 from fas_alm.training.weights import is_sharded
 from fas_core.errors import FASError, MissingDependencyError, reports_errors
-from fas_core.pipeline import SHIPPED, EmotionPipeline
+from fas_core.pipeline import EmotionPipeline
 from fas_core.precision import describe, loading_dtype
 from fas_core.provenance import PACKAGES, package_versions, provenance
 from fas_core.training.flags import parse_flags
@@ -44,7 +44,7 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
     if state.is_main_process:
         print(f"training in {describe(arguments.bf16, arguments.device)}", flush=True)
     with whole_weights():
-        pipeline = EmotionPipeline.from_pretrained(parts.fas or SHIPPED, device=arguments.device, words=False)
+        pipeline = EmotionPipeline.from_pretrained(parts.fas, device=arguments.device, words=False)
     model, processor = build_model(pipeline, parts, arguments)
     model.fas.to(arguments.device)
     material = load_material(

@@ -10,7 +10,7 @@ from pathlib import Path
 from datasets import Dataset
 from rich.console import Console
 
-from fas_core import pipeline as pipelines
+from fas_core import shipped
 from fas_core.answers import Answer
 from fas_core.data import load_corpus
 from fas_core.demo.evaluation import evaluate
@@ -123,8 +123,8 @@ def example_clips(dataset: Dataset) -> list[dict]:
 def predict_examples(pipeline: EmotionPipeline, examples: list[dict], console: Console) -> dict[str, list[Answer]]:
     """Answers of the checkpoint just trained and of the shipped one, if there is one; printed as tables."""
     models = {"trained in this demo, on synthetic speech": pipeline}
-    if (pipelines.SHIPPED / "config.json").is_file():
-        models["shipped, trained on real speech"] = EmotionPipeline.from_pretrained(pipelines.SHIPPED)
+    if ((folder := shipped.FOLDER / shipped.SMALL) / "config.json").is_file():
+        models["shipped, trained on real speech"] = EmotionPipeline.from_pretrained(folder)
     answers = {}
     for name, model in models.items():
         answers[name] = model([row["audio"] for row in examples])

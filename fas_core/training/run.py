@@ -74,7 +74,7 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
     if (finished := _finished(trainer)) is not None:
         return finished
     history, again = trainer.fit(), None
-    calibrated = ("fused", "acoustic") if _is_calibrated(config, clips, arguments) else ()
+    calibrated = calibrated_heads(config, clips, arguments)
     summary = calibrate(model, validation, calibrated) if validation is not None else {}
     if arguments.refit and validation is not None:
         model, again = refit(model.config, arguments, trainer, concatenate([clips, validation]), accelerator)
@@ -131,10 +131,13 @@ def _accelerator(arguments: TrainingArguments) -> Accelerator:
     return accelerator
 
 
-def _is_calibrated(config, clips: Clips, arguments: TrainingArguments) -> bool:
-    """Whether the discriminant's temperature, of corpora that it had not met, is also that of the answer, of which it has a share."""
+def calibrated_heads(config, clips: Clips, arguments: TrainingArguments) -> tuple[str, ...]:
+    """Heads that validation voices make no surer: the discriminant has its temperature from corpora that it had not met, and so has
+    the fused answer where it has a share of it."""
     several = len(set(corpus_names(clips)[clips.labels >= 0])) > 1
-    return arguments.temperature_on == "corpora" and several and bool(config.head_shrinkage and (config.ensemble or config.residual))
+    if arguments.temperature_on != "corpora" or not several or not config.head_shrinkage:
+        return ()
+    return ("fused", "acoustic") if config.ensemble or config.residual else ("acoustic",)
 
 
 def new_model(config, clips: Clips, seed: int, arguments: TrainingArguments | None = None) -> FASForEmotionClassification:
@@ -190,14 +193,15 @@ def acoustic_statistics(model: FASForEmotionClassification, clips: Clips, rows: 
 
 
 def clip_statistics(model: FASForEmotionClassification, clips: Clips, rows: list[tuple[int, str]], stream: str) -> np.ndarray:
-    """(N, 2 D) standardised statistics of clips in given variants, as the model computes them."""
+    """(N, 2 D) standardised statistics of clips in given variants, those that the model computes of their patches."""
     statistics = np.empty((len(rows), 2 * getattr(model.config, f"{stream}_dim")), dtype=np.float32)
-
-    def keep(indices, output) -> None:
-        statistics[indices] = output.statistics[stream].cpu().numpy()
-
-    lengths = [len(clips.features(*row).acoustic) for row in rows]
-    predict_logits(model, lambda index: clips.features(*rows[index]), lengths, on_output=keep)
+    device = model.fas.standardise[stream].mean.device
+    for i, row in enumerate(rows):
+        clip = clips.features(*row)
+        mean = np.asarray(getattr(clip, stream), dtype=np.float32).mean(0)
+        found = (torch.from_numpy(x).to(device)[None] for x in (mean, np.asarray(getattr(clip, f"{stream}_deviation"), np.float32)))
+        with torch.no_grad():
+            statistics[i] = model.fas.standardised_statistics(*found, stream)[0].cpu().numpy()
     return statistics
 
 
