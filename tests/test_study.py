@@ -95,10 +95,11 @@ def test_the_parts_of_an_answer_are_found_again():
     fused, acoustic = log_softmax(rng.normal(size=(2, 140, 7)) * 3, -1)
     clips = SimpleNamespace(labels=np.arange(140) % 7)
     logits = Logits(0.1 * fused + 0.9 * acoustic, acoustic, acoustic)
-    scores = study.part_scores("emodb", clips, logits, 0.9, study.point_score)
+    scores = study.part_scores("emodb", clips, logits, SimpleNamespace(ensemble=0.9, residual=False), study.point_score)
     assert scores["emodb, fused alone"] == study.point_score(clips, fused)
     assert scores["emodb, acoustic head"] == study.point_score(clips, acoustic)
-    assert set(study.part_scores("emodb", clips, logits, 0.0, study.point_score)) == {"emodb, acoustic head"}
+    alone = SimpleNamespace(ensemble=0.0, residual=False)
+    assert set(study.part_scores("emodb", clips, logits, alone, study.point_score)) == {"emodb, acoustic head"}
 
 
 @pytest.mark.parametrize("file, name", [("recommended", "shipped"), ("adapter_fas", "gradient")])

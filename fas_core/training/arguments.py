@@ -114,7 +114,7 @@ class ModelArguments:
     pathway_heads: bool = option(True, "a light head per pathway; conflict needs both")
 
     def __post_init__(self):
-        _expect_choice(self, "answer_from")
+        expect_choice(self, "answer_from", CHOICES["answer_from"])
         try:
             FASConfig(**asdict(self))
         except CheckpointError as error:
