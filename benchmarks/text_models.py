@@ -43,25 +43,27 @@ CANDIDATES: dict[str, tuple[tuple[int, ...], list[str]]] = {
 }
 
 
-def commands(name: str, seed: int, options: list[str], texts: Path, base: Path, output: Path) -> list[list[str]]:
-    """Training, then both splits; what is there is left out."""
-    told = [each.format(base=base, output=output, seed=seed) for each in options]
-    model, python = output / f"{name}_{seed}", [sys.executable, "-m"]
-    found = []
-    if not (model / "training.json").is_file():
-        found.append([*python, "fas_core.words.train", "--texts", texts, "--output", model, "--seed", str(seed), *told])
-    for split in ("validation", "test"):
-        if not (file := output / f"{name}_{seed}.{split}.json").is_file():
-            asked = ["--model", f"{name}_{seed}={model}", "--split", split, "--output", file]
-            found.append([*python, "eval.text_model", "--texts", texts, *asked])
-    return found
+def training(name: str, seed: int, options: list[str], texts: Path, output: Path) -> list[list]:
+    """The command that trains it; none where it is there."""
+    model = output / f"{name}_{seed}"
+    if (model / "training.json").is_file():
+        return []
+    return [["fas_core.words.train", "--texts", texts, "--output", model, "--seed", seed, *options]]
 
 
-def run_all(of: Iterable[list[str]], log: Path) -> int:
-    """The commands of one model, one after the other, until one fails; its exit status."""
+def measuring(name: str, seed: int, texts: Path, output: Path) -> list[list]:
+    """The commands that measure it on both splits."""
+    model, found = f"{name}_{seed}={output}/{name}_{seed}", ("validation", "test")
+    files = {split: output / f"{name}_{seed}.{split}.json" for split in found}
+    common = ["eval.text_model", "--texts", texts, "--model", model]
+    return [[*common, "--split", split, "--output", file] for split, file in files.items() if not file.is_file()]
+
+
+def run_all(of: Iterable[list], log: Path) -> int:
+    """Modules with their arguments, one after the other, until one fails; its exit status."""
     with log.open("a", encoding="utf-8") as file:
         for command in of:
-            if code := subprocess.run([str(each) for each in command], stdout=file, stderr=subprocess.STDOUT).returncode:
+            if code := subprocess.run([sys.executable, "-m", *map(str, command)], stdout=file, stderr=subprocess.STDOUT).returncode:
                 return code
     return 0
 
@@ -77,20 +79,25 @@ def main(
     """Train and measure every candidate; exit status 1 where one failed."""
     output.mkdir(parents=True, exist_ok=True)
     wanted = [(n, seed, told) for n, (seeds, told) in CANDIDATES.items() if not only or n in only for seed in seeds]
-    runs: dict[str, Future[int]] = {}
+    trained: dict[str, Future[int]] = {}
 
-    def one(name: str, seed: int, options: list[str]) -> int:
-        needed = {Path(each.format(base=base, output=output, seed=seed)).name for each in options if "{output}" in each}
-        for other in needed & set(runs):
-            runs[other].result()  # it was asked for earlier, so it runs or has run
-        return run_all(commands(name, seed, options, texts, base, output), output / f"{name}_{seed}.log")
+    def train(name: str, seed: int, options: list[str]) -> int:
+        told = [each.format(base=base, output=output, seed=seed) for each in options]
+        for other in {Path(each).name for each in told} & set(trained):
+            trained[other].result()  # it was asked for earlier, so it runs or has run
+        return run_all(training(name, seed, told, texts, output), output / f"{name}_{seed}.log")
+
+    def measure(name: str, seed: int) -> int:
+        code = trained[f"{name}_{seed}"].result()
+        return code or run_all(measuring(name, seed, texts, output), output / f"{name}_{seed}.figures.log")
 
     with ThreadPoolExecutor(jobs) as pool:
         for name, seed, options in wanted:
-            runs[f"{name}_{seed}"] = pool.submit(one, name, seed, options)
-        for name, run in runs.items():
-            typer.echo(f"{name}: {'done' if run.result() == 0 else f'failed ({run.result()}), see its log'}")
-    raise typer.Exit(max(run.result() for run in runs.values()))
+            trained[f"{name}_{seed}"] = pool.submit(train, name, seed, options)
+        measured = [pool.submit(measure, name, seed) for name, seed, _ in wanted]
+        for (name, seed, _), run in zip(wanted, measured, strict=True):
+            typer.echo(f"{name}_{seed}: {'done' if run.result() == 0 else f'failed ({run.result()}), see its log'}")
+    raise typer.Exit(max(run.result() for run in measured))
 
 
 if __name__ == "__main__":
