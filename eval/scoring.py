@@ -20,7 +20,13 @@ from fas_core.cells import CellWriter
 from fas_core.labels import EMOTIONS
 
 NONE = -1  # no emotion named: wrong, never dropped
+DETECTIONS = {  # entry of a score -> the figure of an answer, and whether words without emotion contradict a tone for it
+    "detection": ("conflict", False),
+    "disagreement_detection": ("disagreement", True),
+    "divergence_detection": ("divergence", False),
+}
 ANSWER = "answer"  # of the system as a whole, beside its pathways in "halves"
+MEASURED = ("conflict", "disagreement", "divergence", "transcript", "words_missing")  # columns of answers.csv
 METRIC = "ua"  # that systems are compared by; McNemar's test is of accuracy
 NOT_IN_RESULTS = ("curve", "loss")
 
@@ -168,13 +174,8 @@ def conflict_scores(answers: list[Answer], benchmark: ScoredSet, said: np.ndarra
     labels, words, speakers = benchmark.labels, benchmark.words, benchmark.speakers(how)
     known = words != NONE
     if not known.any():
-        return {"tone_or_words": None, "detection": None, "halves": None}
-    measured = np.array([answer.conflict is not None for answer in answers]) & known
-    is_conflicting = conflicting(labels, words)[measured]
-    detected = None
-    if measured.any() and 0 < is_conflicting.sum() < len(is_conflicting):
-        values = np.array([answer.conflict for answer in answers], dtype=float)[measured]
-        detected = detection(values, is_conflicting)
+        return {"tone_or_words": None, "halves": None} | dict.fromkeys(DETECTIONS)
+    heard = [answer for answer, here in zip(answers, known, strict=True) if here]
     drawn = dict(
         speakers=speakers and [s for s, k in zip(speakers, known, strict=True) if k],
         resamples=how.resamples, seed=how.seed, confidence=how.confidence,
@@ -182,9 +183,24 @@ def conflict_scores(answers: list[Answer], benchmark: ScoredSet, said: np.ndarra
     everyone = {name: one[known] for name, one in ({ANSWER: said} | said_by_heads(answers)).items()}
     return {
         "tone_or_words": tone_or_words(labels[known], words[known], said[known], **drawn),
-        "detection": detected,
+        **{
+            entry: detected(heard, figure, (words != labels if counts_neutral else conflicting(labels, words))[known])
+            for entry, (figure, counts_neutral) in DETECTIONS.items()
+        },
         "halves": halves(labels[known], words[known], everyone, **drawn),
     }
+
+
+def detected(answers: list[Answer], figure: str, truth: np.ndarray) -> dict | None:
+    """`detection` by a figure of the answers, and for how many of them it is "unknown", which counts as no conflict.
+
+    None for a system that never has it, and for clips of one kind.
+    """
+    values = [getattr(answer, figure) for answer in answers]
+    unknown = values.count(None)
+    if unknown == len(values) or truth.all() or not truth.any():
+        return None
+    return detection(np.array([0.0 if value is None else value for value in values]), truth) | {"unknown": unknown}
 
 
 def comparisons_of(runs: list[Asked], benchmark: ScoredSet, how: Statistics, reference: str | None) -> list[dict]:
@@ -243,7 +259,7 @@ def write_answers(runs: list[Asked], sets: list[ScoredSet], folder: Path) -> Non
         "label",
         "how",
     ]
-    columns += [f"p_{emotion}" for emotion in EMOTIONS] + ["conflict", "mass", "text", "error"]
+    columns += [f"p_{emotion}" for emotion in EMOTIONS] + [*MEASURED, "mass", "text", "error"]
     with atomic_path(folder / "answers.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = CellWriter(file, columns)
         for benchmark in sets:
@@ -258,7 +274,7 @@ def _answer_rows(benchmark: ScoredSet, run: Asked):
         about = [row[key] for key in ("id", "speaker", "language", "emotion", "semantic_emotion")]
         p = a.probabilities or [None] * len(EMOTIONS)
         head = [benchmark.name, run.planned.name, run.planned.seed, *about, a.label, a.how]
-        yield (*head, *p, a.conflict, a.mass, a.text, a.error)
+        yield (*head, *p, *(getattr(a, name) for name in MEASURED), a.mass, a.text, a.error)
 
 
 def _clip_entries(benchmark: ScoredSet, runs: list[Asked]):

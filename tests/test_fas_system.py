@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 from synthetic import save_tiny_whisper, write_clips
 from tiny_fas import save_tiny_checkpoint
+from tiny_transcriber import save_tiny_transcriber
 
 from eval.benchmarks.loading import DataLocations
 from eval.presets import Preset
 from eval.run import Settings, run_suite
-from eval.scoring import Statistics
-from eval.systems.base import Clip
+from eval.scoring import Statistics, detected
+from eval.systems.base import Answer, Clip
 from eval.systems.context import BuildContext
 from eval.systems.fas import FASSystem, build
 from fas_core.errors import CheckpointError
 from fas_core.labels import EMOTIONS
 from fas_core.pipeline import EmotionPipeline
 from fas_core.sources import audio_digest
+from fas_core.words.transcript import Limits
 
 SECONDS = [1.3, 0.4, 3.1, 0.05, 2.2, 0.9, 1.7]
 HEADS = ("acoustic", "semantic")
@@ -115,6 +117,42 @@ class TestAnswers:
         np.testing.assert_allclose(system.embed(place.clips[::-1])[::-1], points, atol=1e-5)
         assert system.embed([place.clips[0], place.broken]).shape == (1, 16)
         assert system.embed([place.broken]) is None
+
+
+@pytest.fixture(scope="module")
+def hearing(tmp_path_factory):
+    """A pipeline that writes down what its random Whisper says, however unsure, but for what it says of one clip."""
+    folder = tmp_path_factory.mktemp("words")
+    checkpoint = save_tiny_checkpoint(folder / "tiny", save_tiny_transcriber(folder / "whisper"), conflict_calibration=(0.3, 0.8, 0.1))
+    pipeline = EmotionPipeline.from_pretrained(checkpoint, device="cpu", speech_threshold=0)
+    pipeline.words_reader.transcriber.limits = Limits(confidence=0, compression_ratio=99, language_probability=0, no_speech=1)
+    return pipeline
+
+
+class TestWords:
+    def test_conflict_is_that_of_the_answer_with_words(self, place, hearing, tmp_path):
+        system = FASSystem(hearing, tmp_path, name="tiny", title="tiny")
+        found = asked(system, place.clips)
+        for clip, expected in zip(place.clips, hearing([clip.audio for clip in place.clips]), strict=True):
+            ours = found[clip.id]
+            assert (ours.transcript, ours.words_missing) == (expected.words and expected.words.transcript, expected.words_missing)
+            if expected.words:
+                assert ours.conflict == pytest.approx(expected.conflict, abs=0.02)  # fp16 in the cache
+                assert ours.disagreement == pytest.approx(expected.disagreement, abs=0.02)
+                assert ours.heads["words"] == pytest.approx(list(expected.words.probabilities.values()), abs=1e-5)
+            assert ours.divergence == pytest.approx(expected.pathways.divergence, abs=0.02)
+        assert any(answer.transcript for answer in found.values())
+
+    def test_without_words_it_is_the_divergence_and_another_system(self, place, hearing, system, tmp_path):
+        assert FASSystem(hearing, tmp_path, name="tiny", title="tiny").identity()["words"]
+        assert system.identity()["words"] is None
+        assert all(a.conflict == a.divergence and a.disagreement is None for a in asked(system, place.clips).values())
+
+    def test_what_no_words_are_heard_in_is_no_conflict(self):
+        answers = [Answer("a", "sad", "classifier", conflict=0.9, disagreement=0.9), Answer("b", "sad", "classifier", words_missing="unclear")]
+        assert detected(answers, "conflict", np.array([True, False])) == {"auroc": 1.0, "interval": [0.0, 1.0], "unknown": 1}
+        assert detected(answers, "divergence", np.array([True, False])) is None
+        assert detected(answers, "conflict", np.array([True, True])) is None
 
 
 class TestTransductive:

@@ -200,6 +200,11 @@ class TestClipPages:
             assert title in text
         assert text.count("<rect") == 2 * (8 + 16) and 'class="wave"' in text and "random weights" in text
 
+    def test_what_was_heard_stands_beside_the_conflict(self, folder):
+        pages = ["".join(Page(path).text) for path in sorted(folder.glob("clips/conflict-synth/*.html"))]
+        assert all("words that were heard" in page and "disagreement" in page for page in pages)
+        assert any("“we are <home>”" in page for page in pages) and any("none: unclear" in page for page in pages)
+
     @pytest.mark.parametrize(("audio", "copied"), [(None, {"conflict-synth"}), (True, set(BENCHMARKS)), (False, set())])
     def test_audio_only_where_allowed(self, small, audio, copied):
         build_report(small, audio=audio, clip_pages=1, progress=False)

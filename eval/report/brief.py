@@ -98,14 +98,15 @@ def _conflicts(run: Run) -> list[str]:
             "WA conflicting",
             "gap",
             "conflict AUROC",
+            "disagreement AUROC",
         ]
         rows = []
-        for title, shares, found in item.systems:
+        for title, shares, *found in item.systems:
             kinds = [_share(shares, kind) for kind in ("tone", "words", "neither", "none")]
             halves = [percent((shares.get("accuracy") or {}).get(key)) for key in ("congruent", "conflicting")]
             gap = _with_bounds(shares.get("gap"), shares.get("gap_interval"))
-            auroc = "-" if found is None else f"{found['auroc']:.3f}"
-            rows.append([markdown_text(title), *kinds, *halves, gap, auroc])
+            aurocs = ["-" if each is None else f"{each['auroc']:.3f}" for each in found]
+            rows.append([markdown_text(title), *kinds, *halves, gap, *aurocs])
         title = markdown_text(run.benchmarks[item.benchmark]["title"])
         parts += [f"## Tone or words: {title}", table_of(header, rows)]
     return parts

@@ -51,7 +51,8 @@ def write_clip_pages(run: Run, shown: Shown, slugs: dict[str, str], audio: bool 
 
 def _told(clip: ClipAnswers, answers: list[dict]) -> dict:
     has = {
-        "conflict": any(a["conflict"] is not None for a in answers),
+        **{name: any(a[name] is not None for a in answers) for name in ("conflict", "disagreement")},
+        "words": any(a["transcript"] or a["words_missing"] for a in answers),
         "text": any(a["text"] or a["error"] for a in answers),
     }
     return {"clip": clip, "answers": answers, "has": has, "emotions": EMOTIONS}
@@ -61,9 +62,9 @@ def _answer(run: Run, row: dict[str, str]) -> dict:
     probabilities = [_number(row.get(f"p_{emotion}")) for emotion in EMOTIONS]
     known = all(p is not None for p in probabilities)
     return {
-        **{key: row.get(key) or None for key in ("seed", "label", "how", "text", "error")},
+        **{key: row.get(key) or None for key in ("seed", "label", "how", "text", "error", "transcript", "words_missing")},
         "title": run.title(row["system"]),
-        "conflict": _number(row.get("conflict")),
+        **{name: _number(row.get(name)) for name in ("conflict", "disagreement")},
         "mass": _number(row.get("mass")),
         "probabilities": probabilities if known else None,
     }

@@ -41,7 +41,10 @@ def _rows(score: dict) -> Iterator[tuple]:
         ]:
             yield f"{head}_{metric}", value, None, None
     yield from _abstention(score.get("abstention") or {})
-    yield from _conflict(score.get("tone_or_words") or {}, score.get("detection") or {})
+    yield from _conflict(score.get("tone_or_words") or {})
+    for name, entry in (("conflict", "detection"), *((n, f"{n}_detection") for n in ("disagreement", "divergence"))):
+        found = score.get(entry) or {}
+        yield f"{name}_auroc", found.get("auroc"), *_bounds(found.get("interval"))
     yield from _halves(score.get("halves") or {})
 
 
@@ -51,14 +54,13 @@ def _abstention(abstention: dict) -> Iterator[tuple]:
         yield f"accuracy_at_{coverage}", value, None, None
 
 
-def _conflict(shares: dict, detection: dict) -> Iterator[tuple]:
+def _conflict(shares: dict) -> Iterator[tuple]:
     intervals = shares.get("intervals") or {}
     for kind, value in (shares.get("shares") or {}).items():
         yield f"follows_{kind}", value, *_bounds(intervals.get(kind))
     for half in ("congruent", "conflicting"):
         yield f"accuracy_{half}", (shares.get("accuracy") or {}).get(half), None, None
     yield "gap", shares.get("gap"), *_bounds(shares.get("gap_interval"))
-    yield "conflict_auroc", detection.get("auroc"), *_bounds(detection.get("interval"))
 
 
 def _halves(halves: dict) -> Iterator[tuple]:

@@ -89,8 +89,9 @@ def mean_shares(scores: list[dict]) -> dict | None:
     return _mean_tree(parts) if parts else None
 
 
-def detection(scores: list[dict]) -> dict | None:
-    parts = [score["detection"] for score in scores if (score.get("detection") or {}).get("auroc") is not None]
+def detection(scores: list[dict], entry: str = "detection") -> dict | None:
+    """`detection`, `disagreement_detection` or `divergence_detection` of the seeds: means."""
+    parts = [score[entry] for score in scores if (score.get(entry) or {}).get("auroc") is not None]
     return _mean_tree(parts) if parts else None
 
 

@@ -44,10 +44,11 @@ def _ua(run: Run, benchmark: str, system: str) -> float | None:
 
 @dataclass
 class ToneOrWords:
-    """Bars of one benchmark: (title, shares and intervals, detection) of each system, most often after the tone first."""
+    """Bars of one benchmark: (title, shares and intervals, detection of conflict, and of disagreement) of each system, most often after
+    the tone first."""
 
     benchmark: str
-    systems: list[tuple[str, dict, dict | None]]
+    systems: list[tuple[str, dict, dict | None, dict | None]]
 
 
 def tone_or_words(run: Run) -> list[ToneOrWords]:
@@ -58,7 +59,8 @@ def tone_or_words(run: Run) -> list[ToneOrWords]:
             scores = run.scores[benchmark, system]
             shares, detection = pooling.mean_shares(scores), pooling.detection(scores)
             if shares or detection:
-                rows.append((run.title(system), shares or {}, detection))
+                differing = pooling.detection(scores, "disagreement_detection")
+                rows.append((run.title(system), shares or {}, detection, differing))
         if rows:
             rows.sort(key=lambda row: -((row[1].get("shares") or {}).get("tone") or 0))
             found.append(ToneOrWords(benchmark, rows))

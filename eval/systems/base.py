@@ -47,8 +47,11 @@ class Answer:
         probabilities: (7,) in the order of `EMOTIONS`, or None for a system that only names one.
         text: what an ALM wrote. error: why it failed.
         seconds: time of this clip (its share of a batch), None where not measured. retries: of an endpoint.
-        mass: probability on the seven letters, of lettered options. conflict: 0 to 1, of systems that measure it.
-        heads: pathway -> (7,) probabilities; for FAS "acoustic" and "semantic".
+        mass: probability on the seven letters, of lettered options.
+        conflict, disagreement: 0 to 1, of systems that measure them (`fas_core.conflict`); None also where no words were heard.
+        divergence: 0 to 1, of FAS's two heads, which is what the FAS of the paper has.
+        transcript: what was heard said. words_missing: why nothing was, of systems that listen for words.
+        heads: pathway -> (7,) probabilities; for FAS "acoustic" and "semantic", and "words" where it heard any.
         kept: kept tokens, {"pathway", "start", "end", "score"} each, in seconds and as a share of the largest score.
     """
 
@@ -62,6 +65,10 @@ class Answer:
     retries: int = 0
     mass: float | None = None
     conflict: float | None = None
+    disagreement: float | None = None
+    divergence: float | None = None
+    transcript: str | None = None
+    words_missing: str | None = None
     heads: dict[str, list[float]] = field(default_factory=dict)
     kept: list[dict] = field(default_factory=list)
 
@@ -73,9 +80,10 @@ class Answer:
         for name, row in (("probabilities", self.probabilities), *self.heads.items()):
             if row is not None and not _are_probabilities(row):
                 raise FASError(f"answer to {self.clip}: {name} {row}; expected {len(EMOTIONS)} numbers of at least 0 that sum to 1")
-        if self.conflict is not None and not math.isfinite(self.conflict):
-            raise FASError(f"answer to {self.clip}: conflict {self.conflict}; expected a number from 0 to 1")
-        self.text, self.error = _writable(self.text), _writable(self.error)
+        for name in ("conflict", "disagreement", "divergence"):
+            if (value := getattr(self, name)) is not None and not math.isfinite(value):
+                raise FASError(f"answer to {self.clip}: {name} {value}; expected a number from 0 to 1")
+        self.text, self.error, self.transcript = map(_writable, (self.text, self.error, self.transcript))
 
     @classmethod
     def from_probabilities(cls, clip: str, probabilities: Sequence[float], how: str = "classifier", **more) -> Answer:

@@ -19,27 +19,36 @@ from eval.systems.context import BuildContext
 from eval.systems.features import GROUP, Heard, describe_encoders, read_features
 from eval.systems.options import check_options
 from eval.systems.training_set import training_set
+from eval.systems.weights import directory_digest
 from eval.workers import Workers, environment_of_one_process
+from fas_core.answers import Answer as Told
+from fas_core.answers import Tone
 from fas_core.atomic import write_text
 from fas_core.checkpoint import learned_from, read_record
 from fas_core.configuration_fas import FASConfig
 from fas_core.conflict import divergence
 from fas_core.errors import CheckpointError, FASError
+from fas_core.features.cache import FeatureCache
 from fas_core.inference import with_statistics
+from fas_core.labels import EMOTIONS
 from fas_core.paths import expanded
 from fas_core.pipeline import EmotionPipeline
 from fas_core.shipped import find_shipped, shipped_name
 from fas_core.standardisation import feature_statistics
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments
+from fas_core.words import text_model
+from fas_core.words.kept_transcripts import KeptTranscripts
+from fas_core.words.types import UNCLEAR, NoWords, Words
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 class FASSystem(System):
     """A trained FAS.
 
     Args:
-        pipeline: the checkpoint. cache_dir: feature cache.
+        pipeline: the checkpoint; where it reads words, so does the system, and keeps transcripts beside the features. cache_dir: feature
+            cache.
         own_statistics: standardise by the benchmark's own unlabelled statistics: the transductive protocol, another
             task than answering one clip, and never to be compared with it.
     """
@@ -54,6 +63,10 @@ class FASSystem(System):
                 f"{name}: does not standardise features, so it has no statistics of its own to replace"
             )
         self.own_statistics = self.whole_benchmark = own_statistics
+        self.transcribe = None
+        if pipeline.words_reader is not None and not own_statistics:
+            kept = FeatureCache(cache_dir, pipeline.extractor.identity()).path
+            self.transcribe = KeptTranscripts(kept, pipeline.extractor, pipeline.words_reader.transcriber)
         facts = pipeline.describe()
         self.training_corpora, self.fold = tuple(facts["training_corpora"]), facts["fold"]
 
@@ -65,6 +78,7 @@ class FASSystem(System):
             "config": decisions(config),
             "streams": self.pipeline.extractor.identity(),
             "statistics": "benchmark" if self.own_statistics else "training",
+            "words": self.transcribe and {"transcriber": self.transcribe.prefix, "text_model": directory_digest(text_model.SHIPPED)},
             "code_version": CODE_VERSION,
         }
 
@@ -80,19 +94,43 @@ class FASSystem(System):
             return
         start = time.perf_counter()
         heads, kept, _ = self._pipeline(heard).hear(heard.features)
+        words = self._words(heard.clips)
         seconds = (time.perf_counter() - start) / len(heard.clips)
         for i, clip in enumerate(heard.clips):
             each = {head: p[i] for head, p in heads.items()}
-            both, fused = "acoustic" in each and "semantic" in each, each.pop("fused")
+            probabilities, found = self._with_words(each, words[i])
             yield Answer.from_probabilities(
                 clip.id,
-                # no words are heard here, and without words a gate leaves the tone
-                fused if self.pipeline.model.config.answer_from == "fused" else each["acoustic"],
+                probabilities,
                 seconds=None if heard.seconds is None else round(heard.seconds + seconds, 6),
-                conflict=round(float(divergence(each["acoustic"], each["semantic"])), 6) if both else None,
-                heads={head: [round(float(x), 6) for x in p] for head, p in each.items()},
                 kept=_kept(kept[i]),
+                **found,
             )
+
+    def _words(self, clips: Sequence[Clip]) -> list[Words | NoWords | None]:
+        """Of each clip; None where nobody listens for words."""
+        if self.transcribe is None:
+            return [None] * len(clips)
+        said = self.transcribe({clip.digest: clip.audio for clip in clips})
+        read = dict(zip(said, self.pipeline.words_reader.read(list(said.values())), strict=True))
+        return [read.get(clip.digest, NoWords(UNCLEAR)) for clip in clips]
+
+    def _with_words(self, heads: dict[str, np.ndarray], words: Words | NoWords | None) -> tuple[list[float], dict]:
+        """The probabilities of the answer, as the pipeline puts it together, and the other fields of it."""
+        config, fused = self.pipeline.model.config, heads.pop("fused")
+        spread = round(float(divergence(heads["acoustic"], heads["semantic"])), 6) if {"acoustic", "semantic"} <= set(heads) else None
+        named = {head: dict(zip(EMOTIONS, map(float, p), strict=True)) for head, p in ({"fused": fused} | heads).items()}
+        told = Told("", tone=Tone.of(named.get("acoustic")), conflict_calibration=config.conflict_calibration)
+        told.says(named["fused" if config.answer_from == "fused" else "acoustic"])
+        if words is None:  # the FAS of the paper: what its heads make of one another is its conflict
+            found = {"conflict": spread}
+        else:
+            told = told.hears(words) if config.gate is None else told.hears(words).gated(config.gate)
+            found = {"conflict": _short(told.conflict), "disagreement": _short(told.disagreement), "words_missing": told.words_missing}
+        if told.words:
+            found["transcript"], heads["words"] = told.words.transcript, np.array([told.words.probabilities[e] for e in EMOTIONS])
+        found["heads"] = {head: [round(float(x), 6) for x in p] for head, p in heads.items()}
+        return [told.probabilities[e] for e in EMOTIONS], found | {"divergence": spread}
 
     def _pipeline(self, heard: Heard) -> EmotionPipeline:
         if not self.own_statistics:
@@ -129,6 +167,10 @@ class FASSystem(System):
         self.pipeline = None
 
 
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
 def _kept(pathways: dict[str, list[dict]]) -> list[dict]:
     """Kept tokens in one list, scores as a share of the pathway's largest."""
     rows = []
@@ -154,14 +196,16 @@ def weights_digest(model) -> str:
 
 
 def build(options: dict, context: BuildContext) -> FASSystem:
-    """A checkpoint. Options: `checkpoint` (directory, hub id, base or tiny.en; the shipped one by default), `own_statistics`.
+    """A checkpoint. Options: `checkpoint` (directory, hub id, base or tiny.en; the shipped one by default), `own_statistics`,
+    `words` (true: what is said is written down, and conflict is that of words and tone; false: conflict is the divergence of the
+    heads, as in the paper).
 
     Raises:
         CheckpointError: no checkpoint there.
     """
-    check_options(options, ("checkpoint", "own_statistics"))
+    check_options(options, ("checkpoint", "own_statistics", "words"))
     checkpoint = options.get("checkpoint") or None
-    pipeline = EmotionPipeline.from_pretrained(checkpoint, device=context.device, words=False)
+    pipeline = EmotionPipeline.from_pretrained(checkpoint, device=context.device, words=bool(options.get("words", True)))
     shipped = shipped_name(checkpoint)
     title = f"FAS, shipped checkpoint ({shipped})" if shipped else f"FAS, {Path(checkpoint).name}"
     return FASSystem(

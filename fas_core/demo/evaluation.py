@@ -68,6 +68,7 @@ def evaluate(output: Path, seed: int) -> Evaluation:
         "name": SYSTEM,
         "title": "FAS, trained in this demo",
         "checkpoint": str(output / "checkpoint"),
+        "words": False,  # what is shown is FAS: what its two heads make of one another; the examples have words
     }
     preset.systems = [ours, *preset.systems]
     preset.seeds = [seed]
