@@ -162,5 +162,11 @@ SYSTEMS["many"] = System(
     augmentation=AUGMENTATION,
 )
 
+# Of `eval.study.invariance`: no recipe of train/fas.py, but the discriminant on statistics over frames.
+LORA = {
+    "lora": "discriminant, corpora balanced, on layers of Whisper after low-rank adaptation",
+    "lora-none": "the same without the adaptation",
+}
+
 # Of runs that are kept in docs/results, by code that is not.
 RETIRED = {"filtered": "the recipe without the discriminant, with the nuisance filter, without noise (code at c354465)"}

@@ -7,12 +7,12 @@ import numpy as np
 
 from eval.statistics.comparison import summarise
 from eval.study import left_out_tables
-from eval.study.recipes import RETIRED, SYSTEMS
+from eval.study.recipes import LORA, RETIRED, SYSTEMS
 from fas_core.markdown import cell, plain
 
 STAGES = ("choose", "transfer", "leave-corpus-out", "test")
 COLUMNS = ("encoder", "acoustic_encoder", "padding", "layer", "system", "set")
-TITLES = {name: system.title for name, system in SYSTEMS.items()} | RETIRED
+TITLES = {name: system.title for name, system in SYSTEMS.items()} | RETIRED | LORA
 PARTS = (", acoustic head", ", fused alone", ", both")  # of an answer
 FIGURES = ("accuracy", "ua", "macro_f1")
 
