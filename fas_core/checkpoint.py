@@ -90,7 +90,16 @@ def local_streams(streams: dict, where: str | Path) -> dict:
         if isinstance(encoder, dict) and encoder.get("model") and encoder.get("type") not in PATHS_ONLY:
             source = named_source(encoder["model"], encoder.get("revision"), f"{where}: streams.{stream}.model")
             local[stream] = encoder | dict(zip(("model", "revision"), source, strict=True))
+            if encoder.get("adapter") is not None:
+                local[stream]["adapter"] = str(_adapter_beside(encoder["adapter"], where, stream))
     return local
+
+
+def _adapter_beside(name, where: str | Path, stream: str) -> Path:
+    """A checkpoint's own file, and no other one of this machine."""
+    if not isinstance(name, str) or Path(name).name != name or not exists(Path(where).parent / name):
+        raise CheckpointError(f"{where}: streams.{stream}.adapter {name!r}; expected the name of a file beside it")
+    return Path(where).parent / name
 
 
 def check_finite(tensors: dict[str, Tensor], path: Path) -> None:

@@ -116,7 +116,7 @@ def _codecs(module: str, options=("model", "revision", "latent"), **codecs: tupl
 
 
 for _kind in (
-    EncoderType("whisper", f"{_HERE}.whisper:build", ("model", "revision", "layer", "padding"), title="Whisper", shares=True),
+    EncoderType("whisper", f"{_HERE}.whisper:build", ("model", "revision", "layer", "padding", "adapter"), title="Whisper", shares=True),
     EncoderType("soundstream", f"{_HERE}.soundstream:build", extra="soundstream", title="SoundStream"),
     EncoderType("hubert", default_model="facebook/hubert-large-ll60k", title="HuBERT", **_SPEECH),
     EncoderType("wavlm", default_model="microsoft/wavlm-large", title="WavLM", **_SPEECH),

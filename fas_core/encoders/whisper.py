@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from fas_core.encoders.base import (
     length_batches,
 )
 from fas_core.encoders.layers import LAST, LayeredEncoder
+from fas_core.encoders.lora import merge_lora
 from fas_core.encoders.products import use_onednn
 from fas_core.encoders.weights import LOADING_ERRORS, exact_convolutions, public_name, tensors_sha256, weights_kind
 from fas_core.errors import CheckpointError, FASError, first_line
@@ -81,14 +83,20 @@ class WhisperBackbone:
         model: hub id, directory, or "offline:NAME" for weights that an installed package carries.
         revision: branch, tag or commit of the hub.
         device: torch device; a GPU when there is one, if None.
+        adapter: file of `train/encoder_lora.py`, whose changes are added to the weights.
 
     Raises:
-        CheckpointError: the model cannot be loaded, is not a Whisper, or lacks encoder weights.
+        CheckpointError: the model cannot be loaded, is not a Whisper, or lacks encoder weights; an adapter that is not one of it.
     """
 
-    def __init__(self, model: str, revision: str | None = None, device: str | torch.device | None = None):
+    def __init__(
+        self, model: str, revision: str | None = None, device: str | torch.device | None = None, adapter: str | Path | None = None
+    ):
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._wrap(_load_encoder(model, revision).to(device), public_name(model), revision)
+        encoder = _load_encoder(model, revision)
+        if adapter is not None:
+            merge_lora(encoder, adapter, tensors_sha256(encoder.state_dict()))
+        self._wrap(encoder.to(device), public_name(model), revision)
 
     @classmethod
     def from_module(cls, encoder: nn.Module, name: str = "whisper", revision: str | None = None) -> WhisperBackbone:
@@ -239,11 +247,11 @@ class WhisperEncoder(LayeredEncoder):
 
 
 def build(config: dict, device=None, shared: dict | None = None) -> WhisperEncoder:
-    """For the registry; `shared` holds a backbone for each model and revision."""
-    key = "whisper", config["model"], config.get("revision")
+    """For the registry; `shared` holds a backbone for each model, revision and adapter."""
+    key = "whisper", config["model"], config.get("revision"), config.get("adapter")
     backbones = {} if shared is None else shared
     if key not in backbones:
-        backbones[key] = WhisperBackbone(*key[1:], device=device)
+        backbones[key] = WhisperBackbone(*key[1:3], device=device, adapter=key[3])
     return WhisperEncoder(backbones[key], layer=config.get("layer", "last"), padding=config.get("padding", "clip"))
 
 

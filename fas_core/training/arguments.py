@@ -62,6 +62,9 @@ class DataArguments:
     acoustic_layer: str = option(
         "2", "layer of the acoustic stream; several, like 2,3,4, are stacked along the feature axis"
     )
+    acoustic_adapter: str | None = option(
+        None, "adapter.safetensors of train/encoder_lora.py for the Whisper of the acoustic stream; it is kept in the checkpoint"
+    )
     padding: str = option("clip", "Whisper encodes the clip's real frames only ('clip') or pads to 30 s ('30s')")
     trim: bool = option(True, "trim silence at both ends before encoding")
     level: bool = option(True, "bring the active speech to one level before encoding")
@@ -259,6 +262,10 @@ def stream_config(data: DataArguments, model: ModelArguments) -> dict:
     )
     encoders = dict(acoustic=data.acoustic_encoder or data.encoder, semantic=data.semantic_encoder or data.encoder)
     streams = {stream: parse_encoder(encoders[stream], layer, data.padding) for stream, layer in layers.items()}
+    if data.acoustic_adapter is not None:
+        if streams["acoustic"]["type"] != "whisper":
+            raise FASError(f"--acoustic_adapter: the acoustic encoder is a {streams['acoustic']['type']}, expected a Whisper")
+        streams["acoustic"]["adapter"] = str(expanded(data.acoustic_adapter))
     _tell_unused(data, streams)
     return dict(
         **streams,

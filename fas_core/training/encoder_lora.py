@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import sys
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
-from fas_core.encoders.lora import add_lora
+from fas_core.atomic import write_json
+from fas_core.audio import load_audio
+from fas_core.encoders.lora import add_lora, save_lora
 from fas_core.encoders.whisper import WhisperBackbone
+from fas_core.errors import AudioError, FASError, reports_errors
+from fas_core.frontend import FrontEnd, FrontEndConfig
 from fas_core.labels import EMOTIONS
+from fas_core.paths import expanded
+from fas_core.provenance import provenance
+from fas_core.training.arguments import DataArguments, TrainingArguments, parse_layer
+from fas_core.training.clips import Clips, label_indices
+from fas_core.training.corpora import corpus_names, weights_of_clips
+from fas_core.training.data import read_corpora
+from fas_core.training.flags import parse_flags
 from fas_core.training.options import expect_between, option
 from fas_core.training.schedule import balanced_order, learning_rate_factor
 
+log = logging.getLogger(__name__)
+LONGEST = 30 * 16_000  # samples of a clip; Whisper's window
 MASKED_FRAMES, MASKED_BINS = 0.15, 10  # of each of two stretches: a share of the clip, and mel bands
 TILT = 0.08  # deviation of a smooth channel, in Whisper's log-mel: 0.025 is 1 dB
 SPEEDS = (0.9, 1.1)
+ADAPTER = "adapter.safetensors"
 
 
 @dataclass
@@ -135,3 +154,58 @@ def _scales(backbone: WhisperBackbone, mels: Sequence[Tensor], layers: Sequence[
     some = np.random.default_rng(0).permutation(len(mels))[:1024]
     rows = pooled_all(backbone, [mels[i] for i in some], layers)
     return rows.mean(0).to(backbone.device), rows.std(0).clamp(min=1e-3).to(backbone.device)
+
+
+def log_mels(rows: list[dict], front_end: FrontEnd, backbone: WhisperBackbone) -> tuple[list[Tensor], list[int]]:
+    """fp16 log-mels of the clips that can be read, at most 30 s of each, and which rows they are; the others are named in the log."""
+    mels, read = [], []
+    for number, row in enumerate(tqdm(rows, desc="log-mels", unit="clip")):
+        try:
+            samples = front_end(load_audio(row["audio"]).samples).samples
+            mels.append(backbone.mel(samples[:LONGEST], "clip").half())
+            read.append(number)
+        except AudioError as error:
+            log.warning("left out: %s", error)
+    return mels, read
+
+
+def train(data: DataArguments, arguments: LoraArguments) -> dict:
+    """Adapt the encoder to the training clips of the corpora; returns what adapter.json holds."""
+    start = time.time()
+    device = torch.device("cpu" if arguments.cpu or not torch.cuda.is_available() else "cuda")
+    layers = parse_layer(arguments.layers, "--layers")
+    layers = layers if isinstance(layers, list) else [layers]
+    backbone = WhisperBackbone(data.encoder, device=device)
+    if not all(1 <= layer <= backbone.num_layers for layer in layers):
+        raise FASError(f"--layers {arguments.layers}: expected numbers from 1 to {backbone.num_layers}, with commas")
+    base = backbone.weights_sha256
+    rows = [row for _, rows, tone in read_corpora(data, arguments.seed) if tone for row in rows if row["split"] == "train" and row["emotion"]]
+    mels, read = log_mels(rows, FrontEnd(FrontEndConfig(trim=data.trim, level=data.level)), backbone)
+    labels = label_indices(rows[i]["emotion"] for i in read)
+    names = [rows[i]["corpus"] for i in read]
+    clips = Clips([rows[i]["id"] for i in read], labels, np.full(len(read), -100), features=None, corpora=names)
+    weights = clips.class_weights(weights_of_clips(clips, TrainingArguments(corpus_balance=True)))
+    bar = tqdm(desc="adapting", unit="step", total=arguments.epochs * math.ceil(len(read) / arguments.batch_size))
+
+    def told(step: int, total: int, loss: float) -> None:
+        bar.update()
+        bar.set_postfix(loss=f"{loss:.3f}")
+
+    adapt(backbone, mels, labels, np.unique(corpus_names(clips), return_inverse=True)[1], weights, layers, arguments, told)
+    bar.close()
+    output = Path(expanded(arguments.output_dir))
+    save_lora(backbone.encoder, output / ADAPTER, base)
+    result = dict(
+        encoder=backbone.name, base_sha256=base, clips={n: names.count(n) for n in sorted(set(names))}, arguments=asdict(arguments),
+        seconds=round(time.time() - start, 1), provenance=provenance(),
+    )  # fmt: skip
+    write_json(output / "adapter.json", result)
+    print(f"{output / ADAPTER}: {len(read)} clips, {result['seconds']} s")
+    return result
+
+
+@reports_errors
+def main(argv: list[str] | None = None) -> int:
+    data, arguments = parse_flags((DataArguments, LoraArguments), sys.argv[1:] if argv is None else argv, "train/encoder_lora.py", __doc__)
+    train(data, arguments)
+    return 0

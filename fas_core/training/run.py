@@ -1,7 +1,5 @@
 """The training command: arguments, clips, model, loop, calibration, checkpoint, table."""
 
-import os
-import shutil
 import sys
 import time
 from dataclasses import asdict
@@ -16,7 +14,6 @@ from rich.markup import escape
 from rich.table import Table
 from sklearn.metrics import f1_score, recall_score
 
-from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
 from fas_core.configuration_fas import TRAINED, UNTRAINED
 from fas_core.discriminant import SPLITS, fit_with_held_out, within_emotion_directions
@@ -27,7 +24,6 @@ from fas_core.model_files import read_object
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.provenance import provenance
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments, fas_config, stream_config
-from fas_core.training.card import model_card
 from fas_core.training.clips import UNKNOWN, Clips, concatenate
 from fas_core.training.corpora import corpus_names, discriminant_corpora, held_out_groups
 from fas_core.training.data import load_clips
@@ -36,6 +32,7 @@ from fas_core.training.interrupt import says_how_to_go_on
 from fas_core.training.loop import Trainer
 from fas_core.training.residual import keep_tone_logits
 from fas_core.training.resume import clear_resume_state
+from fas_core.training.saving import save_checkpoint
 from fas_core.training.words import find_teacher, fit_words_head, tell_untrained, why_untrained
 
 MAX_STATISTICS = 50_000  # clips, variants counted, that the discriminant is fitted on: they are held in memory
@@ -257,24 +254,6 @@ def head_metrics(logits: np.ndarray, labels: np.ndarray, temperature: float) -> 
         ece=float(expected_calibration_error(apply_temperature(logits, temperature), labels)),
         temperature=float(temperature),
     )
-
-
-def save_checkpoint(model, extractor, output: Path, result: dict) -> None:
-    """The model, what its features are, and how it was trained.
-
-    Files appear whole, and `config.json`, without which the pipeline refuses, goes first and comes last: a new model never
-    meets the settings of an older one.
-    """
-    temporary = output / ".checkpoint-tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    model.save_pretrained(temporary)
-    write_json(temporary / "streams.json", extractor.identity())
-    write_json(temporary / "training.json", result)
-    (temporary / "README.md").write_text(model_card(result), encoding="utf-8")
-    (output / "config.json").unlink(missing_ok=True)
-    for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
-        os.replace(file, output / file.name)
-    temporary.rmdir()
 
 
 def _print_table(result: dict) -> None:

@@ -1,0 +1,79 @@
+"""The study on a GPU gives what the study gives: the same batches, the same weights, the same rows in the order that was asked for."""
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from test_training import largest_difference, tiny_config, weights
+from test_training_invariance import EVERYTHING, RESIDUAL, several
+
+from eval.study import invariance
+from eval.study.resident import Resident, ResidentTrainer, held
+from eval.study.run import run_key
+from fas_core.batching import collate
+from fas_core.encoders.base import ClipFeatures
+from fas_core.errors import FASError
+from fas_core.training import run
+from fas_core.training.arguments import TrainingArguments
+from fas_core.training.loop import Trainer
+
+
+@pytest.fixture
+def clips():
+    """As the cache gives them: fp16, with deviations over frames."""
+    found = several(30)
+    found.variants, found.digests, features = [""], [f"d{i}" for i in range(30)], found.features
+
+    def get(index, variant):
+        clip = features(index, "")
+        halves = [x.astype(np.float16) for x in (clip.acoustic, clip.semantic)]
+        spread = [x.std(0).astype(np.float32) for x in halves]
+        return ClipFeatures(*halves, clip.acoustic_frames, clip.semantic_frames, acoustic_deviation=spread[0], semantic_deviation=spread[1])
+
+    found.features = get
+    return found
+
+
+def test_a_batch_is_the_batch(clips):
+    resident, rows = Resident(held([clips]), torch.device("cpu")), [3, 0, 29, 3]
+    expected = collate([clips.features(i, "") for i in rows])
+    found = resident.collate(resident.rows([f"d{i}" for i in rows]))
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+
+
+def test_training_there_is_training(tmp_path, clips):
+    done = []
+    for kind in (Trainer, ResidentTrainer):
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path / kind.__name__), epochs=2, global_batch_size=12, per_device_batch_size=12, cpu=True, pathway_dropout=0.2,
+            **EVERYTHING,
+        )  # fmt: skip
+        trainer = kind(run.new_model(tiny_config(**RESIDUAL), clips, 0, arguments), arguments, clips, None, Accelerator(cpu=True))
+        if kind is ResidentTrainer:
+            trainer.use(Resident(held([clips]), torch.device("cpu")))
+        trainer.fit()
+        done.append(weights(trainer))
+    assert largest_difference(*done) == 0
+
+
+def asked(*more):
+    return invariance.parse_arguments(["--data-root", "d", "--output", "o", "--work", "w", *more])
+
+
+def test_runs_come_seed_by_seed_and_each_once():
+    keys = invariance.keys(asked("--seeds", "7", "8", "--left-out", "tess", "urdu", "--systems", "lora", "lora-none", "balanced", "residual"))
+    assert [(k["system"], k["left_out"], k["seed"]) for k in keys] == [
+        *[(s, n, 7) for s in ("lora", "lora-none", "balanced", "residual") for n in ("tess", "urdu")],
+        *[(s, n, 8) for s in ("lora", "balanced", "residual") for n in ("tess", "urdu")],  # without adaptation nothing is drawn
+    ]
+    assert len({run_key(k) for k in keys}) == len(keys)
+    assert all(k["encoder"] == "offline:base" and k["corpora"] for k in keys)
+
+
+def test_what_the_study_cannot_do_is_said(capsys):
+    with pytest.raises(SystemExit):
+        asked("--left-out", "emodb")
+    with pytest.raises(FASError, match="--processes 0"):
+        asked("--processes", "0")
