@@ -17,7 +17,7 @@ from fas_core.encoders.weights import LOADING_ERRORS
 from fas_core.errors import CheckpointError, first_line
 
 ADAPTED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "fc1", "fc2")  # of a layer
-FORMAT = "fas-encoder-lora"
+FORMAT = "fas-encoder-lora"  # the key of the metadata whose value is the sha256 of the weights that are changed
 SCALE = 2.0  # alpha / r
 
 
@@ -60,7 +60,7 @@ def save_lora(encoder: nn.Module, path: Path, base_sha256: str) -> None:
         for side in ("a", "b")
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata={"format": FORMAT, "base_sha256": base_sha256})
+    save_file(tensors, path, metadata={FORMAT: base_sha256})  # one entry: several have no order
 
 
 @torch.no_grad()
@@ -73,10 +73,10 @@ def merge_lora(encoder: nn.Module, path: str | Path, base_sha256: str) -> None:
     try:
         with safe_open(path, "pt") as file:
             metadata, tensors = file.metadata() or {}, {name: file.get_tensor(name).float() for name in file.keys()}
-        if metadata.get("format") != FORMAT:
+        if (meant_for := metadata.get(FORMAT)) is None:
             raise OSError("it does not say that it is one")
-        if metadata.get("base_sha256") != base_sha256:
-            raise OSError(f"it changes weights of sha256 {str(metadata.get('base_sha256'))[:16]}, these are {base_sha256[:16]}")
+        if meant_for != base_sha256:
+            raise OSError(f"it changes weights of sha256 {meant_for[:16]}, these are {base_sha256[:16]}")
         changes = {name[:-2]: SCALE * tensors[f"{name[:-2]}.b"] @ tensors[name] for name in tensors if name.endswith(".a")}
         for name, change in changes.items():
             if not change.isfinite().all():
