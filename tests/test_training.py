@@ -23,7 +23,7 @@ from fas_core.encoders.extractor import StreamConfig
 from fas_core.errors import CheckpointError, FASError, FeatureError
 from fas_core.inference import Logits
 from fas_core.modeling_fas import FASForEmotionClassification
-from fas_core.training import run, schedule
+from fas_core.training import run, saving, schedule
 from fas_core.training.arguments import (
     DataArguments,
     ModelArguments,
@@ -441,9 +441,9 @@ class TestRun:
         class Extractor:
             identity = staticmethod(lambda: {"encoder": "synthetic"})
 
-        monkeypatch.setattr(run, "model_card", lambda result: "a card")
+        monkeypatch.setattr(saving, "model_card", lambda result: "a card")
         model = make_trainer(tmp_path).raw_model
-        run.save_checkpoint(model, Extractor, tmp_path, {"epoch": 1})
+        saving.save_checkpoint(model, Extractor, tmp_path, {"epoch": 1})
         names = {"config.json", "model.safetensors", "streams.json", "training.json", "README.md"}
         assert {f.name for f in tmp_path.iterdir()} == names
         replace, done = os.replace, []
@@ -455,11 +455,11 @@ class TestRun:
             replace(source, target)
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(run.os, "replace", killed_after_one)
-            run.save_checkpoint(model, Extractor, tmp_path, {"epoch": 2})
+            patch.setattr(saving.os, "replace", killed_after_one)
+            saving.save_checkpoint(model, Extractor, tmp_path, {"epoch": 2})
         with pytest.raises(RuntimeError):
             FASForEmotionClassification.from_pretrained(tmp_path)
-        run.save_checkpoint(model, Extractor, tmp_path, {"epoch": 3})
+        saving.save_checkpoint(model, Extractor, tmp_path, {"epoch": 3})
         assert {f.name for f in tmp_path.iterdir()} == names
         assert FASForEmotionClassification.from_pretrained(tmp_path).num_parameters() == model.num_parameters()
 
