@@ -159,7 +159,6 @@ SYSTEMS["many"] = System(
     RECOMMENDED_MODEL | dict(hidden_size=192, answer_from="tone", head_shrinkage=0.6, head_deviation_weight=0.5, whitening=128),
     RECOMMENDED_TRAINING | dict(temperature_on="corpora", epochs=4),
     acoustic="stack",
-    augmentation=AUGMENTATION,
 )
 
 # Of `eval.study.invariance`: no recipe of train/fas.py, but the discriminant on statistics over frames.
