@@ -118,6 +118,13 @@ SYSTEMS = {
         corpora=("ravdess", "tess"),
     ),
     "linear": _linear("discriminant alone, as in the recommended recipe"),
+    "before-unaugmented": System(
+        "the recipe before without augmentation, on RAVDESS and TESS",
+        RECOMMENDED_MODEL | DISCRIMINANT,
+        RECOMMENDED_TRAINING,
+        acoustic="stack",
+        corpora=("ravdess", "tess"),
+    ),
     "linear-corpora": _linear("discriminant alone, sure as on corpora left out", temperature_on="corpora"),
     "linear-augmented": _linear("the same, augmented", AUGMENTATION, temperature_on="corpora"),
     "linear-balance": _linear("discriminant alone, corpora balanced", corpus_balance=True, temperature_on="corpora"),

@@ -1,0 +1,159 @@
+"""One process of `eval.study.invariance`: what it extracts, fits, trains and scores; everything that it loads it loads once."""
+
+import argparse
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+
+from eval.study import left_out
+from eval.study import run as study
+from eval.study.recipes import SYSTEMS
+from eval.study.resident import Resident, ResidentTrainer, held
+from fas_core.audio import load_audio
+from fas_core.data import load_corpus
+from fas_core.discriminant import SPLITS, fit_discriminant
+from fas_core.encoders.extractor import FeatureExtractor
+from fas_core.encoders.whisper import WhisperBackbone
+from fas_core.features.cache import FeatureCache
+from fas_core.features.extract import extract_features
+from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.sources import audio_digest
+from fas_core.training.arguments import DataArguments, ModelArguments, fas_config, parse_layer, stream_config
+from fas_core.training.corpora import corpus_names, discriminant_corpora, held_out_groups, weights_of_clips
+from fas_core.training.data import FeatureSource
+from fas_core.training.encoder_lora import LoraArguments, adapt, pooled_all
+from fas_core.training.run import new_model
+
+FITTED = ("fas.standardise", "fas.within_emotion", "pathway.acoustic")  # what does not depend on the seed
+SHRINKAGE, DEVIATION_WEIGHT = 0.6, 0.5  # of the recommended recipe
+
+
+def kind(key: dict) -> str:
+    """The system whose closed form a run shares."""
+    return key["system"] if key["system"] in ("before-unaugmented", "unaugmented") else "balanced"
+
+
+class Held(FeatureSource):
+    """Features that are in the cache, without another look at every byte of it."""
+
+    def __init__(self, rows, cache: FeatureCache):
+        self.cache, self.variants, self.failed, self.held = cache, [""], [], {}
+        self.digests = [audio_digest(row["audio"]) for row in rows]
+        self.usable = [i for i, digest in enumerate(self.digests) if digest in cache]
+
+
+class Worker:
+    """What one process has loaded."""
+
+    def __init__(self, arguments: argparse.Namespace):
+        self.arguments = arguments
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.folder = arguments.work
+        self.data = DataArguments(encoder=arguments.encoder, acoustic_layer=arguments.stack, padding=arguments.padding)
+        self.layers = parse_layer(arguments.stack)
+        self.datasets = {name: load_corpus(name, arguments.data_root / name) for name in arguments.all_corpora}
+        torch.set_num_threads(1)
+
+    def prepare(self, part: int, parts: int) -> None:
+        """This process's share of the features and of the log-mels."""
+        rows = [row for dataset in self.datasets.values() for row in dataset]
+        extractor, cache = self._extractor()
+        extract_features(rows, extractor, cache, process_index=part, num_processes=parts, shard_clips=32, progress=False)
+        file = self.folder / f"mels-{part}-of-{parts}.safetensors"
+        if not file.exists():
+            mels = {}
+            for row in rows[part::parts]:
+                samples = extractor.front_end(load_audio(row["audio"]).samples).samples
+                mels[audio_digest(row["audio"])] = extractor.whisper.backbone.mel(samples[: 30 * 16_000], "clip").half().contiguous()
+            save_file(mels, temporary := file.with_suffix(".tmp"))
+            os.replace(temporary, file)
+
+    def _extractor(self) -> tuple[FeatureExtractor, FeatureCache]:
+        extractor = FeatureExtractor.from_config(stream_config(self.data, ModelArguments()), device=self.device)
+        return extractor, FeatureCache(self.folder / "features", extractor.identity())
+
+    @lru_cache(1)  # noqa: B019  a worker lives as long as its process
+    def material(self) -> study.Material:
+        extractor, cache = self._extractor()
+        sources = {name: Held(dataset, cache) for name, dataset in self.datasets.items()}
+        return study.Material(extractor, stream_config(self.data, ModelArguments()), sources, self.datasets)
+
+    @lru_cache(1)  # noqa: B019
+    def resident(self) -> Resident:
+        return Resident(held([left_out._whole(self.material(), name, ()) for name in self.arguments.corpora]), self.device)
+
+    @lru_cache(1)  # noqa: B019
+    def mels(self) -> dict[str, torch.Tensor]:
+        files = sorted(self.folder.glob("mels-*.safetensors"))
+        return {digest: mel.to(self.device) for file in files for digest, mel in load_file(file).items()}
+
+    def sides(self, key: dict):
+        return left_out.sides(self.material(), key["corpora"], key["left_out"], ())
+
+    def fit(self, key: dict) -> None:
+        """Keep what a recipe fits on all corpora but one: statistics, discriminant, directions, held-out logits."""
+        if (file := self._fitted(key)).exists():
+            return
+        system, (train, _) = SYSTEMS[kind(key)], self.sides(key)
+        arguments = left_out.training_arguments(system.training, train)
+        model = new_model(self._config(ModelArguments(**system.model | dict(ensemble=0.0, residual=True))), train, 0, arguments)
+        kept = {n: t.contiguous() for n, t in model.state_dict().items() if n.startswith(FITTED)}
+        save_file(kept | {"tone_logits": torch.from_numpy(train.tone_logits[""])}, temporary := file.with_suffix(f".{os.getpid()}"))
+        os.replace(temporary, file)
+
+    def _fitted(self, key: dict) -> Path:
+        return self.folder / f"fitted-{key['left_out']}-{kind(key)}.safetensors"
+
+    def _config(self, model: ModelArguments):
+        material = self.material()
+        return fas_config(model, material.extractor.dimensions, material.streams, material.extractor.digest)
+
+    def fas(self, key: dict) -> dict:
+        """Train and score a FAS."""
+        system, (train, tests) = SYSTEMS[key["system"]], self.sides(key)
+        scratch = self.folder / f"run-{os.getpid()}"
+        arguments = left_out.training_arguments(
+            system.training | key["set"].get("training", {}), train, seed=key["seed"], keep="last", save_every=10**9, output_dir=str(scratch),
+            cpu=self.device.type == "cpu",
+        )  # fmt: skip
+        config = self._config(ModelArguments(**system.model | key["set"].get("model", {})))
+        kept = load_file(self._fitted(key))
+        train.tone_logits = {"": kept.pop("tone_logits").numpy()}
+        torch.manual_seed(key["seed"])
+        model = FASForEmotionClassification(config)
+        model.load_state_dict(kept, strict=False)
+        model.pathway["acoustic"].linear.requires_grad_(False)
+        trainer = ResidentTrainer(model, arguments, train, None, Accelerator(cpu=arguments.cpu)).use(self.resident())
+        trainer.fit()
+        trainer.finish()
+        scores = {}
+        for name, clips in tests.items():
+            logits = study.logits_of(model, clips)
+            scores[name] = left_out.scored(clips, logits.fused)
+            scores |= study.part_scores(name, clips, logits, config, left_out.scored)
+        return dict(scores=scores)
+
+    def lora(self, key: dict) -> dict:
+        """Adapt the encoder, or not, and score the discriminant of the statistics over frames."""
+        train, tests = self.sides(key)
+        arguments = left_out.training_arguments(SYSTEMS["balanced"].training, train)
+        backbone = WhisperBackbone(self.arguments.encoder, device=self.device)
+        mels = self.mels()
+        if key["system"] == "lora":
+            options = LoraArguments(**dict(seed=key["seed"]) | key["set"].get("lora", {}))
+            corpora, weights = np.unique(corpus_names(train), return_inverse=True)[1], weights_of_clips(train, arguments)
+            adapt(backbone, [mels[d] for d in train.digests], train.labels, corpora, train.class_weights(weights), self.layers, options)
+        x, *others = (pooled_all(backbone, [mels[d] for d in clips.digests], self.layers).numpy() for clips in (train, *tests.values()))
+        mean, deviation = x.mean(0), x.std(0) + 1e-5
+        rows = np.arange(len(train))
+        groups, splits = held_out_groups(train, rows, arguments)
+        found = fit_discriminant(
+            (x - mean) / deviation, train.labels, groups, SHRINKAGE, DEVIATION_WEIGHT, discriminant_corpora(train, rows, arguments), splits or SPLITS
+        )
+        pairs = zip(tests.items(), others, strict=True)
+        return dict(scores={name: left_out.scored(clips, found((y - mean) / deviation)) for (name, clips), y in pairs})
