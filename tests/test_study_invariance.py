@@ -1,5 +1,8 @@
 """The study on a GPU gives what the study gives: the same batches, the same weights, the same rows in the order that was asked for."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from test_training_invariance import EVERYTHING, RESIDUAL, several
 from eval.study import invariance
 from eval.study.resident import Resident, ResidentTrainer, held
 from eval.study.run import run_key
+from eval.study.tables import read
 from fas_core.batching import collate
 from fas_core.encoders.base import ClipFeatures
 from fas_core.errors import FASError
@@ -77,3 +81,62 @@ def test_what_the_study_cannot_do_is_said(capsys):
         asked("--left-out", "emodb")
     with pytest.raises(FASError, match="--processes 0"):
         asked("--processes", "0")
+
+
+class Pool(ThreadPoolExecutor):
+    """Threads in the place of processes, which would read the corpora."""
+
+    _processes = None
+
+    def __init__(self, count, mp_context, initializer, initargs):
+        super().__init__(1)
+
+
+class Told:
+    """What a worker is asked for, and in which order; one run fails."""
+
+    def __init__(self, slow=0.0):
+        self.asked, self.slow, self.broken = [], slow, True
+
+    def prepare(self, part, parts):
+        self.asked.append(("prepare", part, parts))
+
+    def fit(self, key):
+        self.asked.append(("fit", key["left_out"], invariance.kind(key)))
+
+    def fas(self, key):
+        self.asked.append((key["system"], key["left_out"]))
+        time.sleep(self.slow)
+        if self.broken and key["system"] == "residual":
+            raise FASError("no")
+        return dict(scores={key["left_out"]: dict(ua=50.0)})
+
+    lora = fas
+
+
+def test_what_shares_a_closed_form_is_fitted_once_before_it_is_trained(monkeypatch, tmp_path, capsys):
+    worker = Told()
+    monkeypatch.setattr(invariance, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(invariance, "_WORKER", worker)
+    flags = ["--data-root", "d", "--output", str(tmp_path / "runs.jsonl"), "--work", str(tmp_path / "work"), "--seeds", "7", "--left-out", "tess"]
+    flags += ["--systems", "before-unaugmented", "balanced", "residual", "lora"]
+    assert invariance.main(flags) == 1 and "failed: fas" in capsys.readouterr().out
+    assert worker.asked == [
+        ("prepare", 0, 2), ("prepare", 1, 2), ("lora", "tess"), ("fit", "tess", "before-unaugmented"), ("fit", "tess", "balanced"),
+        ("before-unaugmented", "tess"), ("balanced", "tess"), ("residual", "tess"),
+    ]  # fmt: skip
+    records = read(tmp_path / "runs.jsonl")
+    assert [r["system"] for r in records] == ["lora", "before-unaugmented", "balanced"]
+    assert [r["corpora"] for r in records][1] == ["ravdess", "tess"] and "commit" in records[0]
+    worker.asked.clear()
+    worker.broken = False
+    assert invariance.main(flags) == 0
+    assert worker.asked[2:] == [("fit", "tess", "balanced"), ("residual", "tess")] and len(read(tmp_path / "runs.jsonl")) == 4
+
+
+def test_when_the_time_is_up_what_is_done_is_kept(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(invariance, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(invariance, "_WORKER", Told(slow=0.5))
+    flags = ["--data-root", "d", "--output", str(tmp_path / "runs.jsonl"), "--work", str(tmp_path / "work"), "--seeds", "7", "--systems", "balanced"]
+    assert invariance.main([*flags, "--max-minutes", "0.02"]) == 1
+    assert " left" in capsys.readouterr().out and len(read(tmp_path / "runs.jsonl")) < 6
