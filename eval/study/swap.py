@@ -3,6 +3,10 @@
 Each clip is given the semantic stream of another one: of the same words said in another tone, or of other words said in the same
 tone. A head that reads words alone does not move by the first and moves by the second; what it moves by the first is tone that
 leaks into the semantic encoder, and cannot be unlearned by better labels. Partners are of the same voice where it has one.
+
+A second table (`eval.study.words_away`) is of the answer as a whole, words that were heard included: does its label change when
+neutral words are taken away, and does it stay with a tone that is right when words that contradict it take their place? Words
+that carry an emotion come from the clips of all the sets that are given, so one of them has to have such words.
 """
 
 import argparse
@@ -13,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eval.study import words_away
 from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature
 from fas_core.conflict import divergence
@@ -27,7 +32,9 @@ from fas_core.pipeline import EmotionPipeline
 from fas_core.provenance import provenance
 from fas_core.training.arguments import parse_pairs
 from fas_core.training.data import FeatureSource
+from fas_core.words.kept_transcripts import KeptTranscripts
 from fas_core.words.text_model import TextModel
+from fas_core.words.types import UNCLEAR, NoWords
 
 KINDS = {"tone": "same words, other tone", "words": "same tone, other words"}
 
@@ -127,7 +134,10 @@ class Hearing:
         return _probabilities(logits, self.pipeline.model.config)
 
     def _joined(self, acoustic: int, semantic: int):
-        heard, other = (self.source.get(self.digests[i]) for i in (acoustic, semantic))
+        heard = self.source.get(self.digests[acoustic])
+        if semantic == words_away.NOBODY:
+            return replace(heard, semantic=heard.semantic[:0], semantic_frames=0)
+        other = self.source.get(self.digests[semantic])
         names = ("semantic", "semantic_deviation", "semantic_frames")
         return replace(heard, **{name: getattr(other, name) for name in names})
 
@@ -164,35 +174,59 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", help="directory or hub id, base or tiny.en; default: the shipped one")
     parser.add_argument("--split", choices=("train", "validation", "test"), help="only clips of this split")
     parser.add_argument("--fold", type=int, default=1, help="of corpora that have folds (%(default)s)")
+    parser.add_argument("--limit", type=int, help="so many clips of each corpus")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of partners")
     parser.add_argument("--cache", default="~/.cache/fas_alm/features", help="feature cache")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     return parser.parse_args(argv)
 
 
-def rows_of(name: str, folder: Path, fold: int, split: str | None) -> list[dict]:
-    """Clips whose tone and text are known."""
+def rows_of(name: str, folder: Path, fold: int, split: str | None, limit: int | None = None) -> list[dict]:
+    """Clips whose tone and text are known; at most `limit`, evenly over the corpus."""
     dataset = load_corpus(name, folder, fold=fold if has_folds(name) else None)
     rows = [row for row in dataset if row["text"] and row["emotion"] and split in (None, row["split"])]
     if not rows:
         raise FASError(f"{name}: no clip of this split has a text and an emotion of the tone; expected a corpus that names both")
-    return rows
+    return rows if limit is None or len(rows) <= limit else [rows[i * len(rows) // limit] for i in range(limit)]
+
+
+def words_moved(pipeline: EmotionPipeline, rows: list[dict], source: FeatureSource, cache: FeatureCache, sets: list[str], seed: int) -> dict:
+    """The figures of `words_away`, of clips of several sets; empty for a checkpoint that hears no words."""
+    if pipeline.words_reader is None:
+        return {}
+    digests = [source.digests[i] for i in source.usable]
+    usable = [rows[i] for i in source.usable]
+    said = KeptTranscripts(cache.path, pipeline.extractor, pipeline.words_reader.transcriber)(
+        {digest: row["audio"] for digest, row in zip(digests, usable, strict=True)}
+    )
+    words = dict(zip(said, pipeline.words_reader.read(list(said.values())), strict=True))
+    clips = words_away.Clips(
+        np.array([sets[i] for i in source.usable]),
+        np.array([row["emotion"] for row in usable]),
+        [words.get(digest, NoWords(UNCLEAR)) for digest in digests],
+    )
+    return words_away.study(pipeline.model.config, clips, Hearing(pipeline, source, digests), seed)
 
 
 @reports_errors
 def main(argv: list[str] | None = None) -> int:
     arguments, found = parse_arguments(argv), {}
-    pipeline, read = EmotionPipeline.from_pretrained(arguments.checkpoint, words=False), TextModel.from_pretrained()
+    pipeline, read = EmotionPipeline.from_pretrained(arguments.checkpoint), TextModel.from_pretrained()
     cache = FeatureCache(expanded(arguments.cache), pipeline.extractor.identity())
+    everything, sets = [], []
     for name, folder in parse_pairs(arguments.corpora, "corpora"):
-        rows = rows_of(name, folder, arguments.fold, arguments.split)
+        rows = rows_of(name, folder, arguments.fold, arguments.split, arguments.limit)
+        everything, sets = everything + rows, sets + [name] * len(rows)
         source = FeatureSource(rows, pipeline.extractor, cache, [""])
         usable = [rows[i] for i in source.usable]
         hear = Hearing(pipeline, source, [source.digests[i] for i in source.usable])
         found[name] = study(Said.of(usable, read), hear, arguments.seed)
     print(markdown(found))
+    moved = words_moved(pipeline, everything, FeatureSource(everything, pipeline.extractor, cache, [""]), cache, sets, arguments.seed)
+    print("\n" + (words_away.markdown(moved) if moved else f"no words: {pipeline.no_words}"))
     if arguments.json:
-        write_json(arguments.json, {"split": arguments.split, "seed": arguments.seed, "sets": found, "provenance": provenance()})
+        about = {"split": arguments.split, "seed": arguments.seed, "checkpoint": pipeline.name}
+        write_json(arguments.json, about | {"sets": found, "words": moved, "provenance": provenance()})
     return 0
 
 
