@@ -22,6 +22,7 @@ COUNTS = (
     "k_acoustic",
     "k_semantic",
     "patch_size",
+    "familiar_groups",
 )
 LARGEST = 1 << 20  # of any width or number; a model of more would not fit a machine
 TEMPERATURES = (1e-3, 1e3)
@@ -51,6 +52,8 @@ class FASConfig(PreTrainedConfig):
         head_deviation_weight: of the deviations beside the means, in that discriminant.
         whitening: so many directions of the acoustic statistics in which clips of one emotion differ most are shrunk before the
             queries' summary, as the discriminant shrinks them; 0: none.
+        familiarity: directions kept of the covariance by which the distance of a clip to the training clips is measured
+            (`fas_core.familiarity`); 0: it is not. familiar_groups: groups (corpus, emotion) of training clips that it is measured to.
         ensemble: share of the acoustic head in the answer, a weighted mean of its log-probabilities and the fused ones;
             0 is the paper.
         residual: the fused answer is the acoustic head's logits plus what the fused tokens add to them.
@@ -95,6 +98,8 @@ class FASConfig(PreTrainedConfig):
         head_shrinkage: float = 0.0,
         head_deviation_weight: float = 1.0,
         whitening: int = 0,
+        familiarity: int = 0,
+        familiar_groups: int = 1,
         ensemble: float = 0.0,
         residual: bool = False,
         standardise: bool = False,
@@ -120,6 +125,7 @@ class FASConfig(PreTrainedConfig):
         self.summary_streams = list(summary_streams) if isinstance(summary_streams, tuple) else summary_streams
         self.head_shrinkage, self.head_deviation_weight = head_shrinkage, head_deviation_weight
         self.whitening, self.ensemble, self.residual = whitening, ensemble, residual
+        self.familiarity, self.familiar_groups = familiarity, familiar_groups
         self.standardise, self.pathway_heads, self.semantic_head = standardise, pathway_heads, semantic_head
         self.streams, self.streams_identity = streams, streams_identity
         self.temperature = temperature
@@ -157,14 +163,16 @@ class FASConfig(PreTrainedConfig):
         is_right = isinstance(values, list) and len(values) == 3 and all(_is_number(v) and abs(v) < 100 for v in values)
         expected = "three numbers of size below 100, the second above 0, the third not below"
         self._expect("conflict_calibration", is_right and values[1] > 0 <= values[2], expected)
-        is_count = type(self.whitening) is int and 0 <= self.whitening <= LARGEST
-        self._expect("whitening", is_count, f"a whole number from 0 to {LARGEST}")
+        for name in ("whitening", "familiarity"):
+            is_count = type(value := getattr(self, name)) is int and 0 <= value <= LARGEST
+            self._expect(name, is_count, f"a whole number from 0 to {LARGEST}")
         self._expect("streams", isinstance(self.streams, dict | None), "an object, as `StreamConfig.to_dict` gives it")
         self._expect("streams_identity", isinstance(self.streams_identity, str | None), "a digest (text)")
         for name, needs in (
             ("head_shrinkage", "standardise"),
             ("head_shrinkage", "pathway_heads"),
             ("whitening", "head_shrinkage"),
+            ("familiarity", "head_shrinkage"),
             ("ensemble", "pathway_heads"),
             ("residual", "head_shrinkage"),
         ):

@@ -11,6 +11,7 @@ from transformers.utils import ModelOutput
 from fas_core.configuration_fas import STREAMS, TRAINED, UNTRAINED, FASConfig
 from fas_core.discriminant import Discriminant, whiten
 from fas_core.distillation import KeptTokens, distil
+from fas_core.familiarity import Familiarity
 from fas_core.fusion import GatedFusion, QueryFusion, masked_mean, masked_statistics, mlp
 from fas_core.losses import classification_loss
 
@@ -27,6 +28,7 @@ class FASOutput(ModelOutput):
         fused: (B, N_q, d) fused tokens; (B, 1, d') for the fusions without queries.
         acoustic_kept, semantic_kept: `KeptTokens` of each stream.
         statistics: stream -> (B, 2 D) mean and deviation over the real patches, standardised over clips.
+        distance: (B,) of the clips to those of the training, where the configuration has `familiarity`.
         summary: stream -> (B, d) these statistics, projected, of the streams that give a summary.
     """
 
@@ -38,6 +40,7 @@ class FASOutput(ModelOutput):
     acoustic_kept: KeptTokens | None = None
     semantic_kept: KeptTokens | None = None
     statistics: dict | None = None
+    distance: Tensor | None = None
     summary: dict | None = None
 
 
@@ -82,6 +85,8 @@ class FASModel(FASPreTrainedModel):
         self.standardise_statistics = nn.ModuleDict({s: Standardise(2 * dims[s]) for s in STREAMS})
         if config.whitening:
             self.register_buffer("within_emotion", torch.zeros(config.whitening, 2 * dims["acoustic"]))
+        if config.familiarity:
+            self.familiarity = Familiarity(config.familiarity, config.familiar_groups, 2 * dims["acoustic"])
         self.projection = nn.ModuleDict({s: nn.Linear(dims[s], d) for s in STREAMS})
         self.token_norm = nn.ModuleDict({s: nn.LayerNorm(d) if config.token_norm else nn.Identity() for s in STREAMS})
         self.summary_dropout = nn.Dropout(config.summary_dropout)
@@ -127,6 +132,7 @@ class FASModel(FASPreTrainedModel):
         return FASOutput(
             fused=self._fuse(kept, patches, masks, summary), acoustic_kept=kept["acoustic"], semantic_kept=kept["semantic"],
             statistics=statistics, summary=summary,
+            distance=self.familiarity(statistics["acoustic"]) if self.config.familiarity else None,
         )  # fmt: skip
 
     def _statistics(self, patches: Tensor, mask: Tensor, deviation: Tensor | None, stream: str) -> Tensor:

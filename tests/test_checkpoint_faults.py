@@ -26,7 +26,7 @@ FOREIGN = [None, "x/y", -1, [], {"a": 1}]  # for fields of transformers, most of
 CONFIG_FIELDS = [
     "acoustic_dim", "semantic_dim", "hidden_size", "num_queries", "num_attention_heads", "intermediate_size", "k_acoustic",
     "k_semantic", "patch_size", "dropout", "fusion", "selection", "learnable_queries", "summary", "summary_streams", "token_norm",
-    "summary_dropout", "head_shrinkage", "head_deviation_weight", "whitening", "ensemble", "standardise", "pathway_heads",
+    "summary_dropout", "head_shrinkage", "head_deviation_weight", "whitening", "familiarity", "familiar_groups", "ensemble", "standardise", "pathway_heads",
     "streams", "streams_identity", "temperature", "acoustic_temperature", "semantic_temperature", "id2label", "model_type",
 ]  # fmt: skip
 FOREIGN_FIELDS = [

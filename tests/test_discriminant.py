@@ -225,6 +225,8 @@ def test_a_new_model_has_the_discriminant_of_its_labelled_clips_in_their_variant
         (dict(head_deviation_weight=-1.0), "head_deviation_weight"),
         (dict(whitening=4, head_shrinkage=0.0), "whitening"),
         (dict(whitening=-1), "whitening"),
+        (dict(familiarity=4, head_shrinkage=0.0), "familiarity"),
+        (dict(familiar_groups=0), "familiar_groups"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(changes, field):

@@ -106,6 +106,10 @@ class ModelArguments:
     )
     head_deviation_weight: float = option(1.0, "of the deviations beside the means, in that discriminant")
     whitening: int = option(0, "shrink so many directions of the acoustic statistics as the discriminant does; 0: off")
+    familiarity: int = option(
+        0, "directions of the covariance by which the distance of a clip to the training clips is measured, which says of what the "
+        "checkpoint is unsure (docs/unsure.md); needs --head_shrinkage; 0: off"
+    )
     answer_from: str = option("fused", "what labels come from: fused (the paper), or tone, the acoustic head alone")
     ensemble: float = option(0.0, "share of the acoustic head in the answer; 0: the fused answer alone, the paper")
     residual: bool = option(

@@ -19,6 +19,7 @@ from fas_core.configuration_fas import TRAINED, UNTRAINED
 from fas_core.discriminant import SPLITS, fit_with_held_out, within_emotion_directions
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError, MissingDependencyError, reports_errors
+from fas_core.familiarity import fit_familiarity, groups_of
 from fas_core.inference import HEADS, predict_logits
 from fas_core.model_files import read_object
 from fas_core.modeling_fas import FASForEmotionClassification
@@ -144,6 +145,9 @@ def new_model(config, clips: Clips, seed: int, arguments: TrainingArguments | No
         arguments: how clips of several corpora count; all alike by default.
     """
     torch.manual_seed(seed)
+    if config.familiarity:
+        known = clips.labels >= 0
+        config.familiar_groups = len(np.unique(groups_of(corpus_names(clips)[known], clips.labels[known])))
     model = FASForEmotionClassification(config)
     if config.standardise:
         model.set_feature_statistics(clips.statistics())
@@ -167,6 +171,8 @@ def fit_acoustic_head(model: FASForEmotionClassification, clips: Clips, argument
         statistics, labels, groups, config.head_shrinkage, config.head_deviation_weight, corpora, splits or SPLITS
     )
     model.pathway["acoustic"].set(discriminant)
+    if config.familiarity:
+        model.fas.familiarity.set(*fit_familiarity(statistics, groups_of(corpus_names(clips)[indices], labels), config.familiarity))
     if config.residual:
         keep_tone_logits(clips, rows, held_out)
     if config.whitening:
