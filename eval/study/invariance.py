@@ -130,10 +130,14 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     parser.add_argument("--corpora", nargs="+", default=list(left_out.CORPORA), help="corpora to train on")
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43], help="seeds (%(default)s)")
     parser.add_argument("--set", default="{}", help='JSON of changed settings: {"model": {...}, "training": {...}, "lora": {...}}')
+    parser.add_argument("--means", action="store_true", help="each stream of a clip is one patch, its mean: what a few cores can train")
+    parser.add_argument("--cache", type=Path, help="feature cache; default: in --work")
     parser.add_argument("--processes", type=int, default=2, help="processes that share the GPU (%(default)s)")
     parser.add_argument("--max-minutes", type=float, default=1e6, help="then it stops, and goes on when called again")
     parser.set_defaults(stage=left_out.STAGE, acoustic_encoder=None, padding="clip", layer=None, C=None, shrinkages=[], folds=[])
     arguments = parser.parse_args(argv)
+    if arguments.means:
+        arguments.set = json.dumps(json.loads(arguments.set) | {"means": True})
     arguments.all_corpora = list(dict.fromkeys((*arguments.corpora, *arguments.left_out)))
     if arguments.processes < 1:
         raise FASError(f"--processes {arguments.processes}: expected at least 1")

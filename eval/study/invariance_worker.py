@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from eval.study import left_out
 from eval.study import run as study
-from eval.study.recipes import SYSTEMS
-from eval.study.resident import Resident, ResidentTrainer, held
+from eval.study.recipes import LORA, SYSTEMS
+from eval.study.resident import STREAMS, Resident, ResidentTrainer, held
 from fas_core.audio import load_audio
 from fas_core.data import load_corpus
 from fas_core.discriminant import SPLITS, fit_discriminant
@@ -39,12 +40,24 @@ def kind(key: dict) -> str:
 
 
 class Held(FeatureSource):
-    """Features that are in the cache, without another look at every byte of it."""
+    """Features that are in the cache, without another look at every byte of it.
 
-    def __init__(self, rows, cache: FeatureCache):
-        self.cache, self.variants, self.failed, self.held = cache, [""], [], {}
+    Args:
+        means: a clip is one patch in each stream, the mean of its patches; its statistics stay what they are.
+    """
+
+    def __init__(self, rows, cache: FeatureCache, means: bool = False):
+        self.cache, self.variants, self.failed, self.held, self.means = cache, [""], [], {}, means
         self.digests = [audio_digest(row["audio"]) for row in rows]
         self.usable = [i for i, digest in enumerate(self.digests) if digest in cache]
+
+    def get(self, digest: str, variant: str = ""):
+        is_new = (digest, variant) not in self.held
+        clip = super().get(digest, variant)
+        if self.means and is_new:
+            one = {s: getattr(clip, s).mean(0, keepdims=True, dtype=np.float32).astype(np.float16) for s in STREAMS}
+            self.held[digest, variant] = clip = replace(clip, **one)
+        return clip
 
 
 class Worker:
@@ -63,9 +76,10 @@ class Worker:
         """This process's share of the features and of the log-mels."""
         rows = [row for dataset in self.datasets.values() for row in dataset]
         extractor, cache = self._extractor()
-        extract_features(rows, extractor, cache, process_index=part, num_processes=parts, shard_clips=32, progress=False)
+        if not all(audio_digest(row["audio"]) in cache for row in rows):
+            extract_features(rows, extractor, cache, process_index=part, num_processes=parts, shard_clips=32, progress=False)
         file = self.folder / f"mels-{part}-of-{parts}.safetensors"
-        if not file.exists():
+        if not file.exists() and set(self.arguments.systems) & set(LORA):
             mels = {}
             for row in rows[part::parts]:
                 samples = extractor.front_end(load_audio(row["audio"]).samples).samples
@@ -75,12 +89,12 @@ class Worker:
 
     def _extractor(self) -> tuple[FeatureExtractor, FeatureCache]:
         extractor = FeatureExtractor.from_config(stream_config(self.data, ModelArguments()), device=self.device)
-        return extractor, FeatureCache(self.folder / "features", extractor.identity())
+        return extractor, FeatureCache(self.arguments.cache or self.folder / "features", extractor.identity())
 
     @lru_cache(1)  # noqa: B019  a worker lives as long as its process
     def material(self) -> study.Material:
         extractor, cache = self._extractor()
-        sources = {name: Held(dataset, cache) for name, dataset in self.datasets.items()}
+        sources = {name: Held(dataset, cache, self.arguments.means) for name, dataset in self.datasets.items()}
         return study.Material(extractor, stream_config(self.data, ModelArguments()), sources, self.datasets)
 
     @lru_cache(1)  # noqa: B019
