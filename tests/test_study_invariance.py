@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from test_training import largest_difference, tiny_config, weights
 from test_training_invariance import EVERYTHING, RESIDUAL, several
 
-from eval.study import invariance
+from eval.study import invariance, invariance_worker
 from eval.study.resident import Resident, ResidentTrainer, held
 from eval.study.run import run_key
 from eval.study.tables import read
@@ -140,3 +140,19 @@ def test_when_the_time_is_up_what_is_done_is_kept(monkeypatch, tmp_path, capsys)
     flags = ["--data-root", "d", "--output", str(tmp_path / "runs.jsonl"), "--work", str(tmp_path / "work"), "--seeds", "7", "--systems", "balanced"]
     assert invariance.main([*flags, "--max-minutes", "0.02"]) == 1
     assert " left" in capsys.readouterr().out and len(read(tmp_path / "runs.jsonl")) < 6
+
+
+def test_a_clip_may_be_its_mean(monkeypatch, clips):
+    class Cache(dict):
+        def get(self, digest, variant):
+            return self[digest]
+
+    monkeypatch.setattr(invariance_worker, "audio_digest", lambda path: path)
+    rows = [dict(audio=digest) for digest in ("d3", "d0", "unreadable")]
+    whole, means = (invariance_worker.Held(rows, Cache(held([clips])), given) for given in (False, True))
+    assert whole.usable == means.usable == [0, 1]
+    for _ in range(2):  # read, and remembered
+        clip, mean = whole.get("d3"), means.get("d3")
+        assert len(clip.acoustic) > 1 and mean.acoustic.shape == (1, clip.acoustic.shape[1]) and mean.acoustic.dtype == np.float16
+        np.testing.assert_allclose(mean.semantic[0], clip.semantic.astype(np.float32).mean(0), atol=2e-3)
+        assert np.array_equal(clip.acoustic_deviation, mean.acoustic_deviation)
