@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,3 +157,26 @@ def test_a_clip_may_be_its_mean(monkeypatch, clips):
         assert len(clip.acoustic) > 1 and mean.acoustic.shape == (1, clip.acoustic.shape[1]) and mean.acoustic.dtype == np.float16
         np.testing.assert_allclose(mean.semantic[0], clip.semantic.astype(np.float32).mean(0), atol=2e-3)
         assert np.array_equal(clip.acoustic_deviation, mean.acoustic_deviation)
+
+
+def test_means_are_remembered(tmp_path, clips):
+    features = held([clips])
+    worker = invariance_worker.Worker.__new__(invariance_worker.Worker)
+    worker.folder = tmp_path
+
+    class Source:
+        def __init__(self):
+            self.digests, self.usable, self.held = list(features), [0, 1, 5], {}
+
+        def get(self, digest):
+            clip = features[digest]
+            one = {s: getattr(clip, s)[:1] for s in ("acoustic", "semantic")}
+            return replace(clip, **one)
+
+    worker._remember({"a": Source()})
+    again = Source()
+    worker._remember({"a": again})
+    assert set(again.held) == {(d, "") for d in ("d0", "d1", "d5")}
+    for (digest, _), clip in again.held.items():
+        for name in invariance_worker.MEANS:
+            np.testing.assert_array_equal(getattr(clip, name), getattr(Source().get(digest), name))

@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import time
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -56,14 +56,20 @@ def keys(arguments: argparse.Namespace) -> list[dict]:
     return sorted(found, key=lambda k: (arguments.seeds.index(k["seed"]), order.index(k["system"])))
 
 
+def _pool(arguments: argparse.Namespace) -> Executor:
+    """Processes; one is this one, which has loaded all already."""
+    if arguments.processes == 1:
+        return ThreadPoolExecutor(1, initializer=_start, initargs=(arguments,))
+    return ProcessPoolExecutor(arguments.processes, get_context("spawn"), initializer=_start, initargs=(arguments,))
+
+
 def run(arguments: argparse.Namespace) -> int:
     """All runs that the output does not hold yet; 0 where all were done, 1 where the time was up or some failed."""
     deadline = time.time() + 60 * arguments.max_minutes
     arguments.work.mkdir(parents=True, exist_ok=True)
     done = {study.run_key(r) for r in study.read(arguments.output)}
     wanted = [key for key in keys(arguments) if study.run_key(key) not in done]
-    context = get_context("spawn")
-    pool = ProcessPoolExecutor(arguments.processes, mp_context=context, initializer=_start, initargs=(arguments,))
+    pool = _pool(arguments)
     begun, failed, waiting = time.time(), 0, {}
 
     def told(*what) -> None:
@@ -107,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         work()
         left = len(waiting)
     finally:
-        processes = list((pool._processes or {}).values())
+        processes = list((getattr(pool, "_processes", None) or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:  # what runs still is done again by the next call
             process.terminate()

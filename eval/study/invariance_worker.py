@@ -1,6 +1,7 @@
 """One process of `eval.study.invariance`: what it extracts, fits, trains and scores; everything that it loads it loads once."""
 
 import argparse
+import json
 import os
 from dataclasses import replace
 from functools import lru_cache
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from eval.study import left_out
@@ -18,6 +20,7 @@ from eval.study.resident import STREAMS, Resident, ResidentTrainer, held
 from fas_core.audio import load_audio
 from fas_core.data import load_corpus
 from fas_core.discriminant import SPLITS, fit_discriminant
+from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.encoders.whisper import WhisperBackbone
 from fas_core.features.cache import FeatureCache
@@ -31,6 +34,7 @@ from fas_core.training.encoder_lora import LoraArguments, adapt, pooled_all
 from fas_core.training.run import new_model
 
 FITTED = ("fas.standardise", "fas.within_emotion", "pathway.acoustic")  # what does not depend on the seed
+MEANS = ("acoustic", "semantic", "acoustic_deviation", "semantic_deviation")
 SHRINKAGE, DEVIATION_WEIGHT = 0.6, 0.5  # of the recommended recipe
 
 
@@ -95,7 +99,27 @@ class Worker:
     def material(self) -> study.Material:
         extractor, cache = self._extractor()
         sources = {name: Held(dataset, cache, self.arguments.means) for name, dataset in self.datasets.items()}
+        if self.arguments.means:
+            self._remember(sources)
         return study.Material(extractor, stream_config(self.data, ModelArguments()), sources, self.datasets)
+
+    def _remember(self, sources: dict[str, Held]) -> None:
+        """Means are few: they are read from one file of the next start, and not from the whole cache."""
+        file = self.folder / "means.safetensors"
+        digests = [source.digests[i] for source in sources.values() for i in source.usable]
+        if not file.exists():
+            clips = [source.get(source.digests[i]) for source in sources.values() for i in source.usable]
+            tensors = {name: torch.from_numpy(np.stack([getattr(c, name).reshape(-1) for c in clips])) for name in MEANS}
+            save_file(tensors, file, {"clips": json.dumps(digests)})
+            return
+        with safe_open(file, "np") as kept:
+            row = {digest: i for i, digest in enumerate(json.loads(kept.metadata()["clips"]))}
+            values = {name: kept.get_tensor(name) for name in MEANS}
+        for source in sources.values():
+            for digest in (source.digests[i] for i in source.usable):
+                if (i := row.get(digest)) is not None:
+                    mean = {name: values[name][i][None] for name in MEANS[:2]}
+                    source.held[digest, ""] = ClipFeatures(**mean, acoustic_frames=1, semantic_frames=1, **{n: values[n][i] for n in MEANS[2:]})
 
     @lru_cache(1)  # noqa: B019
     def resident(self) -> Resident:
