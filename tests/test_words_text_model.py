@@ -72,7 +72,11 @@ def shipped():
 
 @pytest.fixture
 def copy(tmp_path):
-    return shutil.copytree(SHIPPED, tmp_path / "copy")
+    """A linear model of three terms, as `fas_core.words.train` writes one."""
+    random = np.random.default_rng(0)
+    vocabulary = {"words": ["joy", "mad"], "letters": [" j"]}
+    NgramModel(vocabulary, np.ones(3, np.float32), random.normal(size=(3, 7)), np.zeros(7)).save(tmp_path / "copy")
+    return tmp_path / "copy"
 
 
 def labels(probabilities):
