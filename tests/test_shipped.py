@@ -4,11 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from synthetic import save_tiny_whisper, write_clips
 
 from fas_core import shipped
 from fas_core.checkpoint import load_model, read_config, read_record
 from fas_core.encoders import offline
 from fas_core.errors import FASError
+from fas_core.labels import EMOTIONS
+from fas_core.training import run
 
 ROOT = Path(__file__).parent.parent
 THERE = [name for name in shipped.NAMES if (shipped.FOLDER / name / "config.json").is_file()]
@@ -86,3 +89,22 @@ def test_all_files_of_all_that_ship_are_data_of_the_package():
     packed = {path for pattern in patterns for path in (ROOT / "fas_core").glob(pattern)}
     assert packed == {path for path in shipped.FOLDER.rglob("*") if path.is_file()}
     assert {"offline", "offline-base"} <= set(settings["project"]["optional-dependencies"])
+
+
+def test_training_twice_gives_the_same_bytes(tmp_path):
+    """From audio to weights, by the command of a shipped checkpoint, features extracted anew; on two small corpora and a small Whisper."""
+    whisper = save_tiny_whisper(tmp_path / "whisper")
+    for number, name in enumerate(("one", "two")):
+        rows = write_clips(tmp_path / name, [0.3 + 0.02 * ((i + number) % 5) for i in range(24)])
+        lines = [f"{Path(row['audio']).name},{EMOTIONS[i % 4]},s{i % 6},{'validation' if i % 6 > 4 else 'train'}" for i, row in enumerate(rows)]
+        (tmp_path / name / "manifest.csv").write_text("\n".join(["audio,emotion,speaker,split", *lines]))
+    for again in ("first", "second"):
+        more = dict(encoder=whisper, acoustic_layer=1, hidden_size=16, whitening=4, epochs=2, cpu=True, words_from="none")
+        flags = [text for name, value in more.items() for text in (f"--{name}", str(value))]
+        corpora = [f"{name}={tmp_path / name}" for name in ("one", "two")]
+        config = str(ROOT / "train" / "configs" / "shipped_tiny_en.yaml")
+        folders = ["--cache_dir", str(tmp_path / again / "cache"), "--output_dir", str(tmp_path / again)]
+        assert run.main([config, "--corpora", *corpora, *flags, *folders]) == 0
+    first, second = ((tmp_path / again / "model.safetensors").read_bytes() for again in ("first", "second"))
+    assert first == second
+    assert load_model(tmp_path / "first").config.answer_from == "tone"

@@ -165,7 +165,7 @@ SYSTEMS["many"] = System(
     "as shipped: train/configs/shipped_base.yaml",
     RECOMMENDED_MODEL
     | dict(hidden_size=192, answer_from="tone", head_shrinkage=0.6, head_deviation_weight=0.5, whitening=128, familiarity=64),
-    RECOMMENDED_TRAINING | dict(temperature_on="corpora", epochs=4),
+    RECOMMENDED_TRAINING | dict(temperature_on="corpora", epochs=2),
     acoustic="stack",
 )
 

@@ -10,6 +10,9 @@ LICENCES = {
     "tess": "CC BY-NC-ND 4.0",
     "emodb": "free for research",
     "urdu": "research use",
+    "nemo": "CC BY-NC-SA 4.0",
+    "ased": "none stated",
+    "korean": "CC BY-NC-SA 4.0, research",
 }
 
 LEARNS = {"tone and words": "the tone (and the words where they are labelled)", "words": "the words only"}
@@ -41,10 +44,15 @@ on others, and see the results by corpus before you rely on it.
 
 {words}
 
-## Validation (temperatures were fitted on the same clips)
+## Validation ({calibration})
 | head | clips | WA | UA | macro-F1 | ECE before | ECE |
 |---|---|---|---|---|---|---|
 {metrics}
+
+## On each corpus
+<!-- figures -->
+`python -m eval.study.card DIR ravdess=data/ravdess ...` writes what it does on which corpus here.
+<!-- /figures -->
 """
 
 
@@ -57,6 +65,13 @@ def words_line(result: dict) -> str:
         learned += corpus.get("words", {})
     counts = ", ".join(f"{plain(source)} {count}" for source, count in learned.items())
     return f"Words that the semantic head learns, and clips without, by reason: {counts}." if counts else ""
+
+
+def calibration_line(result: dict) -> str:
+    """Where it was learned how sure an answer is."""
+    if result["arguments"]["training"].get("temperature_on") != "corpora":
+        return "temperatures were fitted on the same clips"
+    return "how sure the tone is was fitted on corpora left out in turn, so that voices like those of the training are named with too little confidence"
 
 
 def model_card(result: dict) -> str:
@@ -77,6 +92,7 @@ def model_card(result: dict) -> str:
         ),
         commit=result["provenance"]["commit"],
         words=words_line(result),
+        calibration=calibration_line(result),
         metrics="\n".join(
             f"| {head} | {m['clips']} | " + " | ".join(f"{100 * m[k]:.1f}" for k in keys) + " |" for head, m in heads
         ),
