@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from eval.study import conflict as study
+from eval.study import paired
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 
@@ -46,6 +47,18 @@ def test_a_conflict_that_is_heard_is_detected_and_one_with_neutral_words_is_none
     assert found["auroc_disagreement"]["auroc"] < 1  # there neutral words count, and these scores leave them out
     assert study.is_conflicting(record("sad", "happy")) and not study.is_conflicting(record("sad", "neutral"))
     assert study.is_conflicting(record("sad", "neutral"), counts_neutral=True)
+
+
+def test_each_half_is_compared():
+    clips = [record(t, s, words=s, speaker=v, label=s) for t in ("angry", "sad") for s in ("angry", "sad", "neutral") for v in "abc"]
+    found = study.figures(clips)["sets"]
+    halves = found["halves"]
+    assert [halves[h]["compared"] for h in ("congruent", "conflicting")] == [12, 6] and found["compared"] == 18
+    assert halves["conflicting"]["accuracy_answer"] == 0 and halves["conflicting"]["against_tone"]["difference"] == -1
+    assert halves["congruent"]["accuracy_words"] == 0.5 and halves["congruent"]["against_words"]["difference"] == 0
+    assert halves["congruent"]["against_tone"]["resampled"] == "speakers"
+    text = paired.markdown({"sets": found})
+    assert "| sets | conflicting | 6 | 0.0 | 100.0 | 0.0 | -100.0 [-100.0, -100.0] |" in text and text.count("| sets |") == 3
 
 
 def test_the_table_names_every_set_and_split():

@@ -5,7 +5,7 @@ of the answers, a line of JSON a clip; it goes on where it was stopped. Nothing 
 `calibrate` fits the probability of a conflict on the clips of a split and writes it into the checkpoint's config.json.
 `table` makes figures. Of speech whose sentences carry no emotion: how often words were heard, called neutral, and contradicted the
 tone. Of all speech whose words are labelled: right words, and how well `conflict` and `disagreement` tell conflicting clips.
-Of both: the answer against its tone and its words alone, by speaker.
+Of both: the answer against its tone and its words alone, by speaker, of all clips and of each half (`eval.study.paired`).
 """
 
 import argparse
@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from eval.statistics.comparison import compare
 from eval.statistics.conflicts import detection
+from eval.study.paired import difference, is_conflicting, paired
+from eval.study.paired import markdown as paired_markdown
 from fas_core.answers import Answer
 from fas_core.atomic import write_json, write_text
 from fas_core.checkpoint import read_config
@@ -101,27 +102,7 @@ def _figures(rows: list[dict]) -> dict:
         found["words_right"] = _mean([_top(r["words"]) == r["words_emotion"] for r in told])
     found["words_neutral"] = _mean([_top(r["words"]) == NEUTRAL for r in heard])
     found |= dict(conflict_over_half=_mean([(r["conflict"] or 0) > 0.5 for r in rows]))
-    return found | _tone_and_words(rows) | _detected(rows)
-
-
-def _tone_and_words(rows: list[dict]) -> dict:
-    """The answer, the tone alone and the words alone, against the emotion of the voice; words that are missing say neutral."""
-    rows = [r for r in rows if r["emotion"] and r["label"] and r["tone"]]
-    if not rows:
-        return {}
-    labels = np.array([EMOTIONS.index(r["emotion"]) for r in rows])
-    answers = {
-        "answer": np.array([EMOTIONS.index(r["label"]) for r in rows]),
-        "tone": np.array([int(np.argmax(r["tone"])) for r in rows]),
-        "words": np.array([int(np.argmax(r["words"])) if r["words"] else EMOTIONS.index(NEUTRAL) for r in rows]),
-    }
-    found = {f"accuracy_{name}": _mean(said == labels) for name, said in answers.items()}
-    speakers = [r["speaker"] for r in rows] if all(r["speaker"] for r in rows) else None
-    for other in ("tone", "words"):
-        test = compare(labels, answers["answer"], answers[other], speakers)
-        figures = {key: getattr(test, key)["accuracy"] for key in ("difference", "intervals", "p")}
-        found[f"against_{other}"] = figures | {"resampled": test.resampled}
-    return found
+    return found | paired(rows) | _detected(rows)
 
 
 def _detected(rows: list[dict]) -> dict:
@@ -133,11 +114,6 @@ def _detected(rows: list[dict]) -> dict:
         if len(truth) and truth.any() and not truth.all():
             found[f"auroc_{name}"] = detection(np.array([r[name] or 0.0 for r in told]), truth)
     return found
-
-
-def is_conflicting(row: dict, counts_neutral: bool = False) -> bool:
-    """Whether words and tone are said to differ; words without emotion contradict no tone, unless they count."""
-    return row["words_emotion"] != row["emotion"] and (counts_neutral or row["words_emotion"] != NEUTRAL)
 
 
 def calibration(rows: list[dict]) -> tuple[float, ...]:
@@ -185,7 +161,7 @@ def _cells(f: dict) -> list[str]:
     areas = [f.get(f"auroc_{key}") for key in ("conflict", "disagreement")]
     right = [f.get(f"accuracy_{key}") for key in ("answer", "tone", "words")]
     tests = [f.get(f"against_{key}") for key in ("tone", "words")]
-    return [str(f["clips"]), *map(_percent, shares), *map(_area, areas), *map(_percent, right), *map(_difference, tests)]
+    return [str(f["clips"]), *map(_percent, shares), *map(_area, areas), *map(_percent, right), *map(difference, tests)]
 
 
 def _percent(value: float | None) -> str:
@@ -194,13 +170,6 @@ def _percent(value: float | None) -> str:
 
 def _area(found: dict | None) -> str:
     return "-" if not found else f"{found['auroc']:.3f} [{found['interval'][0]:.3f}, {found['interval'][1]:.3f}]"
-
-
-def _difference(test: dict | None) -> str:
-    if not test:
-        return "-"
-    low, high = (100 * edge for edge in test["intervals"])
-    return f"{100 * test['difference']:+.1f} [{low:.1f}, {high:.1f}]"
 
 
 # ---- command ---------------------------------------------------------------------------------------------------------
@@ -259,11 +228,12 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.checkpoint:
         recalibrated(records, read_config(arguments.checkpoint / "config.json").conflict_calibration)
     found = figures(records, arguments.split)
-    print(markdown(found))
+    text = f"{markdown(found)}\n\n{paired_markdown(found)}"
+    print(text)
     if arguments.json:
         write_json(arguments.json, {"split": arguments.split, "sets": found, "provenance": provenance()})
     if arguments.markdown:
-        write_text(arguments.markdown, markdown(found) + "\n")
+        write_text(arguments.markdown, text + "\n")
     return 0
 
 
