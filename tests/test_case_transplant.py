@@ -62,6 +62,18 @@ class TestPitch:
         assert np.ptp(semitones(heard.f0[heard.f0 > 0][10:-10], 200)) < 0.5
 
 
+def test_the_actor_s_own_voice_may_be_lent_too():
+    """Register and long-term spectrum go from the reader's to the actor's; the change against neutral stays."""
+    higher = analyse(voice(160, tilt=0.5))
+    found = [analyse(transplant(READING, higher, NEUTRAL, Amount(voice=amount))) for amount in (0, 0.5, 1)]
+    assert semitones(found[2].median_f0, 160) == pytest.approx(0, abs=0.5)
+    assert found[0].median_f0 > found[1].median_f0 > found[2].median_f0
+    dull = analyse(voice(200, tilt=2))
+    lent = [analyse(transplant(voice(200, tilt=2), higher, NEUTRAL, Amount(voice=amount))) for amount in (0, 1)]
+    away = [np.abs(each.spectrum - higher.spectrum).mean() for each in (dull, *lent)]
+    assert away[2] < 0.5 * away[1] < away[0]
+
+
 def test_energy_follows_the_clip():
     falling, rising = said(loudness=(1, 0.1)), said(loudness=(0.1, 1))
     half = len(falling.energy) // 2

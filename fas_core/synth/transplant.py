@@ -12,11 +12,13 @@ pyworld (MIT). What is taken over is how the clip differs from the same actor's 
   bands too broad for single vowels, added to the reading's;
 - the room: the steady background of the acted recording; synthetic readings have none, and recognisers hear that first.
 
+With `Amount.voice` the actor's own voice is lent as well, as far as that lies in these long-term figures.
+
 The result is synthetic speech. Its words are the reading's, and its tone is acted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -45,6 +47,7 @@ class Amount:
 
     Attributes:
         pitch: of the contour about its own median. register: of that median's distance from neutral. energy, timing, quality: as above.
+        voice: how far register, long-term spectrum and noise that the change is laid over are the actor's own instead of the reader's.
         room: 1, the background of the acted recording is behind the reading; 0, none.
         smoothing: seconds; what changes faster than that in the energy stays the reading's.
     """
@@ -54,6 +57,7 @@ class Amount:
     energy: float = 1.0
     timing: float = 1.0
     quality: float = 1.0
+    voice: float = 0.0
     room: float = 1.0
     smoothing: float = 0.15
 
@@ -172,14 +176,16 @@ def transplant(
     world = _active_part(_world(_levelled(reading)), source, margin=_MARGIN)
     own = _delivery(world, _floor(world))
     world = _stretched(world, _pace(delivery, neutral, amount.timing))
-    f0 = _pitch(world.f0, own, delivery, neutral, amount)
+    start = _between(own, neutral, amount.voice)
+    f0 = _pitch(world.f0, own, start.f0, delivery, neutral, amount)
     gain = amount.energy * (_slow_energy(delivery, amount, len(f0)) - neutral.level)
     gain = _within(gain - amount.energy * (_slow_energy(own, amount, len(f0)) - own.level))
     shape = _shape(world.spectrum)
-    tilt = amount.quality * (_shape_wanted(shape, own, delivery, neutral) - shape)
+    tilt = _shape_wanted(shape, own, start, delivery, neutral, amount.quality) - shape
     tilted = world.spectrum * 10 ** (_within(tilt) @ _OVER_BINS / 10)
     loudness = world.spectrum.sum(axis=1) / tilted.sum(axis=1) * 10 ** (gain / 10)  # the spectrum moves, the energy is the contour's
-    noise = 10 ** (_within(amount.quality * (delivery.noise - neutral.noise)) @ _OVER_BINS / 20)
+    noise = start.noise - own.noise + amount.quality * (delivery.noise - neutral.noise)
+    noise = 10 ** (_within(noise) @ _OVER_BINS / 20)
     voice = _World(f0, tilted * loudness[:, None], np.clip(world.aperiodicity * noise, 0.001, 1.0))
     return _synthesised(_in_room(voice, amount.room * _room(delivery, own, neutral)))
 
@@ -258,10 +264,30 @@ def _shape(spectrum: np.ndarray) -> np.ndarray:
     return bands - bands.mean(axis=1, keepdims=True)
 
 
-def _shape_wanted(shape: np.ndarray, own: Delivery, delivery: Delivery, neutral: Neutral) -> np.ndarray:
+def _between(own: Delivery, neutral: Neutral, voice: float) -> Neutral:
+    """The neutral voice that a change is laid over: the reader's at 0, the actor's at 1."""
+
+    def mixed(reader, actor):
+        return (1 - voice) * reader + voice * actor
+
+    f0 = own.median_f0 if np.isfinite(own.median_f0) else neutral.f0
+    spread = np.exp(mixed(*(np.log(np.maximum(of.spread, 1e-3)) for of in (own, neutral))))
+    return replace(
+        neutral,
+        f0=float(np.exp(mixed(np.log(f0), np.log(neutral.f0)))),
+        spectrum=mixed(own.spectrum, neutral.spectrum),
+        spread=spread,
+        noise=mixed(own.noise, neutral.noise),
+    )
+
+
+def _shape_wanted(
+    shape: np.ndarray, own: Delivery, start: Neutral, delivery: Delivery, neutral: Neutral, amount: float
+) -> np.ndarray:
     """(T, BANDS): the mean moved and the deviation over time stretched as the clip's differ from neutral."""
-    ratio = np.clip(delivery.spread / np.maximum(neutral.spread, 1e-3), 1 / _MOST_SPREAD, _MOST_SPREAD)
-    return own.spectrum + delivery.spectrum - neutral.spectrum + (shape - own.spectrum) * ratio
+    ratio = np.clip(delivery.spread / np.maximum(neutral.spread, 1e-3), 1 / _MOST_SPREAD, _MOST_SPREAD) ** amount
+    ratio = np.clip(ratio * start.spread / np.maximum(own.spread, 1e-3), 1 / _MOST_SPREAD**2, _MOST_SPREAD**2)
+    return start.spectrum + amount * (delivery.spectrum - neutral.spectrum) + (shape - own.spectrum) * ratio
 
 
 def _pace(delivery: Delivery, neutral: Neutral, amount: float) -> float:
@@ -281,13 +307,13 @@ def _stretched(world: _World, pace: float) -> _World:
     return _World(world.f0[nearest], between(world.spectrum), between(world.aperiodicity))
 
 
-def _pitch(voicing: np.ndarray, own: Delivery, delivery: Delivery, neutral: Neutral, amount: Amount) -> np.ndarray:
+def _pitch(voicing: np.ndarray, own: Delivery, start: float, delivery: Delivery, neutral: Neutral, amount: Amount) -> np.ndarray:
     """(T,) Hz, 0 where `voicing` is; the reading's own where one of the two has no voice."""
     if not (np.isfinite(own.median_f0) and np.isfinite(delivery.median_f0)):
         return voicing
     register = amount.register * 12 * np.log2(delivery.median_f0 / neutral.f0)
     contour = amount.pitch * _contour(delivery, len(voicing)) + (1 - amount.pitch) * _contour(own, len(voicing))
-    f0 = own.median_f0 * 2 ** ((register + contour) / 12)
+    f0 = start * 2 ** ((register + contour) / 12)
     return np.where(voicing > 0, np.clip(f0, LOWEST_HZ, HIGHEST_HZ), 0.0)
 
 
