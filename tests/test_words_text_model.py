@@ -261,6 +261,13 @@ def test_shares_of_several_labels(tmp_path):
     assert read_xed(tmp_path / "x.tsv").texts == ["no"]
 
 
+def test_quotation_marks_of_projections_are_read_and_what_they_swallowed_is_left_out(tmp_path):
+    path = tmp_path / "xed_de-projections.tsv"
+    path.write_text('"Er sagte: ""Nein!"""\t1\n"Heul dich aus.\nen/1\tde/1\tI swear."\t6\n"Gut" so\t5\n')
+    read = read_xed(path)
+    assert read.texts == ['Er sagte: "Nein!"', "Gut so"] and [EMOTIONS[i] for i in read.labels] == ["angry", "happy"]
+
+
 @pytest.mark.parametrize(
     "read, text, message",
     [

@@ -106,7 +106,7 @@ def read_xed_neutral(path: Path) -> Texts:
     Raises:
         CorpusError: as of `read_goemotions`.
     """
-    return Texts.of((text, ["neutral"]) for _, text in _columns(path, "9 TAB text"))
+    return Texts.of((text, ["neutral"]) for _, _, text in _columns(path, "9 TAB text"))
 
 
 def read_meld(path: Path) -> Texts:
@@ -126,7 +126,7 @@ def _read_numbers(path: Path, emotion: Callable[[str], str | None], expected: st
 
 
 def _numbered(path: Path, emotion: Callable[[str], str | None], expected: str) -> Iterator[tuple[str, list[str]]]:
-    for number, (text, numbers) in enumerate(_columns(path, "text TAB numbers"), 1):
+    for number, text, numbers in _columns(path, "text TAB numbers"):
         try:
             found = [emotion(each.strip()) for each in numbers.split(",")]
         except (LookupError, ValueError):
@@ -135,12 +135,18 @@ def _numbered(path: Path, emotion: Callable[[str], str | None], expected: str) -
         yield text, [each for each in dict.fromkeys(found) if each]
 
 
-def _columns(path: Path, expected: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(_lines(path), 1):
-        columns = line.rstrip("\r\n").split("\t")
+def _columns(path: Path, expected: str) -> Iterator[tuple[int, str, str]]:
+    """Number of a line and its first two columns.
+
+    A column that begins with a quotation mark goes to the next one, as csv has it, in XED's projections; a few of these swallowed
+    lines of another file, which are no text and are left out.
+    """
+    rows = csv.reader(_lines(path), delimiter="\t", quoting=csv.QUOTE_MINIMAL if "projections" in path.name else csv.QUOTE_NONE)
+    for columns in rows:
         if len(columns) < 2:
-            raise CorpusError(f"{path}, line {number}: {len(columns)} column; expected {expected}")
-        yield columns[0], columns[1]
+            raise CorpusError(f"{path}, line {rows.line_num}: {len(columns)} column; expected {expected}")
+        if "\n" not in columns[0]:
+            yield rows.line_num, columns[0], columns[1]
 
 
 def _lines(path: Path) -> list[str]:
