@@ -177,11 +177,12 @@ def load_emotion_pipeline(
     speech_threshold: float = THRESHOLD,
     words: bool = True,
     words_model: str | None = None,
+    unsure_below: float | None = None,
 ) -> EmotionPipeline:
     """The FAS classifier inside a model directory, or of an adapter directory; either may be a hub id.
 
     Args:
-        speech_threshold, words, words_model: as of `EmotionPipeline.from_pretrained`.
+        speech_threshold, words, words_model, unsure_below: as of `EmotionPipeline.from_pretrained`.
 
     Raises:
         CheckpointError: there is none.
@@ -199,7 +200,8 @@ def load_emotion_pipeline(
                 streams[stream] |= {"model": str(whisper), "revision": None}
         streams = local_streams(streams, file)
         extractor = FeatureExtractor.from_config(streams, device=device)
-    pipeline = EmotionPipeline(model.to(device), extractor, name, speech_threshold=speech_threshold)
+    sure = dict(speech_threshold=speech_threshold, unsure_below=unsure_below)
+    pipeline = EmotionPipeline(model.to(device), extractor, name, **sure)
     pipeline.training = read_record(directory / FAS_FOLDER)
     if words:
         pipeline.read_words(streams, words_model)

@@ -13,7 +13,7 @@ from fas_core.words.types import NO_SPEECH, OFF
 
 CAPTION = "tone, words: what each says alone; conflict: probability that the words carry an emotion and the tone another"
 CONFLICTING = 0.5  # from where on the table calls it a conflict
-WIDTHS = {"seconds": 15, "channel": 7, "emotion": 8, "prob.": 5, "tone": 8, "words": 8, "conflict": 8}
+WIDTHS = {"seconds": 15, "channel": 7, "emotion": 16, "prob.": 5, "tone": 8, "words": 8, "conflict": 8}
 RIGHT = ("seconds", "channel", "prob.", "conflict")
 LAST = "what was said"  # the last column, which may be longer than what is left for it
 NARROWEST = 16  # of the column of files
@@ -44,7 +44,7 @@ class TableFormat:
         cells = {
             "seconds": "all" if answer.start is None else f"{answer.start:.1f}-{answer.end:.1f}",
             "channel": str(answer.audio.channel or "-"),
-            "emotion": answer.label or "-",
+            "emotion": f"{answer.label}, unsure" if is_answered and answer.unsure else answer.label or "-",
             "prob.": f"{answer.probabilities[answer.label]:.2f}" if is_answered else "-",
             "tone": answer.tone.label if answer.tone else "-",
             "words": answer.words.label if answer.words else "-",
@@ -116,6 +116,7 @@ def _last(answer: Answer) -> str:
     if answer.no_speech:
         return "silent" if answer.audio.silent else "no speech"
     notes = ["silent"] if answer.audio.silent else []
+    notes += [f"one of {', '.join(answer.label_set)}"] if answer.label_set else []
     if windows := answer.audio.windows:
         silent = answer.audio.windows_without_speech
         notes.append(f"{windows} windows" + (f", {silent} without speech" if silent else ""))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fas_core.audio import SAMPLE_RATE, Audio
+from fas_core.certainty import Certainty, checked_coverage, checked_threshold
 from fas_core.labels import EMOTIONS
 from fas_core.text import printable
 from fas_core.words.types import NO_SPEECH, OFF, NoWords, Words
@@ -83,6 +84,35 @@ class AudioFacts:
         return cls(audio.duration, audio.original_rate, audio.original_channels, audio.channel, silent=audio.is_silent, **heard)
 
 
+@dataclass(frozen=True)
+class Judge:
+    """By what it is said whether an answer is unsure.
+
+    Attributes:
+        certainty: of the checkpoint; None: the largest probability is all that is known.
+        below: confidence below which an answer is unsure; None: what the checkpoint says, nothing without `certainty`.
+        coverage: of label sets; None: none are given.
+
+    Raises:
+        FASError: no probabilities.
+    """
+
+    certainty: Certainty | None = None
+    below: float | None = None
+    coverage: float | None = None
+
+    def __post_init__(self):
+        checked_threshold(self.below), checked_coverage(self.coverage)
+
+    def asked(self, below: float | None, coverage: float | None) -> Judge:
+        """The same, with what a request asks for; None leaves it as it is."""
+        return replace(self, below=self.below if below is None else below, coverage=self.coverage if coverage is None else coverage)
+
+    @property
+    def threshold(self) -> float:
+        return self.below if self.below is not None else self.certainty.below if self.certainty else 0.0
+
+
 @dataclass
 class Answer:
     """The answer to one clip or one window.
@@ -90,7 +120,11 @@ class Answer:
     Attributes:
         file: name of the source.
         label: the emotion of the voice; None where there was an error, or no speech.
-        unsure: do not rely on the label.
+        unsure: do not rely on the label: `confidence` is below what `judged` was told.
+        confidence: probability, 0 to 1, that the label is right, learned on voices and corpora that were left out; None where the
+            checkpoint was not calibrated so.
+        familiarity: how near the clip is to those of the training: the share, 0 to 1, of left-out clips that are further away.
+        label_set: emotions that hold the right one with the coverage that was asked for; None where nobody asked.
         probabilities: those of the label, calibrated, emotion -> 0 to 1; without speech each is 0.
         tone: what the acoustic head says; None without that head.
         words: what was said, and what that says by itself; None where it is not known.
@@ -107,11 +141,15 @@ class Answer:
         pathways: FAS's own heads; None without speech.
         error: what was wrong with the file.
         conflict_calibration: of the checkpoint (`fas_core.conflict.conflict`); no part of what is told.
+        distance: to the training clips (`fas_core.familiarity`); judge: of the checkpoint, what `judged` goes by. Not told either.
     """
 
     file: str
     label: str | None = None
     unsure: bool = False
+    confidence: float | None = None
+    familiarity: float | None = None
+    label_set: list[str] | None = None
     probabilities: dict[str, float] | None = None
     tone: Tone | None = None
     words: Words | None = None
@@ -128,6 +166,8 @@ class Answer:
     error: str | None = None
     exception: Exception | None = field(default=None, repr=False)
     conflict_calibration: Sequence[float] = field(default=(0.0, 1.0, 0.0), repr=False)
+    distance: float | None = field(default=None, repr=False)
+    judge: Judge | None = field(default=None, repr=False)
 
     @property
     def no_speech(self) -> bool:
@@ -151,6 +191,19 @@ class Answer:
     def says(self, probabilities: dict[str, float]) -> Answer:
         """Itself, with these probabilities of the voice's emotion, and the label that follows."""
         self.label, self.probabilities = top(probabilities), probabilities
+        return self.judged(self.judge)
+
+    def judged(self, judge: Judge | None) -> Answer:
+        """Itself, with what `judge` says of how far its label is to be relied on."""
+        self.judge = judge
+        if judge is None or self.label is None:
+            return self
+        certainty, largest = judge.certainty, self.probabilities[self.label]
+        if certainty is not None and self.distance is not None:
+            self.confidence = float(certainty.confidence(largest, self.distance))
+            self.familiarity = certainty.familiarity(self.distance)
+            self.label_set = judge.coverage and certainty.label_set(self.probabilities, judge.coverage)
+        self.unsure = (largest if self.confidence is None else self.confidence) < judge.threshold
         return self
 
     def gated(self, weights: Sequence[float]) -> Answer:
@@ -174,8 +227,9 @@ class Answer:
 
     def to_dict(self, tokens: bool = True) -> dict:
         """JSON-ready: every field; no `kept_tokens` unless `tokens`; file and error are `printable`."""
-        values = asdict(replace(self, exception=None, kept_tokens=self.kept_tokens if tokens else None))
-        del values["exception"], values["conflict_calibration"]
+        values = asdict(replace(self, exception=None, judge=None, kept_tokens=self.kept_tokens if tokens else None))
+        for name in ("exception", "conflict_calibration", "distance", "judge"):
+            del values[name]
         return values | {"file": printable(self.file), "error": self.error and printable(self.error)}
 
     def to_row(self) -> dict:
@@ -186,7 +240,7 @@ class Answer:
                 known = dict(_flat(value or {}))
                 row |= {f"{name}.{column}": known.get(column) for column in COLUMNS[name]}
             elif name != "kept_tokens":
-                row[name] = value
+                row[name] = " ".join(value) if isinstance(value, list) else value
         return row
 
 
@@ -211,6 +265,8 @@ def answer(
     features: ClipFeatures,
     speech: float | None = None,
     conflict_calibration: Sequence[float] = (0.0, 1.0, 0.0),
+    distance: float | None = None,
+    judge: Judge | None = None,
 ) -> Answer:
     """Put one clip's answer together from the calibrated probabilities (7,) of each head; its words may follow (`hears`)."""
     from fas_core.conflict import divergence  # here for the same reason
@@ -230,7 +286,8 @@ def answer(
         pathways=Pathways(
             **named, divergence=float(divergence(heads["acoustic"], heads["semantic"])) if both else None
         ),
-    )
+        distance=distance,
+    ).judged(judge)
 
 
 def no_speech(audio: Audio) -> Answer:

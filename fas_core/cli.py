@@ -94,6 +94,13 @@ def predict(
     speech_threshold: Annotated[
         float, typer.Option(help="probability from which sound is speech; 0: every sound is given an emotion")
     ] = 0.5,
+    unsure_below: Annotated[
+        float | None,
+        typer.Option(help="an answer is unsure where it is less probable that it is right; 0: none is; default: what the checkpoint says"),
+    ] = None,
+    label_sets: Annotated[
+        float | None, typer.Option(help="also labels that hold the right one so often, e.g. 0.9, whoever speaks")
+    ] = None,
     words: WordsOption = True,
     words_model: WordsModelOption = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: a GPU when there is one")] = None,
@@ -121,7 +128,8 @@ def predict(
         _check_options(format, output, resume, csv_excel, csv_separator)
         options = dict(
             timeline=timeline, window=window, hop=hop, channels=checked_channels(channels), tokens=tokens,
-            speech_threshold=speech_threshold, words=words, words_model=words_model, max_seconds=max_seconds, max_bytes=max_bytes,
+            speech_threshold=speech_threshold, unsure_below=unsure_below, label_sets=label_sets, words=words, words_model=words_model,
+            max_seconds=max_seconds, max_bytes=max_bytes,
         )  # fmt: skip
         files = _files(paths)
         layout = _layout(format, files, options, csv_excel, csv_separator, on_screen=output is None)

@@ -2,6 +2,7 @@
 
 from transformers import PreTrainedConfig
 
+from fas_core.certainty import Certainty
 from fas_core.errors import CheckpointError
 from fas_core.labels import EMOTIONS
 
@@ -69,6 +70,8 @@ class FASConfig(PreTrainedConfig):
             (tone and words, mixed by `fas_core.gate`; the tone where there are no words).
         gate: its weights, where the answer comes from it.
         conflict_calibration: (a, b, d) of `fas_core.conflict.conflict`, fitted on voices and sentences that were not trained on.
+        certainty: `fas_core.certainty.Certainty` as a dictionary, fitted on voices and corpora that were left out; None: nothing is known
+            of how far an answer is to be relied on.
 
     Raises:
         CheckpointError: for a value that the model cannot have; the message names the field.
@@ -113,6 +116,7 @@ class FASConfig(PreTrainedConfig):
         answer_from: str = "fused",
         gate: tuple | list | None = None,
         conflict_calibration: tuple | list = (0.0, 1.0, 0.0),
+        certainty: dict | None = None,
         **kwargs,
     ):
         self.acoustic_dim, self.semantic_dim = acoustic_dim, semantic_dim
@@ -131,6 +135,7 @@ class FASConfig(PreTrainedConfig):
         self.temperature = temperature
         self.acoustic_temperature, self.semantic_temperature = acoustic_temperature, semantic_temperature
         self.conflict_calibration = list(conflict_calibration) if isinstance(conflict_calibration, tuple) else conflict_calibration
+        self.certainty = certainty
         self.answer_from, self.gate = answer_from, None if gate is None else list(gate)
         kwargs.setdefault("id2label", dict(enumerate(EMOTIONS)))
         kwargs.setdefault("label2id", {name: i for i, name in enumerate(EMOTIONS)})
@@ -166,6 +171,8 @@ class FASConfig(PreTrainedConfig):
         for name in ("whitening", "familiarity"):
             is_count = type(value := getattr(self, name)) is int and 0 <= value <= LARGEST
             self._expect(name, is_count, f"a whole number from 0 to {LARGEST}")
+        self._expect("certainty", self.certainty is None or self.familiarity > 0, "null where familiarity is off")
+        Certainty.of(self.certainty)
         self._expect("streams", isinstance(self.streams, dict | None), "an object, as `StreamConfig.to_dict` gives it")
         self._expect("streams_identity", isinstance(self.streams_identity, str | None), "a digest (text)")
         for name, needs in (

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fas_core.answers import Answer, answer, no_speech
+from fas_core.answers import Answer, Judge, answer, no_speech
 from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits, stream_audio
 from fas_core.calibration import apply_temperature
+from fas_core.certainty import Certainty
 from fas_core.channels import EACH, checked_channels, reopenable
 from fas_core.checkpoint import find_device, learned_from, load_model, local_streams, read_record
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
-from fas_core.errors import AudioError, CheckpointError, IdentityMismatchError
+from fas_core.errors import AudioError, CheckpointError, FASError, IdentityMismatchError
 from fas_core.hub import find_directory
 from fas_core.inference import HEADS, Logits, predict_logits
 from fas_core.kept_tokens import kept_token_times
@@ -42,10 +43,12 @@ class EmotionPipeline:
         speech_threshold: of `SpeechCheck`, which keeps silence, noise and music from being given an emotion; 0 gives every
             sound one.
         words_reader: of the frames of the extractor's Whisper; None leaves words out.
+        unsure_below: confidence below which an answer is `unsure`, 0 to 1; None: what the checkpoint says.
+        label_sets: coverage, 0.5 to 0.98, of the `label_set` of each answer; None: none are given.
 
     Raises:
         IdentityMismatchError: when the encoders are not those of the training.
-        FASError: a threshold that is no probability.
+        FASError: a threshold or coverage that is no probability, label sets of a checkpoint that has no calibration for them.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class EmotionPipeline:
         *,
         speech_threshold: float = THRESHOLD,
         words_reader: WordsReader | None = None,
+        unsure_below: float | None = None,
+        label_sets: float | None = None,
     ):
         if model.config.streams_identity not in (None, extractor.digest):
             raise IdentityMismatchError(
@@ -65,6 +70,10 @@ class EmotionPipeline:
             )
         self.model, self.extractor, self.name = model.eval(), extractor, name
         self.training: dict = {}
+        self.judge = Judge(Certainty.of(model.config.certainty), unsure_below, label_sets)
+        if label_sets is not None and self.judge.certainty is None:
+            expected = "expected one that `eval.study.unsure calibrate` has written to, or no --label-sets (label_sets=None)"
+            raise FASError(f"{name}: has no calibration for label sets; {expected}")
         self.words_reader = words_reader
         self.no_words = None if words_reader else "they were not asked for"
         self.speech_check = None if speech_threshold == 0 else SpeechCheck(speech_threshold)
@@ -79,6 +88,8 @@ class EmotionPipeline:
         speech_threshold: float = THRESHOLD,
         words: bool = True,
         words_model: str | None = None,
+        unsure_below: float | None = None,
+        label_sets: float | None = None,
     ) -> "EmotionPipeline":
         """Load a checkpoint directory (or hub id) and the encoders that it names.
 
@@ -93,6 +104,7 @@ class EmotionPipeline:
         Args:
             words: False leaves them out.
             words_model: directory or hub id of another text model (`TextModel.from_pretrained`).
+            speech_threshold, unsure_below, label_sets: as of the class.
 
         Raises:
             CheckpointError: when there is no FAS checkpoint, or weights of it are missing; a text model that cannot be loaded.
@@ -106,7 +118,8 @@ class EmotionPipeline:
         with reads_checkpoint(config, "encoders as `train/fas.py` writes them"):
             streams = local_streams(model.config.streams, config)
             extractor = FeatureExtractor.from_config(streams, device=device)
-        pipeline = cls(model.to(device), extractor, name=name, speech_threshold=speech_threshold)
+        sure = dict(unsure_below=unsure_below, label_sets=label_sets)
+        pipeline = cls(model.to(device), extractor, name=name, speech_threshold=speech_threshold, **sure)
         pipeline.training = read_record(checkpoint)
         if words:
             pipeline.read_words(streams, words_model)
@@ -263,17 +276,26 @@ class EmotionPipeline:
 
         They have no words yet (`Answer.hears`).
         """
-        heads, kept, _ = self.hear(features)
+        distances: list[float | None] = [None] * len(audios)
+        heads, kept, _ = self.hear(features, distances)
         speech = speech or [None] * len(audios)
         config = self.model.config
         answers = [
-            answer(audio, {h: p[i] for h, p in heads.items()}, kept[i], features[i], speech[i], config.conflict_calibration)
+            answer(
+                audio, {h: p[i] for h, p in heads.items()}, kept[i], features[i], speech[i], config.conflict_calibration,
+                distances[i], self.judge,
+            )
             for i, audio in enumerate(audios)
-        ]
+        ]  # fmt: skip
         return answers if config.answer_from == "fused" else [a.says(a.tone.probabilities) for a in answers]
 
-    def hear(self, features: list[ClipFeatures]) -> tuple[dict[str, np.ndarray], list[dict], np.ndarray]:
+    def hear(
+        self, features: list[ClipFeatures], distances: list[float | None] | None = None
+    ) -> tuple[dict[str, np.ndarray], list[dict], np.ndarray]:
         """What the model makes of N clips whose features are there.
+
+        Args:
+            distances: of N; filled with how far each clip is from those of the training, where the model measures it.
 
         Returns:
             Calibrated probabilities (N, 7) of each head that there is; of each clip the kept tokens, pathway -> {start,
@@ -286,6 +308,8 @@ class EmotionPipeline:
             means = output.fused.mean(1).float().cpu().numpy()
             for row, i in enumerate(indices):
                 fused[i] = means[row]
+                if distances is not None and output.distance is not None:
+                    distances[i] = float(output.distance[row])
                 kept[i] = {
                     s: kept_token_times(
                         getattr(output, f"{s}_kept"), row, features[i], s,

@@ -42,7 +42,8 @@ def summarise(windows: Sequence[Answer]) -> Answer:
         audio=audio,
         kept_tokens=_tokens(heard),
         pathways=_pathways(heard),
-    )
+        distance=_mean(heard, [w.distance for w in heard]) if all(w.distance is not None for w in heard) else None,
+    ).judged(heard[0].judge)
 
 
 def _words(said: Sequence[Answer]) -> Words:

@@ -59,6 +59,10 @@ def main(
     speech_threshold: Annotated[
         float, typer.Option(help="probability from which sound is speech; 0: every sound is given an emotion")
     ] = 0.5,
+    unsure_below: Annotated[
+        float | None,
+        typer.Option(help="an answer is unsure where it is less probable that it is right; 0: none is; default: what the checkpoint says"),
+    ] = None,
     words: WordsOption = True,
     words_model: WordsModelOption = None,
     transcript: Annotated[
@@ -163,6 +167,7 @@ def main(
             words,
             words_model,
             transcript,
+            unsure_below,
         )
         asyncio.run(serve(launch, lambda text: typer.echo(text, err=True)))
     except INPUT_ERRORS as error:

@@ -75,7 +75,7 @@ class Client:
 
         Args:
             audio: path, bytes, `audio_part`, or array with `sampling_rate`; or a list of them.
-            options: words, rationale, tokens, timeline (true or false), window, hop (seconds), channels ("mix", "each",
+            options: unsure_below, label_sets (0 to 1), words, rationale, tokens, timeline (true or false), window, hop (seconds), channels ("mix", "each",
                 or a number from 1), language ("en", "zh"). With channels="each" the answer is always a list.
 
         Raises:

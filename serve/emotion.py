@@ -117,7 +117,7 @@ class EmotionService:
                 each.answer.at(start, end)
                 clip.heard.append(each)
                 if options.timeline:
-                    yield _told(each.answer, options.tokens)
+                    yield _told(each.answer, options)
         yield await self._summary(clip, asked)
 
     async def _heard(self, windows: AsyncIterator[Window], asked: Asked) -> AsyncGenerator:
@@ -147,7 +147,7 @@ class EmotionService:
         return heard
 
     async def _summary(self, clip: Clip, asked: Asked) -> ClipEmotion:
-        answer = _told(clip.together(), asked.options.tokens)
+        answer = _told(clip.together(), asked.options)
         if self.language is not None and answer.label is not None and (samples := clip.samples) is not None:
             answer.language_model = await self._ask(samples, answer, asked.options)
         return answer
@@ -180,5 +180,7 @@ class EmotionService:
         return await self.read(heard.frames, turn)
 
 
-def _told(answer: Answer, tokens: bool) -> ClipEmotion:
-    return ClipEmotion(**answer.to_dict(tokens), index=0)
+def _told(answer: Answer, options: EmotionOptions) -> ClipEmotion:
+    if answer.judge is not None:
+        answer.judged(answer.judge.asked(options.unsure_below, options.label_sets))
+    return ClipEmotion(**answer.to_dict(options.tokens), index=0)

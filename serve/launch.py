@@ -58,7 +58,7 @@ class Launch:
         vllm_arguments, eager, vllm_log: see `VLLMProcess`.
         revision: branch, tag or commit of a hub id.
         transcript: tell the language model the words of an audio, where it has learned to read them.
-        speech_threshold, words, words_model: as of `EmotionPipeline.from_pretrained`.
+        speech_threshold, words, words_model, unsure_below: as of `EmotionPipeline.from_pretrained`.
     """
 
     directory: Path | None
@@ -76,6 +76,7 @@ class Launch:
     words: bool = True
     words_model: str | None = None
     transcript: bool = True
+    unsure_below: float | None = None
 
     @property
     def url(self) -> str:
@@ -189,7 +190,7 @@ def build_app(launch: Launch, backend: Backend | None):
 
 def load_fas(launch: Launch) -> EmotionPipeline:
     """FAS with a reader of words, of a model directory, of a FAS checkpoint, or as shipped."""
-    options = {name: getattr(launch, name) for name in ("device", "speech_threshold", "words", "words_model")}
+    options = {name: getattr(launch, name) for name in ("device", "speech_threshold", "words", "words_model", "unsure_below")}
     if launch.directory is not None and (launch.directory / "fas").is_dir():
         from fas_alm.artifacts import load_emotion_pipeline
 

@@ -41,13 +41,14 @@ def build(client: Client, can_chat: bool) -> gradio.Blocks:
                     buttons=["download"],
                 )
                 words = gradio.Checkbox(True, label="write down the words")
+                below = gradio.Number(None, label="unsure below (0 to 1; empty: as the checkpoint says)", minimum=0, maximum=1)
                 listen = gradio.Button("Listen", variant="primary", elem_id="listen")
                 summary = gradio.Markdown(HINT, elem_id="summary")
             label = gradio.Label(label="emotion", num_top_classes=7, scale=1)
             sides = gradio.Plot(show_label=False, scale=1)
         wave = gradio.Plot(show_label=False)
         outputs = [label, sides, wave, summary]
-        listen.click(lambda path, words: show(client, path, words), [audio, words], outputs, api_name="listen")
+        listen.click(lambda path, words, below: show(client, path, words, below), [audio, words, below], outputs, api_name="listen")
         if can_chat:
             _add_chat(client, audio)
     return page
@@ -66,12 +67,12 @@ def _add_chat(client: Client, audio: gradio.Audio) -> None:
     audio.change(lambda: ([], []), None, [chatbot, messages])  # another voice, another conversation
 
 
-def show(client: Client, path: str | None, words: bool):
+def show(client: Client, path: str | None, words: bool, below: float | None = None):
     """Probabilities, the two pictures, and a line of text for one file."""
     if not path:
         raise gradio.Error("no audio yet: record or drop some first")
     try:
-        answer = _emotion(client, path, words)
+        answer = _emotion(client, path, words, below)
         audio = load_audio(path, limits=AudioLimits(max_seconds=600))
     except FASError as error:
         raise gradio.Error(str(error).replace("audio[0]: ", "")) from None
@@ -80,13 +81,14 @@ def show(client: Client, path: str | None, words: bool):
     return answer["probabilities"], tone_against_words(tone, said), picture, describe(answer)
 
 
-def _emotion(client: Client, path: str, words: bool) -> dict:
+def _emotion(client: Client, path: str, words: bool, below: float | None) -> dict:
+    options = {"tokens": True} | ({} if below is None else {"unsure_below": below})
     try:
-        return client.emotion(path, words=words, tokens=True)
+        return client.emotion(path, words=words, **options)
     except FASError as error:
         if getattr(error, "code", None) != "not_available":
             raise
-        return client.emotion(path, tokens=True)  # a server that does not write words down
+        return client.emotion(path, **options)  # a server that does not write words down
 
 
 def describe(answer: dict) -> str:
@@ -94,12 +96,21 @@ def describe(answer: dict) -> str:
     if answer["label"] is None:
         return "**nobody speaks**: no emotion is named"
     lines = [f"**{answer['label']}**, {answer['probabilities'][answer['label']]:.0%}"]
+    if answer["unsure"]:
+        lines.append(f"**unsure**: do not rely on it{_how_probable(answer)}")
     lines += [_said(answer), *_of_the_language_model(answer["language_model"])]
     if answer["speech"] is not None and answer["speech"] < 0.5:
         lines.append(f"speech: {answer['speech']:.0%} of it")
     if answer["audio"]["channel"] == "mix":
         lines.append(f"its {answer['audio']['channels']} channels were mixed; of a call each may be a person")
     return "\n\n".join(lines)
+
+
+def _how_probable(answer: dict) -> str:
+    """With what is known of why."""
+    if answer["confidence"] is None:
+        return ""
+    return f"; right with probability {answer['confidence']:.2f}; familiarity {answer['familiarity']:.2f}"
 
 
 def _said(answer: dict) -> str:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from fas_core.answers import AudioFacts, Pathways, Tone
+from fas_core.certainty import LEVELS
 from fas_core.words.types import Words
 
 Probabilities = Annotated[
@@ -48,6 +49,12 @@ class EmotionOptions(Strict):
         None,
         description="what was said and what that says; by default where this server can, true: an error where it cannot, "
         "and the language model reads the transcript too",
+    )
+    unsure_below: float | None = Field(
+        None, ge=0, le=1, description="an answer whose confidence is less is unsure; 0: none is; default: what the server was told"
+    )
+    label_sets: float | None = Field(
+        None, ge=LEVELS[0], le=LEVELS[-1], description="also labels that hold the right one so often, e.g. 0.9"
     )
     rationale: bool = Field(False, description="a sentence or two on why; needs a language model")
     tokens: bool = Field(False, description="with the times of the tokens that FAS listened to")
@@ -118,6 +125,13 @@ class ClipEmotion(BaseModel):
     file: str | None = Field(description="name of the uploaded file")
     label: str | None = Field(None, description="the emotion of the voice; null where nobody speaks")
     unsure: bool = Field(False, description="true: do not rely on the label")
+    confidence: float | None = Field(
+        None, description="probability that the label is right, for voices and recordings that were never heard; null without calibration"
+    )
+    familiarity: float | None = Field(
+        None, description="how near the clip is to those of the training: share of left-out clips that are further away, 0 to 1"
+    )
+    label_set: list[str] | None = Field(None, description="emotions that hold the right one; with label_sets")
     probabilities: Probabilities | None = Field(None, description="those of the label; where nobody speaks each is 0")
     tone: Tone | None = Field(None, description="what the tone of the voice says, whatever the words")
     words: Words | None = Field(None, description="what was said, and what that says by itself")

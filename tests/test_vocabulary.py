@@ -33,7 +33,7 @@ from serve.settings import Settings
 SAID = ["label", "probabilities"]
 # What every surface gives. A name is added here, in `Answer` and in `ClipEmotion`, or nowhere.
 VOCABULARY = {
-    "file": None, "label": None, "unsure": None, "probabilities": [*EMOTIONS],
+    "file": None, "label": None, "unsure": None, "confidence": None, "familiarity": None, "label_set": None, "probabilities": [*EMOTIONS],
     "tone": SAID, "words": ["transcript", "language", "confidence", *SAID], "words_missing": None,
     "conflict": None, "conflict_max": None, "disagreement": None, "speech": None,
     "audio": [
