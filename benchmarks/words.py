@@ -22,6 +22,7 @@ from fas_core.data import load_corpus
 from fas_core.encoders.whisper import WhisperEncoder
 from fas_core.errors import reports_errors
 from fas_core.frontend import FrontEnd, FrontEndConfig
+from fas_core.labels import EMOTIONS
 from fas_core.words.reader import WordsReader
 from fas_core.words.text_model import SHIPPED, TextModel
 from fas_core.words.transcriber import Transcriber
@@ -40,6 +41,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--corpora", nargs="+", default=CORPORA, help="folders below it (%(default)s)")
     parser.add_argument("--whisper", nargs="+", default=["offline:base", "offline:tiny.en"], help="(%(default)s)")
     parser.add_argument("--words-model", default=SHIPPED, help="text model that reads the transcripts; default: the shipped one")
+    parser.add_argument("--split", choices=("train", "validation", "test"), help="only clips of this split")
     parser.add_argument("--limit", type=int, default=200, help="clips of each corpus, drawn at random (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("docs/words/transcripts.json"))
@@ -94,18 +96,19 @@ def transcribed(encode: Callable, transcriber: Callable, files: list[str]) -> li
 
 
 def of_corpus(
-    encoder: WhisperEncoder, transcriber: Transcriber, text_model: TextModel, name: str, folder: Path, limit: int
+    encoder: WhisperEncoder, transcriber: Transcriber, text_model: TextModel, name: str, folder: Path, limit: int, split: str | None
 ) -> dict:
-    clips = list(load_corpus(name, folder))
+    clips = [clip for clip in load_corpus(name, folder) if split in (None, clip["split"])]
     clips = random.Random(0).sample(clips, min(limit, len(clips)))
     encode, transcribe = Measured(encoder.encode), Measured(transcriber)
     said = transcribed(encode, transcribe, [clip["audio"] for clip in clips])
+    labels = [EMOTIONS[i] for i in text_model([each.english or each.text for each in said]).argmax(1)]
     words = [each for each in WordsReader(transcriber, text_model).read(said) if isinstance(each, Words)]
     result = {"clips": len(clips), "with_words": percent(len(words), len(said)), **quality(clips, said)}
     result["labels"] = dict(Counter(each.label for each in words).most_common())
     result["encoder_seconds"] = encode.seconds / len(clips)
     result["transcript_seconds"] = transcribe.seconds / len(clips)
-    result["by_limit"] = {str(limit): at_limit(transcriber, clips, said, limit) for limit in CONFIDENCES}
+    result["by_limit"] = {str(limit): at_limit(transcriber, clips, said, labels, limit) for limit in CONFIDENCES}
     return result
 
 
@@ -134,12 +137,25 @@ def errors(pairs: Sequence[tuple[dict, Transcript]]) -> dict:
     }
 
 
-def at_limit(transcriber: Transcriber, clips: Sequence[dict], said: Sequence[Transcript], limit: float) -> dict:
-    """What another limit of the confidence would keep, and how right that is."""
+def at_limit(
+    transcriber: Transcriber, clips: Sequence[dict], said: Sequence[Transcript], labels: Sequence[str], limit: float
+) -> dict:
+    """What another limit of the confidence would keep, and how right that is: text, language, and emotion of the words.
+
+    `emotional` is of all clips: those that would be kept, and read as words that carry an emotion.
+    """
     judge = replace(transcriber.limits, confidence=limit)
-    kept = [(c, each) for c, each in zip(clips, said, strict=True) if judge.why_unclear(each) is None]
+    chosen = [i for i, each in enumerate(said) if judge.why_unclear(each) is None]
+    kept = [(clips[i], said[i]) for i in chosen]
     foreign = sum(clip["language"] != each.language for clip, each in kept)
-    return {"clear": percent(len(kept), len(said)), "wrong_language": percent(foreign, len(said)), **errors(kept)}
+    told = [clips[i]["semantic_emotion"] == labels[i] for i in chosen if clips[i]["semantic_emotion"]]
+    return {
+        "clear": percent(len(kept), len(said)),
+        "wrong_language": percent(foreign, len(said)),
+        "emotional": percent(sum(labels[i] != "neutral" for i in chosen), len(said)),
+        "words_right": percent(sum(told), len(told)),
+        **errors(kept),
+    }
 
 
 def latencies(encoder: WhisperEncoder, transcriber: Transcriber, folder: Path, name: str, calls: int = 10) -> dict:
@@ -166,7 +182,7 @@ def of_whisper(whisper: str, arguments: argparse.Namespace) -> dict:
     return {
         "latency": latencies(encoder, transcriber, arguments.data / first, first),
         "corpora": {
-            name: of_corpus(encoder, transcriber, text_model, name, arguments.data / name, arguments.limit)
+            name: of_corpus(encoder, transcriber, text_model, name, arguments.data / name, arguments.limit, arguments.split)
             for name in arguments.corpora
         },
     }
