@@ -1,7 +1,8 @@
 """`python -m serve.demo`: what follows the demo of fas_core, by the commands that a user would type.
 
 Trains the adapter for SmolLM2 on the classifier and the synthetic corpus of that demo, exports one model directory, starts
-the server on it, asks one chat question and one emotion query about a clip whose tone and words disagree, stops the server.
+the server on it, asks for the tone and for the conflict of a clip whose tone and words disagree, in chat, and for its emotion query, stops
+the server.
 """
 
 import json
@@ -20,7 +21,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fas_alm.prompts import OPTION_LETTERS, choice_prompt
+from fas_alm.conversations import Question
+from fas_alm.prompts import CONFLICT, OPTION_LETTERS
 from fas_core.data import load_corpus
 from fas_core.demo.run import Clock
 from fas_core.demo.tables import timings_table
@@ -85,18 +87,18 @@ def server(console: Console, model: Path) -> Iterator[str]:
 
 
 def ask(console: Console, url: str, clip: dict) -> None:
-    """One chat answer and one emotion answer about a clip.
+    """Two chat answers and one emotion answer about a clip.
 
-    The chat question is the lettered one: minutes of training teach an LLM of this size nothing else.
+    The chat questions are lettered: minutes of training teach an LLM of this size nothing else, and of the two only that for the
+    tone (train/configs/alm_cpu.yaml: tasks). Conflict as FAS finds it is in the emotion answer, beside the transcript.
     """
     console.print(f'clip: "{clip["text"]}", words {clip["semantic_emotion"]}, spoken {clip["emotion"]} (synthetic)')
     with Client(url) as client:
-        start = time.perf_counter()
-        letter = client.chat(choice_prompt(), [clip["audio"]], audio_first=False, max_tokens=2, temperature=0.0).strip()
-        option = dict(zip(OPTION_LETTERS, EMOTIONS, strict=True)).get(letter[:1], "none of the options")
-        console.print(
-            f"chat, {time.perf_counter() - start:.1f} s: {choice_prompt()}\n  {letter} ({option})", highlight=False
-        )
+        for question, options in ((Question("choose").text, EMOTIONS), (Question("conflict").text, CONFLICT)):
+            start = time.perf_counter()
+            letter = client.chat(question, [clip["audio"]], audio_first=False, max_tokens=2, temperature=0.0).strip()
+            option = dict(zip(OPTION_LETTERS, options, strict=False)).get(letter[:1], "none of the options")
+            console.print(f"chat, {time.perf_counter() - start:.1f} s: {question}\n  {letter} ({option})", highlight=False)
         start = time.perf_counter()
         emotion = client.emotion(clip["audio"])
     console.print(f"/v1/emotion, {time.perf_counter() - start:.1f} s:")
@@ -104,13 +106,13 @@ def ask(console: Console, url: str, clip: dict) -> None:
 
 
 def example(corpus: Path) -> dict:
-    """The first test clip whose tone and words disagree.
+    """The first test clip whose words carry an emotion and whose tone another.
 
     Raises:
         FASError: there is none.
     """
     for row in load_corpus("manifest", corpus):
-        if row["split"] == "test" and row["emotion"] != row["semantic_emotion"]:
+        if row["split"] == "test" and row["semantic_emotion"] not in ("neutral", row["emotion"]):
             return row
     raise FASError(f"{corpus}: no test clip whose tone and words disagree; run python -m fas_core.demo first")
 

@@ -425,6 +425,29 @@ class TestFASALM:
         same = np.array([a.probabilities for a in ask(deaf, clips).values()])
         np.testing.assert_allclose(same, same[:1].repeat(3, 0), atol=1e-5)
 
+    def test_a_model_that_reads_transcripts_is_told_them_and_asked_for_the_conflict(self, adapter, tmp_path, clips, monkeypatch):
+        from eval.systems import fas_alm
+        from fas_alm.transcript import Said
+        from fas_core.words.types import NoWords
+
+        said = {clips[0].audio: Said("I won!", "en"), clips[1].audio: NoWords("unclear")}
+        told = lambda scorer, rows, features, source: [r | {"spoken": said.get(r["audio"]) if source == "auto" else None} for r in rows]  # noqa: E731
+        monkeypatch.setattr(fas_alm, "told", told)
+        plain = ask(alm(adapter, tmp_path), clips)
+        assert all(a.conflict is a.disagreement is a.transcript is None for a in plain.values())
+        system = alm(adapter, tmp_path)
+        system.scorer.model.config.transcripts = True
+        found = ask(system, clips)
+        heard, *others = (found[clip.id] for clip in clips)
+        assert heard.transcript == "I won!" and 0 < heard.conflict < 1 and 0 < heard.disagreement < 1
+        assert sum(heard.heads["words"]) == pytest.approx(1, abs=1e-4)
+        assert heard.probabilities != plain[clips[0].id].probabilities  # the words stand in the prompt
+        assert [(a.conflict, a.words_missing) for a in others] == [(None, "unclear")] * 2
+        assert "words" in system.identity()["settings"]
+        quiet = alm(adapter, tmp_path, words=False)
+        quiet.scorer.model.config.transcripts = True
+        assert quiet.digest != system.digest and all(a.transcript is None for a in ask(quiet, clips).values())
+
     def test_free_text_and_what_is_known_of_it(self, adapter, tmp_path, clips):
         system = alm(adapter, tmp_path, prompt="free-en@1")
         assert all(a.text is not None for a in ask(system, clips).values())

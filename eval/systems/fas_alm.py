@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
+from eval.alm import told
 from eval.extraction import option_answer, text_answer
 from eval.prompts import Prompt, load_prompt
 from eval.systems.base import Answer, Clip, System
@@ -13,16 +16,20 @@ from eval.systems.chat import EndpointJudge
 from eval.systems.endpoint import wav_part
 from eval.systems.options import check_options
 from eval.systems.weights import count_parameters, directory_digest, source_digest
-from fas_alm.prompts import option_token_ids, question_content
+from fas_alm.conversations import Question
+from fas_alm.prompts import conflict_probability, option_token_ids, question_content
+from fas_alm.transcript import Said, Spoken
 from fas_alm.vllm.check import problem
 from fas_alm.vllm.versions import CPU_PACKAGE
 from fas_core.checkpoint import read_record
+from fas_core.conflict import disagreement
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
 from fas_core.hub import named_source
 from fas_core.paths import expanded, is_file
 from fas_core.shipped import FOLDER, NAMES
+from fas_core.words.types import UNCLEAR
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 GROUP = 64  # clips of which the answers appear together
 TRAINED = ("adapter_model.safetensors", "projector.safetensors")
 OWN = ("directory", "prompt", "judge", "max_tokens")
@@ -76,8 +83,8 @@ class OurALM(System):
 
         return read_audio_config(self.directory).option_temperature
 
-    def messages(self, audio: dict) -> list[dict]:
-        return self.prompt.messages(question_content(self.prompt.fill(), audio))
+    def messages(self, audio: dict, spoken: Spoken = None) -> list[dict]:
+        return self.prompt.messages(question_content(self.prompt.fill(), audio, spoken=spoken))
 
     def read(self, clips: Sequence[Clip], found: Sequence) -> list[Answer]:
         """Answers from log-probabilities of the letters, or from texts."""
@@ -92,7 +99,8 @@ class OurALM(System):
 
 
 class TransformersALM(OurALM):
-    """Through transformers. Settings: `audio`: False puts zeros in the place of what FAS hears; `dtype` of the LLM.
+    """Through transformers. Settings: `audio`: False puts zeros in the place of what FAS hears; `dtype` of the LLM; `words`: a model
+    that has learned to read transcripts is told them, and is asked what the words express and whether they contradict the tone.
 
     Args:
         cache_dir: of FAS's features. language_model: where the LLM of an adapter is, if not where it was. device, batch_size.
@@ -117,9 +125,34 @@ class TransformersALM(OurALM):
         if not heard:
             return failed
         audio = self.scorer.hearing(features, no_audio=not self.settings["audio"])
-        messages = [self.messages({"type": "audio", "path": clip.audio}) for clip in heard]
+        parts = [{"type": "audio", "path": clip.audio} for clip in heard]
+        reads = self.settings["words"] and self.scorer.model.config.transcripts
+        spoken = [row["spoken"] for row in told(self.scorer, [{"audio": c.audio} for c in heard], features, "auto" if reads else "none")]
+        messages = [self.messages(part, said) for part, said in zip(parts, spoken, strict=True)]
         ask = self.scorer.options if self.prompt.kind == "options" else self.scorer.write
-        return failed + self.read(heard, ask(audio, messages))
+        answers = self.read(heard, ask(audio, messages))
+        if reads:
+            self._ask_for_words(audio, parts, spoken, answers)
+        return failed + answers
+
+    def _ask_for_words(self, audio, parts: list[dict], spoken: list[Spoken], answers: list[Answer]) -> None:
+        """Give the answers what was heard, and, by the letters, the conflict and, of lettered answers, the disagreement."""
+        words, conflicts = (
+            self.scorer.options(
+                audio,
+                [[{"role": "user", "content": Question(task).content(*each)}] for each in zip(parts, spoken, strict=True)],
+            )
+            for task in ("words", "conflict")
+        )
+        for answer, said, letters, yes_or_no in zip(answers, spoken, words, conflicts, strict=True):
+            if not isinstance(said, Said):
+                answer.words_missing = said.reason if said else UNCLEAR
+                continue
+            answer.transcript = said.text
+            answer.conflict = round(conflict_probability(np.minimum(yes_or_no, 0))[0], 6)
+            answer.heads["words"] = option_answer(answer.clip, letters).probabilities
+            if answer.probabilities:
+                answer.disagreement = round(float(disagreement(answer.probabilities, answer.heads["words"])), 6)
 
     @cached_property
     def scorer(self):
@@ -184,16 +217,16 @@ def build(options: dict, context) -> TransformersALM:
 
     Options:
         directory: adapter or whole model (required). prompt: options-en@1, or another of `eval.prompts`.
-        audio: true; false answers without hearing. dtype: of the LLM, "auto". language_model: where the LLM of an adapter is, if
+        audio: true; false answers without hearing. words: true; false tells no transcripts, also to a model that reads them. dtype: of the LLM, "auto". language_model: where the LLM of an adapter is, if
         not where it was in training. batch_size: 64. max_tokens: of free answers, 24. judge: as of the endpoint.
 
     Raises:
         FASError: an unknown option. CheckpointError: no such model, or not the LLM of the adapter.
     """
-    check_options(options, (*OWN, "audio", "dtype", "language_model", "batch_size"), ("directory",))
+    check_options(options, (*OWN, "audio", "words", "dtype", "language_model", "batch_size"), ("directory",))
     directory = _directory(options)
     language_model = options.get("language_model")
-    settings = {"audio": bool(options.get("audio", True)), "dtype": options.get("dtype", "auto")}
+    settings = {name: bool(options.get(name, True)) for name in ("audio", "words")} | {"dtype": options.get("dtype", "auto")}
     more = {key: options[key] for key in ("max_tokens", "batch_size") if key in options}
     return TransformersALM(
         directory, cache_dir=expanded(context.cache_dir) / "features", device=context.device,
