@@ -99,8 +99,10 @@ class TestAugment:
     clip = noise(1.0)
 
     @pytest.mark.parametrize(
-        "variant", ["speed:0.9", "speed:1.1", "pitch:2", "pitch:-3", "noise:15", "level:-6", "channel:5"]
-    )
+        "variant",
+        ["speed:0.9", "speed:1.1", "pitch:2", "pitch:-3", "noise:15", "level:-6", "channel:5", "vtlp:1.1", "formant:0.9", "room:0.4"]
+        + ["music:15", "babble:15", "codec:opus-12", "codec:mp3-32", "codec:gsm", "telephone:mulaw"],
+    )  # fmt: skip
     def test_deterministic_and_different(self, variant):
         first, second = (augment(self.clip, variant, "digest") for _ in range(2))
         assert first.dtype == np.float32 and first.ndim == 1
@@ -130,11 +132,14 @@ class TestAugment:
     def test_level(self):
         np.testing.assert_allclose(augment(self.clip, "level:-6", ""), self.clip * 0.501187, rtol=1e-5)
 
-    @pytest.mark.parametrize("variant", ["speed:1.1", "pitch:2", "noise:15", "level:-6", "channel:5"])
+    @pytest.mark.parametrize(
+        "variant", ["speed:1.1", "pitch:2", "noise:15", "level:-6", "channel:5", "vtlp:1.1", "formant:1.1", "room:0.4", "music:9",
+                    "babble:9", "codec:opus-12", "codec:mp3-16", "codec:adpcm", "telephone:gsm"]
+    )  # fmt: skip
     def test_one_frame(self, variant):
         assert np.isfinite(augment(noise(0.02), variant, "")).all()
 
-    @pytest.mark.parametrize("variant", ["", "speed", "speed:", "speed:3", "echo:1", "noise:nan", "level:loud"])
+    @pytest.mark.parametrize("variant", ["", "speed", "speed:", "speed:3", "echo:1", "noise:nan", "level:loud", "vtlp:2", "room:0"])
     def test_bad_variants(self, variant):
         with pytest.raises(FASError, match="augmentation"):
             augment(self.clip, variant, "")
@@ -143,6 +148,7 @@ class TestAugment:
         assert variant_key("ab", None) == "ab"
         one, same, other = (variant_key("ab", variant) for variant in ("speed:0.90", "speed:.9", "speed:0.8"))
         assert one == same != other
+        assert variant_key("ab", "codec:opus-12") == variant_key("ab", "codec:opus-012") == "ab@v1:codec:opus-12"
 
 
 def rms(samples) -> float:

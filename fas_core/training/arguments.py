@@ -69,7 +69,7 @@ class DataArguments:
     trim: bool = option(True, "trim silence at both ends before encoding")
     level: bool = option(True, "bring the active speech to one level before encoding")
     augmentation: list[str] = option(
-        [], "variants of each training clip, one is drawn per epoch: speed:0.9 noise:15 ..."
+        [], "variants of each training clip, one is drawn per epoch: speed:0.9 noise:15 codec:opus-12 ... (docs/training.md has all)"
     )
     validation_fraction: float = option(
         0.15, "share of speakers kept for validation when no corpus has such a split; 0: train without validation"

@@ -2,13 +2,11 @@
 
 import numpy as np
 
-from fas_core.features.augment.level import rms
+from fas_core.features.augment.level import added
 
 
 def add_noise(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
     spectrum = np.fft.rfft(rng.standard_normal(len(samples)))
     spectrum[0] = 0  # no offset
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))  # power falls as 1 / f
-    noise = np.fft.irfft(spectrum, len(samples))
-    scale = rms(samples) / max(rms(noise), 1e-12) * 10 ** (-snr_db / 20)
-    return (samples + scale * noise).astype(np.float32)
+    return added(samples, np.fft.irfft(spectrum, len(samples)), snr_db)
