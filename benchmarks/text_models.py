@@ -6,6 +6,7 @@ Each is a run of `fas_core.words.train` and one of `eval.text_model` for each sp
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from fas_core.atomic import write_json
+from fas_core.provenance import provenance
 
 app = typer.Typer(add_completion=False, help=__doc__)
 SEEDS = (0, 1, 2)
@@ -59,6 +63,33 @@ def measuring(name: str, seed: int, texts: Path, output: Path) -> list[list]:
     return [[*common, "--split", split, "--output", file] for split, file in files.items() if not file.is_file()]
 
 
+def summary(output: Path, split: str) -> list[dict]:
+    """Of each candidate and source the figures of its seeds, from the files that are there."""
+    found = []
+    for name, (seeds, _) in CANDIDATES.items():
+        files = [file for seed in seeds if (file := output / f"{name}_{seed}.{split}.json").is_file()]
+        read = [json.loads(file.read_text(encoding="utf-8"))["figures"] for file in files]
+        for rows in zip(*read, strict=True):
+            values = {key: [row[key] for row in rows] for key in ("accuracy", "macro_f1", "neutral_recall", "ece")}
+            found.append({"model": name, "source": rows[0]["source"], "texts": rows[0]["texts"]} | values)
+    return found
+
+
+def as_table(rows: list[dict]) -> str:
+    """Per cent: mean of the seeds, and from the least to the greatest."""
+
+    def cell(values: list[float | None]) -> str:
+        if None in values:
+            return ""
+        least, most = 100 * min(values), 100 * max(values)
+        return f"{100 * sum(values) / len(values):.1f}" + (f" ({least:.1f} to {most:.1f})" if len(values) > 1 else "")
+
+    keys = ("accuracy", "macro_f1", "neutral_recall", "ece")
+    head = f"| source | model | {' | '.join(key.replace('_', ' ') for key in keys)} |\n" + "|---" * 6 + "|"
+    order = sorted(rows, key=lambda row: row["source"])  # stable: models in their order
+    return "\n".join([head, *(f"| {r['source']} | {r['model']} | {' | '.join(cell(r[key]) for key in keys)} |" for r in order)])
+
+
 def run_all(of: Iterable[list], log: Path) -> int:
     """Modules with their arguments, one after the other, until one fails; its exit status."""
     with log.open("a", encoding="utf-8") as file:
@@ -97,6 +128,10 @@ def main(
         measured = [pool.submit(measure, name, seed) for name, seed, _ in wanted]
         for (name, seed, _), run in zip(wanted, measured, strict=True):
             typer.echo(f"{name}_{seed}: {'done' if run.result() == 0 else f'failed ({run.result()}), see its log'}")
+    for split in ("validation", "test"):
+        rows = summary(output, split)
+        write_json(output / f"{split}.json", {"split": split, "figures": rows, "provenance": provenance()})
+        typer.echo(f"\n{split}\n{as_table(rows)}")
     raise typer.Exit(max(run.result() for run in measured))
 
 

@@ -18,7 +18,7 @@ from fas_core.errors import INPUT_ERRORS, FASError, error_line
 from fas_core.provenance import provenance
 from fas_core.synth.sentences import load_sentences
 from fas_core.words.figures import as_markdown, figures_by_source
-from fas_core.words.finetuning import find_device
+from fas_core.words.fitting import find_device
 from fas_core.words.text_model import SHIPPED, TextModel
 from fas_core.words.texts import Texts
 from fas_core.words.training_texts import held_out

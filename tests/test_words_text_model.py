@@ -21,9 +21,10 @@ from eval.case.scenarios import load_scenarios
 from fas_core.errors import CheckpointError, CorpusError, FASError
 from fas_core.labels import EMOTIONS, map_text_label
 from fas_core.words import train as training
+from fas_core.words.bert import Bert
 from fas_core.words.ngrams import FILES, MOST_CHARACTERS, NgramModel, tokens_of
 from fas_core.words.sentences import SPLITS, as_transcribed, check_templates, plain_sentences, templates
-from fas_core.words.shrinking import in_eight_bits, shrink
+from fas_core.words.shrinking import shrink
 from fas_core.words.small_bert import SmallBert
 from fas_core.words.text_model import SHIPPED, TextModel
 from fas_core.words.texts import Texts, read_goemotions, read_meld, read_xed, read_xed_neutral
@@ -71,7 +72,11 @@ def shipped():
 
 @pytest.fixture
 def copy(tmp_path):
-    return shutil.copytree(SHIPPED, tmp_path / "copy")
+    """A linear model of three terms, as `fas_core.words.train` writes one."""
+    random = np.random.default_rng(0)
+    vocabulary = {"words": ["joy", "mad"], "letters": [" j"]}
+    NgramModel(vocabulary, np.ones(3, np.float32), random.normal(size=(3, 7)), np.zeros(7)).save(tmp_path / "copy")
+    return tmp_path / "copy"
 
 
 def labels(probabilities):
@@ -396,8 +401,8 @@ def small(folder, tmp_path_factory):
 
 def test_an_encoder_is_made_small(small):
     model = SmallBert.load(small)
-    assert model.layers == 2 and model.tokenizer.get_vocab_size() <= 120
-    assert (small / "model.safetensors").stat().st_size < 1.5 * sum(tensor.numel() for tensor in model.tensors.values()) + 9_000
+    assert len(model.bert.encoder["layer"]) == 2 and model.tokenizer.get_vocab_size() <= 120
+    assert (small / "model.safetensors").stat().st_size < 1.5 * sum(each.numel() for each in model.bert.parameters()) + 9_000
     read = TextModel.from_pretrained(small)
     assert labels(read(["yuck it stinks", "great joy", "i cry"])) == ["disgust", "happy", "sad"]
     assert "2 layers and 120 word pieces" in (small / "README.md").read_text()
@@ -406,15 +411,22 @@ def test_an_encoder_is_made_small(small):
 def test_a_small_model_reads_as_transformers_does(tmp_path):
     save_wordpieces(tmp_path)
     model, tokenizer = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval(), AutoTokenizer.from_pretrained(tmp_path)
-    model, tokenizer = shrink(model, tokenizer, ["great joy today", "i cry"], 90, 3)
     texts = ["great joy today", "i cry", "joy", "so mad!"]
     with torch.inference_mode():
         expected = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits.numpy()
-    small = in_eight_bits(model, tokenizer)
-    assert np.abs(small.logits(texts) - expected).max() < 0.05 * np.abs(expected).max()
+    small = shrink(model, tokenizer, texts, 90, 3)
+    assert np.allclose(small.logits(texts), expected, atol=1e-5)
+    assert np.abs(small.rounded().logits(texts) - expected).max() < 0.05 * np.abs(expected).max()
     assert np.allclose(np.concatenate([small.logits([text]) for text in texts]), small.logits(texts), atol=1e-5)
     small.save(tmp_path / "a")
-    assert np.allclose(SmallBert.load(tmp_path / "a").logits(texts), small.logits(texts), atol=1e-4)
+    assert np.allclose(SmallBert.load(tmp_path / "a").logits(texts), small.logits(texts), atol=1e-5)
+
+
+def test_padding_is_not_heard():
+    torch.manual_seed(0)
+    bert = Bert(pieces=20, positions=8, width=12, inner=16, layers=2, heads=3, classes=7).eval()
+    ids, mask = torch.tensor([[2, 5, 3, 0, 0]]), torch.tensor([[1, 1, 1, 0, 0]])
+    assert torch.allclose(bert(ids, mask), bert(ids[:, :3]), atol=1e-6)
 
 
 @pytest.mark.parametrize("text", ["", "...", "中文没有词", "\x00\ud800", "42"])

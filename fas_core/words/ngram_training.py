@@ -28,7 +28,7 @@ def fit_ngrams(
 
     Args:
         strength: C, the inverse of the penalty. weights: (N,) of the lines. iterations: at most; after 50 the neutral recall
-            still moves by five points from one ten to the next, and with it what a model seems to be.
+            still moves by several points, and with it what a model seems to be.
     """
     model = _empty(data)
     x = matrix_of(model, data.texts)

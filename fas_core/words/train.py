@@ -42,6 +42,7 @@ class Options:
     lora: bool = False
     epochs: float = 2.0
     learning_rate: float = 2e-4
+    batch: int = 128
     layers: int | None = None
     pieces: int = 9_000
     teacher: tuple[str, ...] = ()
@@ -98,18 +99,16 @@ def _weights(data: Texts, balance: float) -> np.ndarray:
 
 
 def _fine_tuned(directory: Path, data: Texts, validation: dict[str, Texts], options: Options, log) -> float:
-    from fas_core.words.finetuning import Small, fine_tune
-    from fas_core.words.shrinking import in_eight_bits
+    from fas_core.words.finetuning import Small, fine_tune, fine_tune_small
 
-    given = {"epochs": options.epochs, "learning_rate": options.learning_rate, "seed": options.seed, "lora": options.lora}
-    small, weights = options.layers and Small(options.pieces, options.layers), _weights(data, options.balance)
-    model, tokenizer = fine_tune(options.base, data, **given, weights=weights, small=small, log=log)
-    if not small:
-        return _save_classifier(directory, model, tokenizer, validation)
-    read = in_eight_bits(model, tokenizer).to(_device())
-    read.temperature = _temperature(read.logits, validation)
-    read.save(directory)
-    return read.temperature
+    given = {name: getattr(options, name) for name in ("epochs", "learning_rate", "seed", "batch")} | {"log": log}
+    weights = _weights(data, options.balance)
+    if not options.layers:
+        return _save_classifier(directory, *fine_tune(options.base, data, weights, lora=options.lora, **given), validation)
+    model = fine_tune_small(options.base, data, weights, Small(options.pieces, options.layers), **given)
+    model.temperature = _temperature(model.logits, validation)
+    model.save(directory)
+    return model.temperature
 
 
 def _save_classifier(directory: Path, model, tokenizer, validation: dict[str, Texts]) -> float:
@@ -126,7 +125,7 @@ def _save_classifier(directory: Path, model, tokenizer, validation: dict[str, Te
 
 
 def _device() -> str:
-    from fas_core.words.finetuning import find_device
+    from fas_core.words.fitting import find_device
 
     return str(find_device())
 
@@ -180,6 +179,7 @@ def main(
     lora: Annotated[bool, typer.Option("--lora", help="By low-rank updates, needs peft.")] = False,
     epochs: Annotated[float, typer.Option(help="Of --base.")] = Options.epochs,
     learning_rate: Annotated[float, typer.Option(help="Of --base.")] = Options.learning_rate,
+    batch: Annotated[int, typer.Option(help="Lines a step, of --base.")] = Options.batch,
     layers: Annotated[int | None, typer.Option(help="Make --base, a BERT, small: this many of its layers, in 8 bits.")] = None,
     pieces: Annotated[int, typer.Option(help="Word pieces that are kept with --layers.")] = Options.pieces,
     teacher: Annotated[list[str] | None, typer.Option(help="Text model that supplies part of the targets; repeatable.")] = None,
@@ -204,6 +204,7 @@ def main(
             lora=lora,
             epochs=epochs,
             learning_rate=learning_rate,
+            batch=batch,
             layers=layers,
             pieces=pieces,
             teacher=tuple(teacher or ()),
