@@ -30,6 +30,7 @@ test: lint
 
 lint: env
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 # known holes of what is installed, by the table in fas_core/advisories.json; no network
 audit: env

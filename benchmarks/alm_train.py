@@ -163,7 +163,11 @@ def main(argv: list[str] | None = None) -> int:
     rate = product_rate(device, 512 if arguments.quick else 8192)
     settings = {k: v for k, v in vars(arguments).items() if k != "output"}
     result = {"llm": asdict(size), "settings": settings, "product_flops_per_second": rate, "machine": machine(device)}
-    rows = {title(mode, share): {"mode": mode, "shared_question": share} for mode in arguments.modes for share in (False, True)}
+    rows = {
+        title(mode, share): {"mode": mode, "shared_question": share}
+        for mode in arguments.modes
+        for share in (False, True)
+    }
 
     def run(row: dict) -> dict:
         measured = measure(size, row["mode"], row["shared_question"], arguments, device, rate)

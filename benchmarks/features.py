@@ -76,7 +76,9 @@ def main(
 
 def summary(found: dict[str, dict]) -> dict:
     """The fastest run of each side that has one, how much faster than plain it is, and what failed."""
-    runs = {side: [run for name, run in found.items() if name.split()[0] == side and "error" not in run] for side in SIDES}
+    runs = {
+        side: [run for name, run in found.items() if name.split()[0] == side and "error" not in run] for side in SIDES
+    }
     best = {side: min(done, key=lambda run: run["seconds"]) for side, done in runs.items() if done}
     return {
         **best,

@@ -44,7 +44,7 @@ def files(first: int, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
 
 
 def outcome(source: bytes | Path) -> str:
-    """"audio", the problem that our error names, or the name of another exception."""
+    """ "audio", the problem that our error names, or the name of another exception."""
     try:
         load_audio(source, limits=LIMITS)
         return "audio"
@@ -67,7 +67,10 @@ def read(first: int, count: int, seed: int, now: Path) -> dict:
         took = time.process_time() - computed
         rows.append((name, took, memory_peak() - before, len(data), found, time.perf_counter() - start))
         outcomes[found] += 1
-    return {"outcomes": outcomes, "rows": [r for r in rows if r[1] > 1 or r[2] > 50 or r[5] > 5 or ": " in r[4]] + worst(rows)}
+    return {
+        "outcomes": outcomes,
+        "rows": [r for r in rows if r[1] > 1 or r[2] > 50 or r[5] > 5 or ": " in r[4]] + worst(rows),
+    }
 
 
 def worst(rows: list[tuple], few: int = 5) -> list[tuple]:
@@ -97,7 +100,17 @@ def slices(total: int, seed: int) -> Iterator[dict]:
         first = 0
         while first < total:
             count = min(SLICE, total - first)
-            command = [sys.executable, "-m", "benchmarks.fuzz", "--slice", str(first), str(count), str(now), "--seed", str(seed)]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.fuzz",
+                "--slice",
+                str(first),
+                str(count),
+                str(now),
+                "--seed",
+                str(seed),
+            ]
             run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             if run.returncode:
                 yield {"outcomes": {"died": 1}, "rows": [], "died": now.read_text()}

@@ -96,7 +96,9 @@ async def load(url: str, route: str, clients: int, seconds: float, files: list[b
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=clients)
     start = time.monotonic()
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT, limits=limits, trust_env=False) as http:
+    async with httpx.AsyncClient(
+        base_url=url, headers=headers, timeout=TIMEOUT, limits=limits, trust_env=False
+    ) as http:
         await asyncio.gather(*(_client(http, ROUTES[route], good, bad, tally, end, seed) for seed in range(clients)))
     return tally.report(clients, time.monotonic() - start)
 

@@ -47,7 +47,9 @@ class MadeUp(System):
         kept = [{"pathway": p, "start": round(0.1 * i, 1), "end": round(0.1 * i + 0.1, 1), "score": round(float(rng.random()), 3)}
                 for p, number in (("acoustic", 8), ("semantic", 16)) for i in range(number)]  # fmt: skip
         conflict = float(rng.random() + (tone != words)) / 2
-        return Answer.from_probabilities(clip, heads["acoustic"], seconds=0.01, conflict=conflict, heads=heads, kept=kept)
+        return Answer.from_probabilities(
+            clip, heads["acoustic"], seconds=0.01, conflict=conflict, heads=heads, kept=kept
+        )
 
     def _probabilities(self, rng, emotion: int) -> list[float]:
         logits = rng.standard_normal(len(EMOTIONS)) + TRUTH * self.skill * np.eye(len(EMOTIONS))[emotion]

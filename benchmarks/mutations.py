@@ -37,7 +37,9 @@ def _flip_header(data: bytes, chance: random.Random) -> bytes:
 def _forge(data: bytes, chance: random.Random) -> bytes:
     """A number near the name of a field, or anywhere in the header."""
     found = [at for name in FIELDS if name and (at := data.find(name)) >= 0]
-    position = chance.choice(found) + chance.randrange(-4, 32) if found and chance.random() < 0.7 else chance.randrange(HEADER)
+    position = (
+        chance.choice(found) + chance.randrange(-4, 32) if found and chance.random() < 0.7 else chance.randrange(HEADER)
+    )
     width = chance.choice([1, 2, 3, 4, 8])
     number = (chance.choice(EXTREMES) % 256**width).to_bytes(width, chance.choice(["big", "little"]))
     return _put(data, max(0, position), number)
@@ -92,7 +94,9 @@ def _fragments(count: int) -> bytes:
     """An MP4 with that many fragments, each of which claims a million samples of no bytes."""
     run = struct.pack(">I4sII", 16, b"trun", 0, 1_000_000)
     head = struct.pack(">I4sII", 16, b"tfhd", 0x20000, 1)
-    fragment = struct.pack(">I4s", 24 + len(head) + len(run) - 8, b"moof") + struct.pack(">I4s", 8 + len(head) + len(run), b"traf")
+    fragment = struct.pack(">I4s", 24 + len(head) + len(run) - 8, b"moof") + struct.pack(
+        ">I4s", 8 + len(head) + len(run), b"traf"
+    )
     return made_up("m4a", 0.3) + (fragment + head + run) * count
 
 
@@ -120,8 +124,19 @@ def _ebml_lists(count: int) -> bytes:
 
 
 def _wav(channels: int, rate: int, bits: int, size: int = 64_000) -> bytes:
-    form = struct.pack("<HHIIHH", 1, channels, rate, rate * channels * bits // 8 % 2**32, channels * bits // 8 % 2**16, bits)
-    return b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", size) + bytes(size)
+    form = struct.pack(
+        "<HHIIHH", 1, channels, rate, rate * channels * bits // 8 % 2**32, channels * bits // 8 % 2**16, bits
+    )
+    return (
+        b"RIFF"
+        + struct.pack("<I", 36 + size)
+        + b"WAVEfmt "
+        + struct.pack("<I", 16)
+        + form
+        + b"data"
+        + struct.pack("<I", size)
+        + bytes(size)
+    )
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {

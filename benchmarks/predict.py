@@ -95,7 +95,9 @@ def measure(arguments: argparse.Namespace, clip: Path) -> dict:
     return result | of_batch(pipeline, clip, arguments.batch) | {"machine": machine(device)}
 
 
-def in_turn(calls: dict[str, Callable[[], object]], arguments: argparse.Namespace, device: torch.device) -> dict[str, dict]:
+def in_turn(
+    calls: dict[str, Callable[[], object]], arguments: argparse.Namespace, device: torch.device
+) -> dict[str, dict]:
     """Name -> wall times of the calls, and the median of their processor time, in milliseconds."""
     wall, cpu = ({name: [] for name in calls} for _ in range(2))
     for number in range(arguments.warm_up + arguments.calls):
@@ -131,7 +133,11 @@ def main(argv: list[str] | None = None) -> int:
     for name in ("with_words", "without_words"):
         if name in result:
             print(f"{name}: " + ", ".join(f"{key} {value:.1f}" for key, value in result[name].items()))
-    print(f"peak_memory_mb: {result['peak_memory_mb']:.0f}", *([f"batch: {result['batch']}"] if "batch" in result else []), sep="\n")
+    print(
+        f"peak_memory_mb: {result['peak_memory_mb']:.0f}",
+        *([f"batch: {result['batch']}"] if "batch" in result else []),
+        sep="\n",
+    )
     write_result(arguments.output, result)
     return 0
 

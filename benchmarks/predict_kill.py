@@ -125,7 +125,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict:
 @reports_errors
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would its children
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job ignores it, and so would its children
     with tempfile.TemporaryDirectory() as folder:
         result = measure(arguments, Path(folder))
     write_result(arguments.output, result)

@@ -40,7 +40,9 @@ def write_corpus(root: Path, clips: int) -> None:
         words = tone if rng.random() < 1 / 3 else str(rng.choice([e for e in EMOTIONS if e != tone]))
         name = f"c{i:05}-{tone}-{words}.wav"
         soundfile.write(folder / name, 0.1 * rng.standard_normal(SAMPLES), RATE, subtype="PCM_16")
-        rows.append((name, tone, words, f"s{i % SPEAKERS:02}", "en", "test", f"They cancelled party {i}, and nobody told me."))
+        rows.append(
+            (name, tone, words, f"s{i % SPEAKERS:02}", "en", "test", f"They cancelled party {i}, and nobody told me.")
+        )
     with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         CellWriter(file, rows[0]).writerows(rows[1:])
 
@@ -70,7 +72,9 @@ def run(root: Path, output: Path) -> dict:
 def measure(root: Path, clips: int) -> dict:
     """Of the run from cached answers; `filling`: of the run before it."""
     write_corpus(root, clips)
-    (root / "systems.yaml").write_text(yaml.safe_dump({"systems": [{"type": "made-up", "name": name} for name in NAMES]}))
+    (root / "systems.yaml").write_text(
+        yaml.safe_dump({"systems": [{"type": "made-up", "name": name} for name in NAMES]})
+    )
     filling, output = run(root, root / "first"), root / "report"
     before = _written(root / "answers")
     measured = run(root, output)

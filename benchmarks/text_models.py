@@ -87,14 +87,18 @@ def as_table(rows: list[dict]) -> str:
     keys = ("accuracy", "macro_f1", "neutral_recall", "ece")
     head = f"| source | model | {' | '.join(key.replace('_', ' ') for key in keys)} |\n" + "|---" * 6 + "|"
     order = sorted(rows, key=lambda row: row["source"])  # stable: models in their order
-    return "\n".join([head, *(f"| {r['source']} | {r['model']} | {' | '.join(cell(r[key]) for key in keys)} |" for r in order)])
+    return "\n".join(
+        [head, *(f"| {r['source']} | {r['model']} | {' | '.join(cell(r[key]) for key in keys)} |" for r in order)]
+    )
 
 
 def run_all(of: Iterable[list], log: Path) -> int:
     """Modules with their arguments, one after the other, until one fails; its exit status."""
     with log.open("a", encoding="utf-8") as file:
         for command in of:
-            if code := subprocess.run([sys.executable, "-m", *map(str, command)], stdout=file, stderr=subprocess.STDOUT).returncode:
+            if code := subprocess.run(
+                [sys.executable, "-m", *map(str, command)], stdout=file, stderr=subprocess.STDOUT
+            ).returncode:
                 return code
     return 0
 

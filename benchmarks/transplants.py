@@ -72,7 +72,9 @@ def recall(rows: Sequence[dict], answers: Sequence[Answer]) -> dict:
 
 def word_figures(rows: Sequence[dict], answers: Sequence[Answer]) -> dict:
     """Word error rate over clips with a clear transcript, and the share of clips without one."""
-    pairs = [(words_of(row["text"]), words_of(a.words.transcript)) for row, a in zip(rows, answers, strict=True) if a.words]
+    pairs = [
+        (words_of(row["text"]), words_of(a.words.transcript)) for row, a in zip(rows, answers, strict=True) if a.words
+    ]
     wrong, all_words = sum(word_errors(*pair) for pair in pairs), sum(len(reference) for reference, _ in pairs)
     return {"word_error": wrong / all_words if all_words else None, "without_words": 1 - len(pairs) / len(rows)}
 
@@ -117,7 +119,9 @@ def main(argv: list[str] | None = None) -> int:
     records = [record("transplants", row, answer) for row, answer in zip(rows, answers["transplant"], strict=True)]
     settings = json.loads((arguments.set / "transplants.json").read_text(encoding="utf-8"))
     result = {"set": settings, "split": arguments.split, "checkpoint": hearing.describe()["name"]}
-    write_result(arguments.output, result | {"kept": figures_of(rows, answers), "conflict": figures(records)["transplants"]})
+    write_result(
+        arguments.output, result | {"kept": figures_of(rows, answers), "conflict": figures(records)["transplants"]}
+    )
     return 0
 
 

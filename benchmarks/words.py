@@ -40,7 +40,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with a folder a corpus")
     parser.add_argument("--corpora", nargs="+", default=CORPORA, help="folders below it (%(default)s)")
     parser.add_argument("--whisper", nargs="+", default=["offline:base", "offline:tiny.en"], help="(%(default)s)")
-    parser.add_argument("--words-model", default=SHIPPED, help="text model that reads the transcripts; default: the shipped one")
+    parser.add_argument(
+        "--words-model", default=SHIPPED, help="text model that reads the transcripts; default: the shipped one"
+    )
     parser.add_argument("--split", choices=("train", "validation", "test"), help="only clips of this split")
     parser.add_argument("--limit", type=int, default=200, help="clips of each corpus, drawn at random (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
@@ -96,7 +98,13 @@ def transcribed(encode: Callable, transcriber: Callable, files: list[str]) -> li
 
 
 def of_corpus(
-    encoder: WhisperEncoder, transcriber: Transcriber, text_model: TextModel, name: str, folder: Path, limit: int, split: str | None
+    encoder: WhisperEncoder,
+    transcriber: Transcriber,
+    text_model: TextModel,
+    name: str,
+    folder: Path,
+    limit: int,
+    split: str | None,
 ) -> dict:
     clips = [clip for clip in load_corpus(name, folder) if split in (None, clip["split"])]
     clips = random.Random(0).sample(clips, min(limit, len(clips)))
@@ -120,7 +128,9 @@ def quality(clips: Sequence[dict], said: Sequence[Transcript]) -> dict:
         "unclear": dict(Counter(each.unclear for each in said if each.unclear)),
         "languages": dict(Counter(each.language for _, each in clear).most_common()),
         "language_right": percent(sum(clip["language"] == each.language for clip, each in clear), len(clear)),
-        "confidence": {str(q): float(np.quantile([e.confidence for e in said], q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)},
+        "confidence": {
+            str(q): float(np.quantile([e.confidence for e in said], q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)
+        },
         **errors(clear),
     }
 
@@ -160,7 +170,10 @@ def at_limit(
 
 def latencies(encoder: WhisperEncoder, transcriber: Transcriber, folder: Path, name: str, calls: int = 10) -> dict:
     """Wall time of both steps for one clip, that of the first 200 which is nearest to 4 s."""
-    clips = [FrontEnd(FrontEndConfig())(load_audio(clip["audio"]).samples).samples for clip in list(load_corpus(name, folder))[:200]]
+    clips = [
+        FrontEnd(FrontEndConfig())(load_audio(clip["audio"]).samples).samples
+        for clip in list(load_corpus(name, folder))[:200]
+    ]
     clip = min(clips, key=lambda samples: abs(len(samples) / SAMPLE_RATE - SECONDS))
     frames = encoder.encode([clip]).clip(0)
     steps = {"encoder": lambda: encoder.encode([clip]), "transcript": lambda: transcriber([frames])}
@@ -182,7 +195,9 @@ def of_whisper(whisper: str, arguments: argparse.Namespace) -> dict:
     return {
         "latency": latencies(encoder, transcriber, arguments.data / first, first),
         "corpora": {
-            name: of_corpus(encoder, transcriber, text_model, name, arguments.data / name, arguments.limit, arguments.split)
+            name: of_corpus(
+                encoder, transcriber, text_model, name, arguments.data / name, arguments.limit, arguments.split
+            )
             for name in arguments.corpora
         },
     }

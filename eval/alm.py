@@ -129,7 +129,9 @@ def told(scorer: Scorer, rows: list[dict], features: WindowFeatures, source: str
     if source == "learned":
         source = "auto" if scorer.model.config.transcripts else "none"
     cache = FeatureCache(scorer.cache_dir, scorer.extractor.identity())
-    spoken = find_transcripts(source, rows, features.digests, scorer.extractor, scorer.model.config.fas_config.streams, cache)
+    spoken = find_transcripts(
+        source, rows, features.digests, scorer.extractor, scorer.model.config.fas_config.streams, cache
+    )
     return [{**row, "spoken": spoken.get(row["audio"])} for row in rows]
 
 
@@ -182,12 +184,21 @@ def _words_lines(name: str, result: dict) -> list[str]:
         m = result["words"]
         figures = " | ".join([f"{100 * m[k]:.1f}" for k in FIGURES[:3]] + [f"{m['mass']:.3f}", ""])
         lines.append(f"| {name} | words | {m['clips']} | {figures} |")
-    for system, title in (("conflict", "conflict"), ("conflict_text", "conflict, free text"), ("heads", "conflict, tone head and text model")):
+    for system, title in (
+        ("conflict", "conflict"),
+        ("conflict_text", "conflict, free text"),
+        ("heads", "conflict, tone head and text model"),
+    ):
         if system in result:
             m = result[system]
-            cells = [f"{100 * m['accuracy']:.1f}", *("" if m.get(k) is None else f"{100 * m[k]:.1f}" for k in ("balanced_accuracy", "auroc"))]
+            cells = [
+                f"{100 * m['accuracy']:.1f}",
+                *("" if m.get(k) is None else f"{100 * m[k]:.1f}" for k in ("balanced_accuracy", "auroc")),
+            ]
             mass = f"{m['mass']:.3f}" if "mass" in m else ""
-            lines.append(f"| {name} | {title} (accuracy, balanced, AUROC) | {m['clips']} | {' | '.join(cells)} | {mass} | |")
+            lines.append(
+                f"| {name} | {title} (accuracy, balanced, AUROC) | {m['clips']} | {' | '.join(cells)} | {mass} | |"
+            )
     return lines
 
 
@@ -229,7 +240,12 @@ def run(arguments: argparse.Namespace) -> dict:
         batch_size=arguments.batch_size,
     )  # fmt: skip
     wanted = Wanted(
-        arguments.free_text, arguments.cascade, arguments.no_audio, arguments.language, arguments.whisper, arguments.transcripts
+        arguments.free_text,
+        arguments.cascade,
+        arguments.no_audio,
+        arguments.language,
+        arguments.whisper,
+        arguments.transcripts,
     )
     if wanted.cascade and not (directory / "projector.safetensors").is_file():
         raise FASError(

@@ -112,7 +112,9 @@ def tone_probabilities(scorer: Scorer, features: WindowFeatures, rows: Sequence[
     windows = [(row, window) for row, clip in enumerate(rows) for window in features[clip["audio"]]]
     logits = predict_logits(fas, lambda i: windows[i][1], [len(w.acoustic) for _, w in windows])
     has_head = not np.isnan(logits.acoustic).any()
-    chosen, temperature = (logits.acoustic, fas.config.acoustic_temperature) if has_head else (logits.fused, fas.config.temperature)
+    chosen, temperature = (
+        (logits.acoustic, fas.config.acoustic_temperature) if has_head else (logits.fused, fas.config.temperature)
+    )
     sums = np.zeros((len(rows), len(EMOTIONS)))
     np.add.at(sums, [row for row, _ in windows], apply_temperature(chosen, temperature))
     return sums / sums.sum(1, keepdims=True)

@@ -31,7 +31,7 @@ def chosen(number: int) -> np.ndarray:
 
 
 def maps_of(runs, sets) -> dict:
-    """"maps" of results.json, from the points that the runner kept."""
+    """ "maps" of results.json, from the points that the runner kept."""
     found: dict[str, dict] = {}
     for benchmark in sets:
         for run in runs:

@@ -269,7 +269,9 @@ def _ask_all(planned: list[Planned], sets: list[ScoredSet], folder: Path, preset
     mapped = next((each for each in planned if each.options["type"] in STANDARDISED), None) if preset.maps else None
     for each in planned:
         try:
-            run = ask(each, clips, folder, context.workers, embed=list(clips) if each is mapped else (), quiet=context.quiet)
+            run = ask(
+                each, clips, folder, context.workers, embed=list(clips) if each is mapped else (), quiet=context.quiet
+            )
         except StoreError:
             raise
         except Exception as error:  # of a plugin too: whatever it is, the others are asked

@@ -83,7 +83,9 @@ def _check_training(system: System, planned: Planned) -> None:
         )
 
 
-def _ask(system: System, planned: Planned, benchmarks: dict, root: Path, workers: Workers, embed: Sequence[str], quiet: bool) -> Asked:
+def _ask(
+    system: System, planned: Planned, benchmarks: dict, root: Path, workers: Workers, embed: Sequence[str], quiet: bool
+) -> Asked:
     asked = Asked(planned, planned.title or system.title, system.kind, identity=system.identity())
     store, peak = AnswerStore(root, system, workers.index), [0.0]
     workers.wait()  # all have to see the same answers before anyone adds to them, or their shares would not fit
@@ -122,7 +124,9 @@ def _ask_missing(
         for answer in system.answer(mine):
             if answer.clip not in waiting:
                 problem = "answered twice" if answer.clip in digests else "answered, and not of this benchmark"
-                raise FASError(f"clip {answer.clip}: {problem}; expected one answer for each clip that `answer` was given")
+                raise FASError(
+                    f"clip {answer.clip}: {problem}; expected one answer for each clip that `answer` was given"
+                )
             waiting.remove(answer.clip)
             store.add(digests[answer.clip], answer)
             bar.update()

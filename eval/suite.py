@@ -207,7 +207,10 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         kept = arguments.answers or f"{arguments.output}/answers"
-        print(f"\nstopped; the answers so far are kept in {kept}, and the same command goes on from there", file=sys.stderr)
+        print(
+            f"\nstopped; the answers so far are kept in {kept}, and the same command goes on from there",
+            file=sys.stderr,
+        )
         return STOPPED
     if not found:  # another process than the main one
         return 0

@@ -36,7 +36,9 @@ def sources_of(folder: Path, split: str) -> dict[str, Texts]:
     if split not in ("validation", "test"):
         raise FASError(f"--split: {split!r}; expected validation or test")
     spoken = load_sentences().items()
-    found = held_out(folder, split) | {"synth": Texts.of((text, [emotion]) for emotion, of in spoken for text in of[split])}
+    found = held_out(folder, split) | {
+        "synth": Texts.of((text, [emotion]) for emotion, of in spoken for text in of[split])
+    }
     if split == "test":
         items = [each for each in load_scenarios(per_pair=0) if each.language == "en"]
         found["fas-case-en"] = Texts.of((each.text, [each.semantic_emotion]) for each in items)
@@ -56,7 +58,9 @@ def milliseconds(model: TextModel, texts: list[str]) -> float:
 def main(
     texts: Annotated[Path, typer.Option(help="Folder with GoEmotions and MELD, see docs/words.md.")],
     output: Annotated[Path, typer.Option(help="JSON to write.")],
-    model: Annotated[list[str] | None, typer.Option(help="NAME=DIRECTORY or a hub id; repeatable. Default: the shipped one.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="NAME=DIRECTORY or a hub id; repeatable. Default: the shipped one.")
+    ] = None,
     split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
 ) -> None:
     """Write accuracy, macro-F1, neutral recall and calibration of each model on each source, and print a table."""

@@ -33,6 +33,15 @@ class Workers:
 
 def environment_of_one_process() -> dict[str, str]:
     """The environment for a child that is no part of the group."""
-    distributed = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GROUP_RANK", "ROLE_RANK")
+    distributed = (
+        "RANK",
+        "LOCAL_RANK",
+        "WORLD_SIZE",
+        "LOCAL_WORLD_SIZE",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "GROUP_RANK",
+        "ROLE_RANK",
+    )
     prefixes = ("TORCHELASTIC_", "ACCELERATE_", "ROLE_", "GROUP_")
     return {k: v for k, v in os.environ.items() if k not in distributed and not k.startswith(prefixes)}

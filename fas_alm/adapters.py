@@ -37,7 +37,9 @@ class LanguageModelAdapters:
     """
 
     # Of PEFT: an adapter of the bare language model fits the whole model.
-    _checkpoint_conversion_mapping = {r"^(?!language_model\.|audio_tower\.|fas\.|multi_modal_projector\.)": "language_model."}
+    _checkpoint_conversion_mapping = {
+        r"^(?!language_model\.|audio_tower\.|fas\.|multi_modal_projector\.)": "language_model."
+    }
 
     def load_adapter(
         self, peft_model_id: str | Path, adapter_name: str = "default", *, is_trainable: bool = False,

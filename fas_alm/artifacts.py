@@ -86,7 +86,9 @@ def save_lora(llm: nn.Module, folder: Path, config: FASAudioConfig, state: dict[
 
 def _check_saved(model: nn.Module) -> None:
     if not isinstance(model, FASAudioForConditionalGeneration):
-        raise FASError(f"{type(model).__name__}: expected a FASAudioForConditionalGeneration, with PEFT on its language_model")
+        raise FASError(
+            f"{type(model).__name__}: expected a FASAudioForConditionalGeneration, with PEFT on its language_model"
+        )
     configs = getattr(model.language_model, "peft_config", None)
     if configs is None and holds_adapter(model):
         raise FASError("PEFT is on the whole model; expected it on the language model (model.add_adapter)")

@@ -73,7 +73,9 @@ def _from_mapping(source: Mapping, sampling_rate: int | None) -> tuple[Any, int 
     for key in ("bytes", "path"):
         if source.get(key) is not None:
             return source[key], None
-    raise AudioError(f"<mapping with {', '.join(map(str, source)) or 'nothing'}>", "holds no audio", f"expected {FORMS}")
+    raise AudioError(
+        f"<mapping with {', '.join(map(str, source)) or 'nothing'}>", "holds no audio", f"expected {FORMS}"
+    )
 
 
 def _source(part: Mapping):
@@ -89,7 +91,9 @@ def _source(part: Mapping):
     if given == ["url"]:
         return _from_url(source)
     rate = part.get("sampling_rate")
-    return source if rate is None or isinstance(source, Audio | Mapping) or is_pair(source) else _with_rate(source, rate)
+    return (
+        source if rate is None or isinstance(source, Audio | Mapping) or is_pair(source) else _with_rate(source, rate)
+    )
 
 
 def _with_rate(source, rate):
@@ -102,7 +106,9 @@ def _field(part: Mapping, kind: str, name: str) -> str:
     value = part.get(kind)
     value = value.get(name) if isinstance(value, Mapping) else value
     if not isinstance(value, str) or not value:
-        raise FASError(f"a part of type {kind} without audio: expected {{'type': '{kind}', '{kind}': {{'{name}': ...}}}}")
+        raise FASError(
+            f"a part of type {kind} without audio: expected {{'type': '{kind}', '{kind}': {{'{name}': ...}}}}"
+        )
     return value
 
 

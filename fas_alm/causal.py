@@ -61,7 +61,9 @@ def _text_model(whole: PreTrainedModel, text_class: type, text: PreTrainedConfig
     decoder = whole.get_decoder()
     if type(decoder) is not type(model.base_model):
         name = type(whole).__name__
-        raise CheckpointError(f"{name}: its text model is a {type(decoder).__name__}; expected a {type(model.base_model).__name__}")
+        raise CheckpointError(
+            f"{name}: its text model is a {type(decoder).__name__}; expected a {type(model.base_model).__name__}"
+        )
     setattr(model, model.base_model_prefix, decoder)
     head = whole.get_output_embeddings()
     model.set_output_embeddings(head)

@@ -116,7 +116,10 @@ class FASAudioConfig(PreTrainedConfig):
     def _check_streams(self) -> None:
         _expect("fas_config.streams", self.fas_config.streams is not None, None, "the encoders of the FAS checkpoint")
         streams = self.streams
-        keys = [tuple(s.get(k) for k in ("type", "model", "revision", "adapter")) for s in (streams.acoustic, streams.semantic)]
+        keys = [
+            tuple(s.get(k) for k in ("type", "model", "revision", "adapter"))
+            for s in (streams.acoustic, streams.semantic)
+        ]
         paddings = {s.get("padding", "clip") for s in (streams.acoustic, streams.semantic)}
         shared = keys[0] == keys[1] and keys[0][0] == "whisper" and len(paddings) == 1
         names = [f"{s['type']} {s['model']}" for s in (streams.acoustic, streams.semantic)]

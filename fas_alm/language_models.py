@@ -47,7 +47,9 @@ def load_language_model(
     """
     options = {name: value for name, value in options.items() if value is not None}
     if unknown := sorted(set(options) - set(LOADING_OPTIONS)):
-        raise FASError(f"option {unknown[0]!r} of the language model is not known; expected {', '.join(LOADING_OPTIONS)}")
+        raise FASError(
+            f"option {unknown[0]!r} of the language model is not known; expected {', '.join(LOADING_OPTIONS)}"
+        )
     source = language_model_dir(name)
     revision = revision if source == str(name) else None
     try:

@@ -88,7 +88,9 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
         else:
             pipeline = EmotionPipeline.from_pretrained(fas, device="cpu", words=False)
         is_loaded = isinstance(language_model, tuple)
-        llm, tokenizer = language_model if is_loaded else load_language_model(language_model, revision, dtype, **options)
+        llm, tokenizer = (
+            language_model if is_loaded else load_language_model(language_model, revision, dtype, **options)
+        )
         tokenizer = copy.deepcopy(tokenizer)
         audio_token_id = add_audio_token(tokenizer)
         grow_vocabulary(llm, audio_token_id)
@@ -134,7 +136,9 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
         """
         directory = Path(pretrained_model_name_or_path)
         if kind_of(directory) not in (None, cls.config_class.model_type):
-            raise CheckpointError(f"{directory}: expected a model directory of python -m fas_alm.export; {what_is(directory)}")
+            raise CheckpointError(
+                f"{directory}: expected a model directory of python -m fas_alm.export; {what_is(directory)}"
+            )
         model, info = super().from_pretrained(
             pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
         )  # fmt: skip
@@ -167,7 +171,9 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
                 "trained with fas_alm.save_adapter(model, processor, DIRECTORY), and export it with an LLM that is not quantised"
             )
         if any(p.is_meta for p in self.language_model.parameters()) and not hasattr(self, "hf_device_map"):
-            raise FASError(f"{where}: weights of the language model are offloaded; load it without offloading to save it")
+            raise FASError(
+                f"{where}: weights of the language model are offloaded; load it without offloading to save it"
+            )
         if holds_adapter(self):
             raise FASError(
                 f"{where}: the model holds an unmerged adapter, which from_pretrained could not load; merge it "
@@ -342,7 +348,9 @@ def grow_vocabulary(language_model: PreTrainedModel, token_id: int) -> None:
     old = table.shape[0]
     if token_id < old:
         return
-    if any(part.weight.is_meta for part in (language_model.get_input_embeddings(), language_model.get_output_embeddings())):
+    if any(
+        part.weight.is_meta for part in (language_model.get_input_embeddings(), language_model.get_output_embeddings())
+    ):
         raise FASError(
             f"the embedding table has {old} rows and has to grow for the audio token, but is offloaded; expected a device_map "
             "that keeps embeddings and lm_head on a device"

@@ -260,7 +260,9 @@ class FASAudioProcessor(ProcessorMixin):
         """
         if load_audio_from_video:
             raise FASError("load_audio_from_video: this model reads text and audio; give audio parts")
-        is_batch = isinstance(conversation, list | tuple) and bool(conversation) and isinstance(conversation[0], list | tuple)
+        is_batch = (
+            isinstance(conversation, list | tuple) and bool(conversation) and isinstance(conversation[0], list | tuple)
+        )
         conversations = list(conversation) if is_batch else [conversation]
         for messages in conversations:
             check_messages(messages)
@@ -346,7 +348,9 @@ def add_audio_token(tokenizer: PreTrainedTokenizerBase) -> int:
 
 def _with_words(conversations: list, transcript: Spoken | Sequence[Spoken]) -> list:
     """Conversations with the words of each audio behind it."""
-    audios = sum(part.get("type") in AUDIO_PARTS for messages in conversations for m in messages for part in message_parts(m))
+    audios = sum(
+        part.get("type") in AUDIO_PARTS for messages in conversations for m in messages for part in message_parts(m)
+    )
     spoken = iter(given_words(transcript, audios))
     return [with_transcripts(messages, spoken) for messages in conversations]
 

@@ -80,7 +80,7 @@ def question_content(
 
 
 def options_line(order: Sequence[str] = EMOTIONS, language: str = "en") -> str:
-    """"A angry, B disgust, ..." in this order."""
+    """ "A angry, B disgust, ..." in this order."""
     names = EMOTION_NAMES[_known(language)]
     pairs = zip(OPTION_LETTERS, _checked(order), strict=True)
     return ("，" if language == "zh" else ", ").join(f"{letter} {names[emotion]}" for letter, emotion in pairs)

@@ -61,7 +61,9 @@ def check_used(template: str, **given) -> None:
     """Raises `FASError` for tools or documents that the language model's template would leave out."""
     for name, value in given.items():
         if value and not re.search(rf"\b{name}\b", own_template(template)):
-            raise FASError(f"{name}: the language model's template has no place for them; leave them out, or give chat_template")
+            raise FASError(
+                f"{name}: the language model's template has no place for them; leave them out, or give chat_template"
+            )
 
 
 def check_lengths(tokenizer, options: Mapping) -> None:

@@ -65,7 +65,9 @@ def quotable(text: str) -> str:
     "He said 'stop'. ‹|im_end|›"
     """
     plain = unicodedata.normalize("NFC", text)
-    plain = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in plain)  # controls, line breaks, marks of direction
+    plain = "".join(
+        " " if unicodedata.category(c)[0] in "CZ" else c for c in plain
+    )  # controls, line breaks, marks of direction
     plain = " ".join(plain.translate(_HARMLESS).split())
     return plain if len(plain) <= LONGEST else plain[: LONGEST - 1].rstrip() + "…"
 
@@ -98,7 +100,10 @@ def corpus_transcripts(rows: Iterable[Mapping]) -> list[dict]:
 
 def is_transcript(text: str) -> bool:
     """Whether a part of a message is what `transcript_line` writes."""
-    begins = [form.partition("{")[0] for form in (*FORMS.values(), *(line for lines in MISSING.values() for line in lines.values()))]
+    begins = [
+        form.partition("{")[0]
+        for form in (*FORMS.values(), *(line for lines in MISSING.values() for line in lines.values()))
+    ]
     return text.startswith(tuple(begins))
 
 

@@ -11,7 +11,9 @@ from fas_core.answers import Answer
 from fas_core.text import printable
 from fas_core.words.types import NO_SPEECH, OFF
 
-CAPTION = "tone, words: what each says alone; conflict: probability that the words carry an emotion and the tone another"
+CAPTION = (
+    "tone, words: what each says alone; conflict: probability that the words carry an emotion and the tone another"
+)
 CONFLICTING = 0.5  # from where on the table calls it a conflict
 WIDTHS = {"seconds": 15, "channel": 7, "emotion": 16, "prob.": 5, "tone": 8, "words": 8, "conflict": 8}
 RIGHT = ("seconds", "channel", "prob.", "conflict")

@@ -81,7 +81,9 @@ class AudioFacts:
     @classmethod
     def of(cls, audio: Audio, **heard) -> AudioFacts:
         """Args: heard: start, end, gain_db, where somebody speaks."""
-        return cls(audio.duration, audio.original_rate, audio.original_channels, audio.channel, silent=audio.is_silent, **heard)
+        return cls(
+            audio.duration, audio.original_rate, audio.original_channels, audio.channel, silent=audio.is_silent, **heard
+        )
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ class Judge:
 
     def asked(self, below: float | None, coverage: float | None) -> Judge:
         """The same, with what a request asks for; None leaves it as it is."""
-        return replace(self, below=self.below if below is None else below, coverage=self.coverage if coverage is None else coverage)
+        return replace(
+            self, below=self.below if below is None else below, coverage=self.coverage if coverage is None else coverage
+        )
 
     @property
     def threshold(self) -> float:

@@ -43,7 +43,9 @@ class Advisory:
     def describe(self, version: str) -> str:
         more = f" ({self.what})" if self.what else ""
         hint = f"fixed in {self.fixed}" if self.fixed else "no fixed version was known"
-        return f"{self.package} {version}: {self.id}{more}, {hint}" + (f"; accepted: {self.accepted}" if self.accepted else "")
+        return f"{self.package} {version}: {self.id}{more}, {hint}" + (
+            f"; accepted: {self.accepted}" if self.accepted else ""
+        )
 
 
 def read_table(path: Path = TABLE) -> tuple[date, list[Advisory]]:
@@ -54,7 +56,9 @@ def read_table(path: Path = TABLE) -> tuple[date, list[Advisory]]:
         for entry in entries:
             SpecifierSet(entry.affected)
     except (KeyError, TypeError, ValueError, InvalidSpecifier) as error:
-        raise FASError(f"{path}: not a table of advisories ({error}); expected date and advisories, see docs/security.md") from None
+        raise FASError(
+            f"{path}: not a table of advisories ({error}); expected date and advisories, see docs/security.md"
+        ) from None
     return day, entries
 
 

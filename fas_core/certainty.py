@@ -55,7 +55,9 @@ class Certainty:
             is_right = is_right and isinstance(row, Sequence) and len(row) == length and all(map(_is_number, row))
         if not is_right or not 0 <= values["below"] <= 1 or list(values["distances"]) != sorted(values["distances"]):
             expected = ", ".join(f"{name} ({length} numbers)" for name, length in lengths.items())
-            raise CheckpointError(f"FASConfig.certainty: expected {expected}, ascending distances, below (0 to 1), or null")
+            raise CheckpointError(
+                f"FASConfig.certainty: expected {expected}, ascending distances, below (0 to 1), or null"
+            )
         return cls(*(tuple(map(float, values[name])) for name in lengths), float(values["below"]))
 
     def to_dict(self) -> dict:
@@ -78,7 +80,9 @@ class Certainty:
         return [e for i, e in enumerate(ordered) if i == 0 or probabilities[e] >= least]
 
 
-def fit_confidence(p: np.ndarray, distance: np.ndarray, is_right: np.ndarray, weights: np.ndarray, median: float) -> tuple[float, ...]:
+def fit_confidence(
+    p: np.ndarray, distance: np.ndarray, is_right: np.ndarray, weights: np.ndarray, median: float
+) -> tuple[float, ...]:
     """(a, b, c) of highest likelihood.
 
     Args:
@@ -114,14 +118,18 @@ def conformal_score(probabilities: np.ndarray, labels: np.ndarray, weights: np.n
 def checked_coverage(coverage: float | None) -> float | None:
     """Raises FASError for none that label sets can have."""
     if coverage is not None and not LEVELS[0] <= coverage <= LEVELS[-1]:
-        raise FASError(f"label sets {coverage!r}: expected a coverage from {LEVELS[0]} to {LEVELS[-1]} (--label-sets, label_sets=...)")
+        raise FASError(
+            f"label sets {coverage!r}: expected a coverage from {LEVELS[0]} to {LEVELS[-1]} (--label-sets, label_sets=...)"
+        )
     return coverage
 
 
 def checked_threshold(below: float | None) -> float | None:
     """Raises FASError for what is no probability."""
     if below is not None and not 0 <= below <= 1:
-        raise FASError(f"unsure below {below!r}: expected a probability, 0 to 1; 0 calls nothing unsure (--unsure-below, unsure_below=...)")
+        raise FASError(
+            f"unsure below {below!r}: expected a probability, 0 to 1; 0 calls nothing unsure (--unsure-below, unsure_below=...)"
+        )
     return below
 
 

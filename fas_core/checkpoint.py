@@ -59,14 +59,22 @@ def is_head_untrained(config: dict, record: dict) -> bool:
     """
     figures = record.get("validation")
     taught = any(corpus.get("learns") == "words" for corpus in _at(record, "data.corpora") or ())
-    return "semantic_head" not in config and isinstance(figures, dict) and bool(figures) and "semantic" not in figures and not taught
+    return (
+        "semantic_head" not in config
+        and isinstance(figures, dict)
+        and bool(figures)
+        and "semantic" not in figures
+        and not taught
+    )
 
 
 def read_config(path: Path) -> FASConfig:
     """The configuration of a FAS checkpoint; raises CheckpointError that names file and field."""
     values = read_object(path)
     if values.get("model_type") != FASConfig.model_type:
-        raise CheckpointError(f"{path}: model_type {values.get('model_type')!r}; expected 'fas', as `train/fas.py` writes it; {what_is(path.parent)}")
+        raise CheckpointError(
+            f"{path}: model_type {values.get('model_type')!r}; expected 'fas', as `train/fas.py` writes it; {what_is(path.parent)}"
+        )
     with reads_checkpoint(path, "the fields of FASConfig"):
         config = FASConfig.from_dict(values)
     if config.streams is None:
@@ -106,7 +114,9 @@ def check_finite(tensors: dict[str, Tensor], path: Path) -> None:
     """Raises CheckpointError where a weight is NaN or infinite: no answer of it would be one."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise CheckpointError(f"{path}: {name} holds NaN or infinite values; expected the weights of a finished training")
+            raise CheckpointError(
+                f"{path}: {name} holds NaN or infinite values; expected the weights of a finished training"
+            )
 
 
 def read_record(directory: Path) -> dict:
@@ -121,10 +131,14 @@ def read_record(directory: Path) -> dict:
     for name, kind in kinds.items():
         value = _at(record, name)
         if not isinstance(value, kind | None):
-            raise CheckpointError(f"{path}: {name} is a {type(value).__name__}; expected a {kind.__name__}, as training writes it")
+            raise CheckpointError(
+                f"{path}: {name} is a {type(value).__name__}; expected a {kind.__name__}, as training writes it"
+            )
     for number, corpus in enumerate(_at(record, "data.corpora") or ()):
         if not isinstance(corpus, dict) or not isinstance(corpus.get("corpus"), str):
-            raise CheckpointError(f"{path}: data.corpora[{number}] does not name a corpus; expected its name in 'corpus'")
+            raise CheckpointError(
+                f"{path}: data.corpora[{number}] does not name a corpus; expected its name in 'corpus'"
+            )
     if not isinstance(_at(record, "arguments.data.fold"), int | None):
         raise CheckpointError(f"{path}: arguments.data.fold is not a number; expected a whole number or null")
     return record
@@ -153,11 +167,15 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
 def _check_shapes(path: Path, config: FASConfig) -> None:
     """What the file holds against what the configuration says, before anything of that size is made."""
     with torch.device("meta"):
-        expected = {name: list(tensor.shape) for name, tensor in FASForEmotionClassification(config).state_dict().items()}
+        expected = {
+            name: list(tensor.shape) for name, tensor in FASForEmotionClassification(config).state_dict().items()
+        }
     with safe_open(path, "pt") as file:
         found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  not a dict
     if missing := sorted(expected.keys() - found.keys()):  # transformers would go on with random values
-        raise CheckpointError(f"{path}: lacks {missing[0]} and {len(missing) - 1} more; expected the weights of config.json's model")
+        raise CheckpointError(
+            f"{path}: lacks {missing[0]} and {len(missing) - 1} more; expected the weights of config.json's model"
+        )
     for name, shape in expected.items():
         if shape != found[name]:
             raise CheckpointError(f"{path}: {name} has the shape {found[name]}; expected {shape}, as config.json says")

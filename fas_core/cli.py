@@ -71,7 +71,10 @@ def fas() -> None:
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="audio files, or folders that are searched for audio")],
     checkpoint: Annotated[
-        str | None, typer.Option(help="directory, hub id, or a shipped one: base, tiny.en; default: base where its weights are installed")
+        str | None,
+        typer.Option(
+            help="directory, hub id, or a shipped one: base, tiny.en; default: base where its weights are installed"
+        ),
     ] = None,
     format: Annotated[
         Format, typer.Option(help="how to write the answers; jsonl: one a line, as they come")
@@ -96,7 +99,9 @@ def predict(
     ] = 0.5,
     unsure_below: Annotated[
         float | None,
-        typer.Option(help="an answer is unsure where it is less probable that it is right; 0: none is; default: what the checkpoint says"),
+        typer.Option(
+            help="an answer is unsure where it is less probable that it is right; 0: none is; default: what the checkpoint says"
+        ),
     ] = None,
     label_sets: Annotated[
         float | None, typer.Option(help="also labels that hold the right one so often, e.g. 0.9, whoever speaks")

@@ -134,7 +134,9 @@ class FASConfig(PreTrainedConfig):
         self.streams, self.streams_identity = streams, streams_identity
         self.temperature = temperature
         self.acoustic_temperature, self.semantic_temperature = acoustic_temperature, semantic_temperature
-        self.conflict_calibration = list(conflict_calibration) if isinstance(conflict_calibration, tuple) else conflict_calibration
+        self.conflict_calibration = (
+            list(conflict_calibration) if isinstance(conflict_calibration, tuple) else conflict_calibration
+        )
         self.certainty = certainty
         self.answer_from, self.gate = answer_from, None if gate is None else list(gate)
         kwargs.setdefault("id2label", dict(enumerate(EMOTIONS)))
@@ -154,16 +156,26 @@ class FASConfig(PreTrainedConfig):
         for name in ("learnable_queries", "token_norm", "residual", "standardise", "pathway_heads"):
             self._expect(name, isinstance(getattr(self, name), bool), "true or false")
         for name in ("dropout", "summary_dropout"):
-            self._expect(name, _is_number(value := getattr(self, name)) and 0 <= value < 1, "a probability, at least 0 and below 1")
+            self._expect(
+                name,
+                _is_number(value := getattr(self, name)) and 0 <= value < 1,
+                "a probability, at least 0 and below 1",
+            )
         for name in ("head_shrinkage", "head_deviation_weight", "ensemble"):
             self._expect(name, _is_number(value := getattr(self, name)) and 0 <= value <= 1, "a share, from 0 to 1")
         for name in ("temperature", "acoustic_temperature", "semantic_temperature"):
             is_right = _is_number(value := getattr(self, name)) and TEMPERATURES[0] <= value <= TEMPERATURES[1]
             self._expect(name, is_right, f"a number from {TEMPERATURES[0]} to {TEMPERATURES[1]}")
-        self._expect("answer_from", self.answer_from == "fused" or self.pathway_heads, "fused where pathway_heads is off")
+        self._expect(
+            "answer_from", self.answer_from == "fused" or self.pathway_heads, "fused where pathway_heads is off"
+        )
         known = self.gate is None or len(self.gate) == GATE_WEIGHTS and all(map(_is_finite, self.gate))
         self._expect("gate", known, f"{GATE_WEIGHTS} numbers, or null")
-        self._expect("gate", (self.gate is not None) == (self.answer_from == "gate"), "weights where answer_from is gate, and there alone")
+        self._expect(
+            "gate",
+            (self.gate is not None) == (self.answer_from == "gate"),
+            "weights where answer_from is gate, and there alone",
+        )
         values = self.conflict_calibration
         is_right = isinstance(values, list) and len(values) == 3 and all(_is_number(v) and abs(v) < 100 for v in values)
         expected = "three numbers of size below 100, the second above 0, the third not below"
@@ -184,8 +196,16 @@ class FASConfig(PreTrainedConfig):
             ("residual", "head_shrinkage"),
         ):
             self._expect(name, getattr(self, needs) or not getattr(self, name), f"0 where {needs} is off")
-        self._expect("ensemble", not (self.ensemble and self.residual), "0 where residual is on: the acoustic head is in the answer")
-        known = isinstance(self.summary_streams, list) and self.summary_streams and all(s in STREAMS for s in self.summary_streams)
+        self._expect(
+            "ensemble",
+            not (self.ensemble and self.residual),
+            "0 where residual is on: the acoustic head is in the answer",
+        )
+        known = (
+            isinstance(self.summary_streams, list)
+            and self.summary_streams
+            and all(s in STREAMS for s in self.summary_streams)
+        )
         self._expect("summary_streams", known, f"some of {', '.join(STREAMS)}")
         if self.fusion == "query" and self.learnable_queries:
             fits = self.hidden_size % self.num_attention_heads == 0

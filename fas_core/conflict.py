@@ -67,7 +67,9 @@ def fit_calibration(
         fitted = LogisticRegression(C=1e6).fit(columns * [1, 0], is_conflicting, sample_weight=weights)
     slope, trust = map(float, fitted.coef_[0])
     if slope <= 0:
-        raise FASError(f"conflict: its scores fall where words and tone conflict (slope {slope:.2f}); expected that they rise")
+        raise FASError(
+            f"conflict: its scores fall where words and tone conflict (slope {slope:.2f}); expected that they rise"
+        )
     return float(fitted.intercept_[0]), slope, trust
 
 

@@ -115,7 +115,11 @@ def frames(file):
             empty = False
             yield frame, declared
         if empty:  # FFmpeg goes on without an index that found no memory
-            raise MemoryError if container.streams.audio[0].frames else Unusable("empty: its audio track holds no samples")
+            raise (
+                MemoryError
+                if container.streams.audio[0].frames
+                else Unusable("empty: its audio track holds no samples")
+            )
 
 
 def refuse(url: str, flags: int, options: dict):

@@ -141,7 +141,10 @@ def _fit_all(
     held_out = _held_out(x, labels, groups, shrinkages, corpora, splits)
     temperatures = [_temperature(logits, labels, corpora and corpora.weights) for logits in held_out]
     return [
-        (_calibrated(each, scale, temperature), np.where(logits == ABSENT, ABSENT, logits / temperature).astype(np.float32))
+        (
+            _calibrated(each, scale, temperature),
+            np.where(logits == ABSENT, ABSENT, logits / temperature).astype(np.float32),
+        )
         for each, logits, temperature in zip(fitted, held_out, temperatures, strict=True)
     ]
 
@@ -167,7 +170,12 @@ def _solve(covariance: np.ndarray, means: np.ndarray, present: np.ndarray) -> Di
 
 
 def _held_out(
-    x: np.ndarray, labels: np.ndarray, groups: np.ndarray, shrinkages: Sequence[float], corpora: Corpora | None, splits: int
+    x: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    shrinkages: Sequence[float],
+    corpora: Corpora | None,
+    splits: int,
 ) -> np.ndarray:
     """(S, N, 7): each group's logits by a discriminant of the other groups; `ABSENT` where there is one group only."""
     logits = np.full((len(shrinkages), len(x), len(EMOTIONS)), ABSENT)
@@ -181,7 +189,9 @@ def _held_out(
 
 
 def _temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
-    possible = logits[np.arange(len(labels)), labels] != ABSENT  # no temperature helps where only this group has the emotion
+    possible = (
+        logits[np.arange(len(labels)), labels] != ABSENT
+    )  # no temperature helps where only this group has the emotion
     if not possible.any():
         return 1.0
     return fit_temperature(logits[possible], labels[possible], None if weights is None else weights[possible])
@@ -235,7 +245,9 @@ def _deviations_by_corpus(x: np.ndarray, labels: np.ndarray, corpora: Corpora) -
         cells = [np.flatnonzero((labels == label) & (corpora.names == name)) for name in names]
         centres = np.stack([np.average(x[cell], axis=0, weights=weights[cell]) for cell in cells]).astype(np.float32)
         sizes = np.array([weights[cell].sum() for cell in cells])
-        means.append(np.average(centres, axis=0, weights=[of_corpus[name] for name in names] if corpora.alike else sizes))
+        means.append(
+            np.average(centres, axis=0, weights=[of_corpus[name] for name in names] if corpora.alike else sizes)
+        )
         for cell, centre in zip(cells, centres, strict=True):
             within[cell] = np.sqrt(weights[cell])[:, None] * (x[cell] - centre)
         between.append(np.sqrt(corpora.between * sizes)[:, None] * (centres - means[-1]))

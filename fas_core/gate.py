@@ -18,7 +18,15 @@ from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 
 NEUTRAL = EMOTIONS.index("neutral")
-FIGURES = ("bias", "largest tone", "entropy of the tone", "largest words", "entropy of the words", "neutral words", "confidence")
+FIGURES = (
+    "bias",
+    "largest tone",
+    "entropy of the tone",
+    "largest words",
+    "entropy of the words",
+    "neutral words",
+    "confidence",
+)
 START = 3.0  # of the bias: the tone, unless there is a reason
 PENALTY = 1e-2  # on the squared weights, beside the mean log-likelihood
 SPLITS = 3  # of the voices, and of the sentences
@@ -50,7 +58,14 @@ def reliability(tone: np.ndarray, words: np.ndarray, confidence: np.ndarray) -> 
     """(N, 7): the `FIGURES`; entropies are shares of the largest one."""
     tone, words = np.asarray(tone, dtype=float), np.asarray(words, dtype=float)
     top = np.log(len(EMOTIONS))
-    columns = [tone.max(1), entr(tone).sum(1) / top, words.max(1), entr(words).sum(1) / top, words[:, NEUTRAL], confidence]
+    columns = [
+        tone.max(1),
+        entr(tone).sum(1) / top,
+        words.max(1),
+        entr(words).sum(1) / top,
+        words[:, NEUTRAL],
+        confidence,
+    ]
     return np.column_stack([np.ones(len(tone)), *columns])
 
 
@@ -75,7 +90,12 @@ def fit_gate(tone: np.ndarray, words: np.ndarray, confidence: np.ndarray, labels
 
 
 def out_of_fold(
-    tone: np.ndarray, words: np.ndarray, confidence: np.ndarray, labels: np.ndarray, voices: Sequence[str], sentences: Sequence[str]
+    tone: np.ndarray,
+    words: np.ndarray,
+    confidence: np.ndarray,
+    labels: np.ndarray,
+    voices: Sequence[str],
+    sentences: Sequence[str],
 ) -> np.ndarray:
     """(N, 7) by gates that met neither the clip's voice nor its sentence.
 
@@ -84,7 +104,9 @@ def out_of_fold(
     """
     for name, groups in (("voices", voices), ("sentences", sentences)):
         if len(set(groups)) < 2:
-            raise FASError(f"gate: {len(set(groups))} of {name}; expected clips of two or more, so that some can be left out")
+            raise FASError(
+                f"gate: {len(set(groups))} of {name}; expected clips of two or more, so that some can be left out"
+            )
     of_voice, of_sentence = _folds(voices), _folds(sentences)
     found = np.array(tone, dtype=float)
     for i in np.unique(of_voice):
@@ -106,7 +128,12 @@ def _folds(groups: Sequence[str]) -> np.ndarray:
 
 
 def choose(
-    tone: np.ndarray, words: np.ndarray, confidence: np.ndarray, labels: np.ndarray, voices: Sequence[str], sentences: Sequence[str]
+    tone: np.ndarray,
+    words: np.ndarray,
+    confidence: np.ndarray,
+    labels: np.ndarray,
+    voices: Sequence[str],
+    sentences: Sequence[str],
 ) -> tuple[Gate | None, dict]:
     """The gate, where out of fold it is better than the tone alone; else None, and the tone is the answer.
 

@@ -55,7 +55,9 @@ def check_samples(file: BinaryIO, source: str) -> int | None:
     if found.size is not None and found.start + found.size > end:
         raise AudioError(source, "truncated: the file ends before its header says", EXPORT_AGAIN)
     if found.size is not None and found.zero_at is None and _holds_more(file, found, end):
-        raise AudioError(source, "holds more than its header says: another file behind it, or a wrong size", EXPORT_AGAIN)
+        raise AudioError(
+            source, "holds more than its header says: another file behind it, or a wrong size", EXPORT_AGAIN
+        )
     return found.zero_at
 
 

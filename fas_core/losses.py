@@ -84,7 +84,9 @@ def _summed_cross_entropy(
     possible: Tensor | None = None,
 ) -> Tensor:
     if clip_weights is None and possible is None:
-        return F.cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing, reduction="sum", ignore_index=-100)
+        return F.cross_entropy(
+            logits, labels, weight=weight, label_smoothing=smoothing, reduction="sum", ignore_index=-100
+        )
     known = labels != -100
     logits, labels = logits[known], labels[known]
     possible = torch.ones_like(logits, dtype=torch.bool) if possible is None else possible[known]

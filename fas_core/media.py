@@ -88,7 +88,9 @@ def _decode_one(file: BinaryIO, source: str, channel: Channel) -> AbstractContex
     try:
         sound = _ForwardSoundFile(_Reader(file, hidden if zero_at is None else (zero_at, UNKNOWN_SIZE)))
         guessed = sound.frames == UNKNOWN_LENGTH or sound.format != "MP3" and sound.subtype.startswith("MPEG")
-        frames = declared or (None if guessed else sound.frames)  # of an MP3 in a WAV from its bytes, which are counted already
+        frames = declared or (
+            None if guessed else sound.frames
+        )  # of an MP3 in a WAV from its bytes, which are counted already
         if sound.format == "MP3" and not counted:
             if mp3_ends_inside_frame(file):
                 raise AudioError(source, "truncated: it ends inside a frame", EXPORT_AGAIN)
@@ -100,7 +102,9 @@ def _decode_one(file: BinaryIO, source: str, channel: Channel) -> AbstractContex
 
         return decode_container(file, source, channel)
     if sound.format not in FORMATS:
-        raise AudioError(source, f"format {sound.format}: whether it is whole cannot be told", "expected wav, flac, ogg, mp3, ...")
+        raise AudioError(
+            source, f"format {sound.format}: whether it is whole cannot be told", "expected wav, flac, ogg, mp3, ..."
+        )
     return _decode_with_libsndfile(sound, frames, source, channel)
 
 

@@ -18,10 +18,24 @@ LORA = ("adapter_config.json", "adapter_model.safetensors")  # PEFT's names
 INDEX = "model.safetensors.index.json"
 READ = ("config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json",
         "tokenizer_config.json", "special_tokens_map.json")  # fmt: skip
-IMPLEMENTATIONS = (None, "eager", "sdpa", "flex_attention")  # of transformers itself; others are fetched where they are not here
+IMPLEMENTATIONS = (
+    None,
+    "eager",
+    "sdpa",
+    "flex_attention",
+)  # of transformers itself; others are fetched where they are not here
 DTYPES = (None, "auto", "float32", "float16", "bfloat16", "float64", "torch.float32", "torch.float16", "torch.bfloat16",
           "torch.float64")  # fmt: skip
-QUANTISATIONS = ("bitsandbytes", "bitsandbytes_4bit", "bitsandbytes_8bit", "gptq", "awq", "compressed-tensors", "torchao", "hqq")
+QUANTISATIONS = (
+    "bitsandbytes",
+    "bitsandbytes_4bit",
+    "bitsandbytes_8bit",
+    "gptq",
+    "awq",
+    "compressed-tensors",
+    "torchao",
+    "hqq",
+)
 KERNEL_QUANTISATIONS = ("fp8", "mxfp4")  # take their kernels from the hub where the package `kernels` is there
 MOST_LAYERS = 1000
 MOST_BYTES = 64 << 20  # of a JSON file
@@ -70,7 +84,9 @@ def read_object(path: Path) -> dict:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
-        raise error if isinstance(error, FASError) else CheckpointError(f"{path}: no JSON: {first_line(error)}") from None
+        raise (
+            error if isinstance(error, FASError) else CheckpointError(f"{path}: no JSON: {first_line(error)}")
+        ) from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: a JSON {type(content).__name__}; expected an object")
     return content
@@ -114,9 +130,15 @@ def check_lora(directory: Path) -> None:
         names = [name for name in file.keys() if "lora_A" in name]  # noqa: SIM118  not a dict
         largest = max((file.get_slice(name).get_shape()[0] for name in names), default=0)
     pattern = config.get("rank_pattern") or {}
-    _expect(isinstance(config.get("rank_pattern"), dict | None), f"{path}: rank_pattern {pattern!r}", "an object: module to rank")
+    _expect(
+        isinstance(config.get("rank_pattern"), dict | None),
+        f"{path}: rank_pattern {pattern!r}",
+        "an object: module to rank",
+    )
     for rank in (config.get("r"), *pattern.values()):
-        _expect(type(rank) is int and 0 < rank <= largest, f"{path}: rank {rank!r}", f"at most {largest}, as in {LORA[1]}")
+        _expect(
+            type(rank) is int and 0 < rank <= largest, f"{path}: rank {rank!r}", f"at most {largest}, as in {LORA[1]}"
+        )
 
 
 def _check_values(values, where: str, quantised: bool) -> None:
@@ -134,9 +156,13 @@ def _check_values(values, where: str, quantised: bool) -> None:
 def _check_value(name: str, value, where: str, quantised: bool) -> None:
     if re.search(r"(attn|experts)_implementation(_internal)?$", name):
         named = value.values() if isinstance(value, dict) else [value]
-        _expect(all(map(_is_here, named)), f"{where}: {name} {value!r}", "no such field; what is not here would be fetched")
+        _expect(
+            all(map(_is_here, named)), f"{where}: {name} {value!r}", "no such field; what is not here would be fetched"
+        )
     elif name in ("dtype", "torch_dtype"):
-        _expect(isinstance(value, dict) or value in DTYPES, f"{where}: {name} {value!r}", "float32, float16 or bfloat16")
+        _expect(
+            isinstance(value, dict) or value in DTYPES, f"{where}: {name} {value!r}", "float32, float16 or bfloat16"
+        )
     elif _LAYERS.search(name) and isinstance(value, int):
         lowest = -MOST_LAYERS if "feature" in name else -1  # LLaVA counts the layer of its features from the end
         _expect(lowest <= value <= MOST_LAYERS, f"{where}: {name} {value}", f"at most {MOST_LAYERS}")
@@ -184,6 +210,8 @@ def _find(source: str | Path, name: str, revision: str | None) -> Path | None:
         return path if path.is_file() or path.is_symlink() else None
     from transformers.utils import cached_file
 
-    missing = {f"_raise_exceptions_for_{kind}": False for kind in ("missing_entries", "connection_errors", "gated_repo")}
+    missing = {
+        f"_raise_exceptions_for_{kind}": False for kind in ("missing_entries", "connection_errors", "gated_repo")
+    }
     path = cached_file(str(source), name, revision=revision, **missing)
     return Path(path) if path else None

@@ -285,7 +285,9 @@ class FASForEmotionClassification(FASPreTrainedModel):
         for stream, head in self.pathway.items():
             output[f"{stream}_logits"] = head(output.statistics[stream])
         if self.config.residual:
-            output.logits = output.logits + _mixed(output.acoustic_logits if tone_logits is None else tone_logits, mixing)
+            output.logits = output.logits + _mixed(
+                output.acoustic_logits if tone_logits is None else tone_logits, mixing
+            )
         if labels is not None:
             output.loss = classification_loss(output, labels, semantic_labels)
         if self.config.ensemble and not self.training:

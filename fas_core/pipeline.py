@@ -72,7 +72,9 @@ class EmotionPipeline:
         self.training: dict = {}
         self.judge = Judge(Certainty.of(model.config.certainty), unsure_below, label_sets)
         if label_sets is not None and self.judge.certainty is None:
-            expected = "expected one that `eval.study.unsure calibrate` has written to, or no --label-sets (label_sets=None)"
+            expected = (
+                "expected one that `eval.study.unsure calibrate` has written to, or no --label-sets (label_sets=None)"
+            )
             raise FASError(f"{name}: has no calibration for label sets; {expected}")
         self.words_reader = words_reader
         self.no_words = None if words_reader else "they were not asked for"

@@ -44,7 +44,10 @@ class Run:
         self.pipeline = EmotionPipeline.from_pretrained(
             checkpoint,
             device=device,
-            **{name: options[name] for name in ("speech_threshold", "unsure_below", "label_sets", "words", "words_model")},
+            **{
+                name: options[name]
+                for name in ("speech_threshold", "unsure_below", "label_sets", "words", "words_model")
+            },
         )
         prints = prints and sys.stdout.isatty()
         self.progress = Progress(len(files), rows=prints, windows=prints and options["timeline"])

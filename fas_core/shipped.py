@@ -33,7 +33,9 @@ def find_shipped(checkpoint: str | Path | None = None) -> str | Path:
     if checkpoint is None:
         checkpoint = os.environ.get(VARIABLE) or _default()
         if checkpoint not in NAMES:
-            raise FASError(f"${VARIABLE} {checkpoint!r}: expected one of {', '.join(NAMES)}; --checkpoint takes directories and hub ids")
+            raise FASError(
+                f"${VARIABLE} {checkpoint!r}: expected one of {', '.join(NAMES)}; --checkpoint takes directories and hub ids"
+            )
     return FOLDER / checkpoint if isinstance(checkpoint, str) and checkpoint in NAMES else checkpoint
 
 

@@ -61,13 +61,17 @@ def main(
     ] = 0.5,
     unsure_below: Annotated[
         float | None,
-        typer.Option(help="an answer is unsure where it is less probable that it is right; 0: none is; default: what the checkpoint says"),
+        typer.Option(
+            help="an answer is unsure where it is less probable that it is right; 0: none is; default: what the checkpoint says"
+        ),
     ] = None,
     words: WordsOption = True,
     words_model: WordsModelOption = None,
     transcript: Annotated[
         bool,
-        typer.Option("--transcript/--no-transcript", help="tell the language model the words, where it has learned to read them"),
+        typer.Option(
+            "--transcript/--no-transcript", help="tell the language model the words, where it has learned to read them"
+        ),
     ] = True,
     log_level: Annotated[Level, typer.Option(help="info: a line for each request, never its content")] = Level.info,
     max_seconds: Annotated[

@@ -98,7 +98,9 @@ def ask(console: Console, url: str, clip: dict) -> None:
             start = time.perf_counter()
             letter = client.chat(question, [clip["audio"]], audio_first=False, max_tokens=2, temperature=0.0).strip()
             option = dict(zip(OPTION_LETTERS, options, strict=False)).get(letter[:1], "none of the options")
-            console.print(f"chat, {time.perf_counter() - start:.1f} s: {question}\n  {letter} ({option})", highlight=False)
+            console.print(
+                f"chat, {time.perf_counter() - start:.1f} s: {question}\n  {letter} ({option})", highlight=False
+            )
         start = time.perf_counter()
         emotion = client.emotion(clip["audio"])
     console.print(f"/v1/emotion, {time.perf_counter() - start:.1f} s:")

@@ -107,7 +107,9 @@ def check(launch: Launch) -> Launch:
         )
     if directory is not None:
         if kind_of(directory) not in (None, "fas_audio", "fas" if launch.fas_only else "fas_audio"):
-            raise CheckpointError(f"{launch.directory}: expected a model directory (python -m fas_alm.export); {what_is(directory)}")
+            raise CheckpointError(
+                f"{launch.directory}: expected a model directory (python -m fas_alm.export); {what_is(directory)}"
+            )
         check_model_files(directory, quantised=True)  # whoever loads it next, vLLM too
         if (directory / "lora").is_dir():
             check_lora(directory / "lora")
@@ -190,7 +192,9 @@ def build_app(launch: Launch, backend: Backend | None):
 
 def load_fas(launch: Launch) -> EmotionPipeline:
     """FAS with a reader of words, of a model directory, of a FAS checkpoint, or as shipped."""
-    options = {name: getattr(launch, name) for name in ("device", "speech_threshold", "words", "words_model", "unsure_below")}
+    options = {
+        name: getattr(launch, name) for name in ("device", "speech_threshold", "words", "words_model", "unsure_below")
+    }
     if launch.directory is not None and (launch.directory / "fas").is_dir():
         from fas_alm.artifacts import load_emotion_pipeline
 

@@ -41,14 +41,21 @@ def build(client: Client, can_chat: bool) -> gradio.Blocks:
                     buttons=["download"],
                 )
                 words = gradio.Checkbox(True, label="write down the words")
-                below = gradio.Number(None, label="unsure below (0 to 1; empty: as the checkpoint says)", minimum=0, maximum=1)
+                below = gradio.Number(
+                    None, label="unsure below (0 to 1; empty: as the checkpoint says)", minimum=0, maximum=1
+                )
                 listen = gradio.Button("Listen", variant="primary", elem_id="listen")
                 summary = gradio.Markdown(HINT, elem_id="summary")
             label = gradio.Label(label="emotion", num_top_classes=7, scale=1)
             sides = gradio.Plot(show_label=False, scale=1)
         wave = gradio.Plot(show_label=False)
         outputs = [label, sides, wave, summary]
-        listen.click(lambda path, words, below: show(client, path, words, below), [audio, words, below], outputs, api_name="listen")
+        listen.click(
+            lambda path, words, below: show(client, path, words, below),
+            [audio, words, below],
+            outputs,
+            api_name="listen",
+        )
         if can_chat:
             _add_chat(client, audio)
     return page

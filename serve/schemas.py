@@ -51,7 +51,10 @@ class EmotionOptions(Strict):
         "and the language model reads the transcript too",
     )
     unsure_below: float | None = Field(
-        None, ge=0, le=1, description="an answer whose confidence is less is unsure; 0: none is; default: what the server was told"
+        None,
+        ge=0,
+        le=1,
+        description="an answer whose confidence is less is unsure; 0: none is; default: what the server was told",
     )
     label_sets: float | None = Field(
         None, ge=LEVELS[0], le=LEVELS[-1], description="also labels that hold the right one so often, e.g. 0.9"
@@ -126,10 +129,12 @@ class ClipEmotion(BaseModel):
     label: str | None = Field(None, description="the emotion of the voice; null where nobody speaks")
     unsure: bool = Field(False, description="true: do not rely on the label")
     confidence: float | None = Field(
-        None, description="probability that the label is right, for voices and recordings that were never heard; null without calibration"
+        None,
+        description="probability that the label is right, for voices and recordings that were never heard; null without calibration",
     )
     familiarity: float | None = Field(
-        None, description="how near the clip is to those of the training: share of left-out clips that are further away, 0 to 1"
+        None,
+        description="how near the clip is to those of the training: share of left-out clips that are further away, 0 to 1",
     )
     label_set: list[str] | None = Field(None, description="emotions that hold the right one; with label_sets")
     probabilities: Probabilities | None = Field(None, description="those of the label; where nobody speaks each is 0")

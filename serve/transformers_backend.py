@@ -130,7 +130,9 @@ class TransformersBackend:
 
     def _inputs(self, messages: list[dict]) -> dict:
         # the gateway has told the words already, from the pass that FAS needs
-        inputs = self.processor.apply_chat_template(messages, tokenize=True, add_generation_prompt=True, transcript=None)
+        inputs = self.processor.apply_chat_template(
+            messages, tokenize=True, add_generation_prompt=True, transcript=None
+        )
         return inputs.to(self.model.device)
 
     def _limit(self, length: int, wanted: int | None) -> int:

@@ -205,7 +205,9 @@ def vllm_arguments(directory: Path, settings: Settings, socket: Path, eager: boo
     if lora.is_dir():
         rank = read_object(lora / "adapter_config.json")["r"]
         if rank > LORA_RANKS[-1]:
-            raise FASError(f"{lora}: rank {rank}; vLLM takes at most {LORA_RANKS[-1]}: expected a merged model (export without --no-merge)")
+            raise FASError(
+                f"{lora}: rank {rank}; vLLM takes at most {LORA_RANKS[-1]}: expected a merged model (export without --no-merge)"
+            )
         rank = min(size for size in LORA_RANKS if size >= rank)
         arguments += ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{settings.model}={lora}"]
     if eager:

@@ -75,7 +75,11 @@ def make_fau_aibo(root):
 
 
 def make_cmu_mosei(root):
-    head = '"HITId","Input.VIDEO_ID","Input.CLIP",' + ",".join(f'"Answer.{e}"' for e in MOSEI) + ',"Answer.sentiment","Approve","Reject"'
+    head = (
+        '"HITId","Input.VIDEO_ID","Input.CLIP",'
+        + ",".join(f'"Answer.{e}"' for e in MOSEI)
+        + ',"Answer.sentiment","Approve","Reject"'
+    )
     ratings = {"a1_0": [(0, 0, 0, 2, 0, 0), (0, 0, 0, 1, 1, 0)], "a1_1": [(0,) * 6, (0,) * 6], "-b2_0": [(3, 0, 0, 0, 0, 0)],
                "-b2_1": [(1, 0, 0, 0, 1, 0)], "c3_0": [(0, 1, 0, 0, 0, 0)]}  # fmt: skip
     lines = [head]
@@ -103,7 +107,9 @@ def make_nemo(root):
     speakers = ("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0")
     touch(root, *(f"samples/{speaker}_{emotion}_13.wav" for speaker in speakers for emotion in ("anger", "surprised")))
     head = "file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage\n"
-    write(root / "data.tsv", head + "EB0_anger_13.wav\tanger\tInteresuje mnie \"historia\".\tinteresuje\tEB0\tfemale\t27\n")
+    write(
+        root / "data.tsv", head + 'EB0_anger_13.wav\tanger\tInteresuje mnie "historia".\tinteresuje\tEB0\tfemale\t27\n'
+    )
 
 
 def make_ased(root):
@@ -112,18 +118,28 @@ def make_ased(root):
 
 
 def make_korean(root):
-    for speaker, folder in (("nea", "emotional-to-emotional"), ("emh", "plain-to-emotional"), ("neb", "emotional-to-emotional")):
+    for speaker, folder in (
+        ("nea", "emotional-to-emotional"),
+        ("emh", "plain-to-emotional"),
+        ("neb", "emotional-to-emotional"),
+    ):
         touch(root, *(f"{folder}/{speaker}/wav/{speaker}{number:05d}.wav" for number in (1, 100, 101, 300, 301)))
     write(root / "emotional-to-emotional/nea/script/nea00001.txt", "\ufeff안녕하세요.\n")
     write(root / "emotional-to-emotional/nea/transcript/nea00001.txt", "an njeong\n")
 
 
 def make_emota(root):
-    touch(root, *(f"{folder}/{n:02d}_18_{folder[:3]}.wav" for n in range(1, 23) for folder in ("angry", "happy", "neutral")))
+    touch(
+        root,
+        *(f"{folder}/{n:02d}_18_{folder[:3]}.wav" for n in range(1, 23) for folder in ("angry", "happy", "neutral")),
+    )
 
 
 def make_subesco(root):
-    touch(root, *(f"{g}_{n:02d}_MONIKA_S_10_{e}_5.wav" for g in "FM" for n in range(1, 11) for e in ("NEUTRAL", "SURPRISE")))
+    touch(
+        root,
+        *(f"{g}_{n:02d}_MONIKA_S_10_{e}_5.wav" for g in "FM" for n in range(1, 11) for e in ("NEUTRAL", "SURPRISE")),
+    )
 
 
 def make_banglaser(root):
@@ -131,7 +147,9 @@ def make_banglaser(root):
 
 
 def make_aesdd(root):
-    touch(root, *(f"{folder}/{folder[0]}03 ({n}).wav" for n in range(1, 7) for folder in ("anger", "disgust", "sadness")))
+    touch(
+        root, *(f"{folder}/{folder[0]}03 ({n}).wav" for n in range(1, 7) for folder in ("anger", "disgust", "sadness"))
+    )
 
 
 def make_cafe(root):
@@ -146,21 +164,34 @@ def make_resd(root):
     for side, letters in (("train", "he"), ("test", "h")):
         names = [f"32_happiness_enthusiasm_{letter}_{side}" for letter in letters]
         emotions = {"h": "happiness", "e": "enthusiasm"}
-        rows = [f"{name},32_happiness_enthusiasm/{name}.wav,{emotions[letter]}" for name, letter in zip(names, letters, strict=True)]
+        rows = [
+            f"{name},32_happiness_enthusiasm/{name}.wav,{emotions[letter]}"
+            for name, letter in zip(names, letters, strict=True)
+        ]
         write(root / f"{side}.csv", "name,path,emotion\n" + "\n".join(rows) + "\n")
         touch(root, *(f"{side}/32_happiness_enthusiasm/{name}.wav" for name in names))
 
 
 def make_emns(root):
     head = "id|utterance|description|emotion|date_created|status|gender|age|level|audio_recording|user_id\n"
-    rows = ["1|Well, go.|a girl|Happy|x|Complete|Female|20s|6|wavs/a-1.webm|3", "2|No!|a girl|Sarcastic|x|Complete|Female|20s|6|wavs/a-2.webm|3"]
+    rows = [
+        "1|Well, go.|a girl|Happy|x|Complete|Female|20s|6|wavs/a-1.webm|3",
+        "2|No!|a girl|Sarcastic|x|Complete|Female|20s|6|wavs/a-2.webm|3",
+    ]
     rows += ["3|Oh.|a girl|Sad|x|Complete|Female|20s|6|wavs/a-3.webm|3"]
     write(root / "metadata.csv", head + "\n".join(rows) + "\n")
     touch(root, *(f"cleaned_webm/a-{n}.webm" for n in (1, 2, 3)))
 
 
 def make_jvnv(root):
-    touch(root, *(f"jvnv_v1/{s}/{e}/regular/{s}_{e}_regular_01.wav" for s in ("F1", "F2", "M1", "M2") for e in ("anger", "surprise")))
+    touch(
+        root,
+        *(
+            f"jvnv_v1/{s}/{e}/regular/{s}_{e}_regular_01.wav"
+            for s in ("F1", "F2", "M1", "M2")
+            for e in ("anger", "surprise")
+        ),
+    )
     write(root / "jvnv_v1/transcription.csv", "anger_regular_01|おい|おい、待て。\n")
 
 
@@ -177,10 +208,34 @@ def make_emis(root):
 
 def make_listen(root):
     rows = [
-        {"id": "a", "experiment_type": "1", "answer": "anger", "explicit_emotion": "neutral", "transcription": "It is four."},
-        {"id": "b", "experiment_type": "2B", "answer": "happiness", "explicit_emotion": "happiness", "transcription": "Great!"},
-        {"id": "c", "experiment_type": "3B", "answer": "sadness", "explicit_emotion": "happiness", "transcription": "Great."},
-        {"id": "d", "experiment_type": "3B", "answer": "frustration", "explicit_emotion": "anger", "transcription": "Oh."},
+        {
+            "id": "a",
+            "experiment_type": "1",
+            "answer": "anger",
+            "explicit_emotion": "neutral",
+            "transcription": "It is four.",
+        },
+        {
+            "id": "b",
+            "experiment_type": "2B",
+            "answer": "happiness",
+            "explicit_emotion": "happiness",
+            "transcription": "Great!",
+        },
+        {
+            "id": "c",
+            "experiment_type": "3B",
+            "answer": "sadness",
+            "explicit_emotion": "happiness",
+            "transcription": "Great.",
+        },
+        {
+            "id": "d",
+            "experiment_type": "3B",
+            "answer": "frustration",
+            "explicit_emotion": "anger",
+            "transcription": "Oh.",
+        },
         {"id": "e", "experiment_type": "4", "answer": "fear", "explicit_emotion": "", "transcription": ""},
     ]
     touch(root, *(f"audio/{row['id']}.wav" for row in rows))
@@ -197,7 +252,13 @@ def make_humdial(root):
 
 
 def make_neutral_words(root):
-    touch(root, "ravdess/Actor_01/03-01-05-01-01-01-01.wav", "tess/OAF_back_fear.wav", "nemo/EB0_anger_1.wav", "emodb/03a01Fa.wav")
+    touch(
+        root,
+        "ravdess/Actor_01/03-01-05-01-01-01-01.wav",
+        "tess/OAF_back_fear.wav",
+        "nemo/EB0_anger_1.wav",
+        "emodb/03a01Fa.wav",
+    )
 
 
 MAKERS = {

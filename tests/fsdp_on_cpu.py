@@ -41,7 +41,9 @@ def training_step(self, model, *args, **kwargs):
         gradients=sorted({type(p.grad).__name__ for p in parameters if p.grad is not None}),
     )  # fmt: skip
     path = Path(os.environ["FSDP_REPORT"])
-    path.with_name(f"{path.name}.{self.args.process_index}.{Path(self.args.output_dir).name}").write_text(json.dumps(report))
+    path.with_name(f"{path.name}.{self.args.process_index}.{Path(self.args.output_dir).name}").write_text(
+        json.dumps(report)
+    )
     return loss
 
 

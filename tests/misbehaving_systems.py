@@ -74,6 +74,8 @@ def cannot_be_built(options, context):
 
 if "misbehaves" not in SYSTEMS:
     register(SystemType("misbehaves", "made up", lambda options, context: Misbehaving(options)))
-    register(SystemType("folded", "made up, of a fold", lambda options, context: Misbehaving(options), training=holds_out))
+    register(
+        SystemType("folded", "made up, of a fold", lambda options, context: Misbehaving(options), training=holds_out)
+    )
     register(SystemType("learns", "made up, trained here", lambda options, context: Misbehaving(options), trained=True))
     register(SystemType("unbuilt", "made up, with a mistake", cannot_be_built))

@@ -214,13 +214,19 @@ def _score(benchmark, system, seed, logits, tone, words, speakers, ids, rng):
         "tone_or_words": None if words is None else _tone_or_words(tone, words, answers),
         "halves": None if words is None else halves(tone, words, {"answer": answers}, resamples=20),
         "detection": {"auroc": 0.86, "interval": [0.81, 0.9]} if words is not None and kind == "fas" else None,
-        "disagreement_detection": {"auroc": 0.71, "interval": [0.6, 0.8]} if words is not None and kind == "fas" else None,
+        "disagreement_detection": {"auroc": 0.71, "interval": [0.6, 0.8]}
+        if words is not None and kind == "fas"
+        else None,
     }
     rows = [
         [benchmark, system, "" if seed is None else seed, ids[i], speakers[i], "en", EMOTIONS[tone[i]]]
         + ["" if words is None else EMOTIONS[words[i]], "" if answers[i] < 0 else EMOTIONS[answers[i]], how[i]]
         + ([""] * E if known is None else [f"{value:.6f}" for value in p[i]])
-        + ([*[f"{conflict[i]:.4f}"] * 3, *(("", "unclear") if i % 2 else ("we are <home>", ""))] if kind == "fas" else [""] * 5)
+        + (
+            [*[f"{conflict[i]:.4f}"] * 3, *(("", "unclear") if i % 2 else ("we are <home>", ""))]
+            if kind == "fas"
+            else [""] * 5
+        )
         + ["0.98" if kind == "alm" else ""]
         + ["The speaker sounds calm." if how[i] == "unparsed" else "", "timed out" if how[i] == "failed" else ""]
         for i in range(n)

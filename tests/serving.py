@@ -127,7 +127,10 @@ class FakeListener:
     def __call__(self, questions):
         self.batches.append(len(questions))
         time.sleep(self.delay)
-        return [Heard(self._answer(q.audio), np.zeros((1, 1)) if q.words and not q.audio.is_silent else None) for q in questions]
+        return [
+            Heard(self._answer(q.audio), np.zeros((1, 1)) if q.words and not q.audio.is_silent else None)
+            for q in questions
+        ]
 
     def _answer(self, audio) -> Answer:
         if audio.is_silent:
@@ -149,7 +152,13 @@ def certain(emotion: str) -> dict[str, float]:
     return {e: float(e == emotion) for e in EMOTIONS}
 
 
-def fake_app(settings: Settings | None = None, backend: FakeBackend | None = None, listener=None, fas_only=False, transcripts=False):
+def fake_app(
+    settings: Settings | None = None,
+    backend: FakeBackend | None = None,
+    listener=None,
+    fas_only=False,
+    transcripts=False,
+):
     settings = settings or Settings(model="tiny")
     backend = None if fas_only else backend or FakeBackend()
     language = None if fas_only else LanguageModel(backend, range(7), transcripts=transcripts)
@@ -191,7 +200,9 @@ def events_of(text: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def started_server(arguments: list[str], environment: dict[str, str] | None = None, seconds: float = 300.0, python: str = PYTHON):
+def started_server(
+    arguments: list[str], environment: dict[str, str] | None = None, seconds: float = 300.0, python: str = PYTHON
+):
     """`python -m serve ARGUMENTS` as a process; gives a client of it, and the process."""
     command = [python, "-m", "serve", *arguments, "--port", "0"]
     process = subprocess.Popen(

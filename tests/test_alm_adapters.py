@@ -175,7 +175,9 @@ class TestMethodsOfTransformers:
         with pytest.raises(FASError, match=problem):
             call(model)
 
-    @pytest.mark.parametrize("method", ["active_adapters", "disable_adapters", "enable_adapters", "get_adapter_state_dict"])
+    @pytest.mark.parametrize(
+        "method", ["active_adapters", "disable_adapters", "enable_adapters", "get_adapter_state_dict"]
+    )
     def test_without_an_adapter(self, model, method):
         with pytest.raises(FASError, match="has no adapter"):
             getattr(model, method)()

@@ -131,7 +131,14 @@ def test_a_merged_model_scores_as_its_adapter(place, scorer, rows, monkeypatch):
     whole = Scorer.from_directory(merged, place / "cache")
     expected, found = (evaluate(s, rows, Wanted())["alm"] for s in (scorer, whole))
     assert found["accuracy"] == expected["accuracy"] and found["mass"] == pytest.approx(expected["mass"], abs=1e-3)
-    arguments = [str(merged), "--corpora", f"manifest={place / 'corpus'}", "--cascade", "--cache-dir", str(place / "cache")]
+    arguments = [
+        str(merged),
+        "--corpora",
+        f"manifest={place / 'corpus'}",
+        "--cascade",
+        "--cache-dir",
+        str(place / "cache"),
+    ]
     assert alm.main(arguments) == 2
 
 
@@ -191,7 +198,9 @@ def record(system: str, seed: int | None, accuracy: float) -> dict:
 
 def test_the_table_has_mean_and_deviation_over_the_seeds():
     lines = alm_study.table([record("alm", 1, 0.7), record("cascade", None, 0.15), record("alm", 2, 0.8)]).splitlines()
-    assert lines[2].startswith("| ravdess | alm | 2 | 75.0 ± 7.1 / 75.0 ± 7.1 / 75.0 ± 7.1 | 74.0 ± 0.0 | 0.900 | 10.0 %, 0.0 % | 100")
+    assert lines[2].startswith(
+        "| ravdess | alm | 2 | 75.0 ± 7.1 / 75.0 ± 7.1 / 75.0 ± 7.1 | 74.0 ± 0.0 | 0.900 | 10.0 %, 0.0 % | 100"
+    )
     assert lines[3].startswith("| ravdess | cascade | 1 | 15.0 / 15.0 / 15.0 |  | 0.900 |")
 
 
@@ -206,7 +215,18 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
     monkeypatch.setattr(alm_study, "trained", trained)
     monkeypatch.setattr(alm_study, "cascade", lambda _: dict(scores=record("cascade", None, 0.2)["scores"]))
-    command = ["run", "--data-root", "data", "--output", str(tmp_path / "r.jsonl"), "--scratch", str(tmp_path), "--seeds", "1", "2"]
+    command = [
+        "run",
+        "--data-root",
+        "data",
+        "--output",
+        str(tmp_path / "r.jsonl"),
+        "--scratch",
+        str(tmp_path),
+        "--seeds",
+        "1",
+        "2",
+    ]
     with pytest.raises(KeyboardInterrupt):
         alm_study.main(command)
     assert alm_study.main(command) == 0

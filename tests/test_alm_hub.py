@@ -134,7 +134,9 @@ def test_a_directory_that_exists_wins(hub, tmp_path):
     assert not hub.asked
 
 
-@pytest.mark.parametrize("name", ["folder", "./runs/adapter", "../adapter", "/runs/adapter", "a/b/c", "offline:smollm2", ""])
+@pytest.mark.parametrize(
+    "name", ["folder", "./runs/adapter", "../adapter", "/runs/adapter", "a/b/c", "offline:smollm2", ""]
+)
 def test_what_cannot_be_a_hub_id_is_never_looked_up(hub, name):
     assert find_directory(name) == Path(name) and not hub.asked
 

@@ -72,7 +72,9 @@ def test_another_version_of_the_file_is_refused(monkeypatch, tmp_path):
 
 TEXT = dict(vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
             num_key_value_heads=2, head_dim=8, max_position_embeddings=2048, pad_token_id=0, bos_token_id=None, eos_token_id=2)  # fmt: skip
-VISION = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
+VISION = dict(
+    hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+)
 HEARING = dict(d_model=32, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=64)
 NESTED = {  # class: text model, other parts
     "Gemma3": ("gemma3_text", {"vision_config": VISION | {"model_type": "siglip_vision_model"}}),

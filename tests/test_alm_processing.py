@@ -111,8 +111,15 @@ class TestTemplate:
     @pytest.mark.parametrize(
         "messages",
         [
-            [], "hello", user("?"), [{"role": "user"}], [{"role": "user", "content": [{"type": "image"}]}],
-            [user() | {"content": 3}], [user("?") | {"role": "human"}], [{"content": "no role"}], [user("?"), "hello"],
+            [],
+            "hello",
+            user("?"),
+            [{"role": "user"}],
+            [{"role": "user", "content": [{"type": "image"}]}],
+            [user() | {"content": 3}],
+            [user("?") | {"role": "human"}],
+            [{"content": "no role"}],
+            [user("?"), "hello"],
         ],
     )
     def test_messages_of_another_form_are_refused(self, processor, messages):
@@ -121,7 +128,9 @@ class TestTemplate:
 
     def test_a_call_of_a_tool_has_no_content(self, processor):
         call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
-        assert "assistant\n<|im_end|>" in processor.apply_chat_template([user("?"), call, {"role": "tool", "content": "1"}])
+        assert "assistant\n<|im_end|>" in processor.apply_chat_template(
+            [user("?"), call, {"role": "tool", "content": "1"}]
+        )
 
 
 GENERATION = (
@@ -149,7 +158,9 @@ class TestThinkingOnly:
         assert quiet.endswith("assistant\n<think>\n\n</think>\n\n") and "think" not in whole
         assert thinking.endswith("assistant\n" + tail.replace("\\n", "\n"))
         assert tokenizer.apply_chat_template([user("?")], tokenize=False, add_generation_prompt=True) == quiet
-        assert FASAudioProcessor(tokenizer, chat_template=processor.chat_template).chat_template == processor.chat_template
+        assert (
+            FASAudioProcessor(tokenizer, chat_template=processor.chat_template).chat_template == processor.chat_template
+        )
 
     def test_a_lettered_answer_follows_the_closed_thought(self):
         parts = tiny_language_model(), tiny_tokenizer()

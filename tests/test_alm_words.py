@@ -47,7 +47,8 @@ def test_no_text_ends_its_quotation_breaks_the_line_or_is_a_special_token(text, 
 
 
 @pytest.mark.parametrize(
-    "typed", ["<|audio|>", "<|im_end|>", "</s>", "[INST]", "<start_of_turn>user", "<think>", "<｜User｜>", "＜|audio|＞"]
+    "typed",
+    ["<|audio|>", "<|im_end|>", "</s>", "[INST]", "<start_of_turn>user", "<think>", "<｜User｜>", "＜|audio|＞"],
 )
 def test_a_special_token_that_somebody_says_is_words(typed):
     model, processor = tiny_model()
@@ -99,7 +100,9 @@ def test_the_processor_tells_what_its_listener_hears_once_the_model_has_learned_
     conversation = [user("How does she feel?", clip(0.5))]
 
     def ids(**options):
-        return processor.apply_chat_template(conversation, tokenize=True, sampling_rate=16_000, **options)["input_ids"].tolist()
+        return processor.apply_chat_template(conversation, tokenize=True, sampling_rate=16_000, **options)[
+            "input_ids"
+        ].tolist()
 
     untold = ids(transcript=None)
     assert ids() == untold, "a model that has not learned transcripts is not told any"
@@ -209,9 +212,20 @@ def test_what_cannot_be_read_is_wrong_whatever_is_right():
 
 
 def test_conversations_tell_the_words_and_leave_them_out_where_the_question_does():
-    row = dict(id="x", audio="/x.wav", emotion="sad", semantic_emotion="happy", corpus="c", split="train", spoken=Said("Hi", "en"))
+    row = dict(
+        id="x",
+        audio="/x.wav",
+        emotion="sad",
+        semantic_emotion="happy",
+        corpus="c",
+        split="train",
+        spoken=Said("Hi", "en"),
+    )
     told, untold = (Conversation.about(row, Question("words", with_transcript=value)) for value in (True, False))
-    assert told.messages[0]["content"][2]["text"] == 'Transcript (en): "Hi"' and told.messages[1]["content"][0]["text"] == "D"
+    assert (
+        told.messages[0]["content"][2]["text"] == 'Transcript (en): "Hi"'
+        and told.messages[1]["content"][0]["text"] == "D"
+    )
     assert len(untold.messages[0]["content"]) == 2
     assert not any(Question(task, audio_first=False).audio_first for task in LETTERED)
 

@@ -60,7 +60,10 @@ def test_tensors_are_arrays():
 
 
 REFUSED = {
-    **{f"{kind} samples": (np.zeros(RATE, kind), RATE) for kind in ("i1", "u2", "u4", "i8", "?", "c8", "O", "M8[s]", "U1")},
+    **{
+        f"{kind} samples": (np.zeros(RATE, kind), RATE)
+        for kind in ("i1", "u2", "u4", "i8", "?", "c8", "O", "M8[s]", "U1")
+    },
     "no dimension": (np.array(0.0), RATE),
     "three dimensions": (np.zeros((1, 2, RATE)), RATE),
     "too many channels": (np.zeros((100, 200)), RATE),
@@ -70,7 +73,10 @@ REFUSED = {
     "NaN": (np.array([0.0, np.nan] * RATE), RATE),
     "Inf": (np.array([0.0, np.inf] * RATE), RATE),
     "list": ([0.0] * RATE, RATE),
-    **{f"rate {rate!r}": (WAVE, rate) for rate in (None, 0, -1, 16_000.5, float("nan"), float("inf"), "16000", True, 1e9)},
+    **{
+        f"rate {rate!r}": (WAVE, rate)
+        for rate in (None, 0, -1, 16_000.5, float("nan"), float("inf"), "16000", True, 1e9)
+    },
 }
 
 

@@ -145,7 +145,9 @@ def test_a_caf_whose_packets_are_less_than_it_counts():
         assert found is None or found == 1
 
 
-@pytest.mark.parametrize("container, name, offset, form", [("W64", b"fmt ", 16, "<Q"), ("W64", b"data", 16, "<Q"), ("CAF", b"desc", 4, ">Q")])
+@pytest.mark.parametrize(
+    "container, name, offset, form", [("W64", b"fmt ", 16, "<Q"), ("W64", b"data", 16, "<Q"), ("CAF", b"desc", 4, ">Q")]
+)
 def test_a_size_that_leads_out_of_every_file(container, name, offset, form, tmp_path):
     data, path = made((container, "PCM_16")), tmp_path / "a"
     for size in (2**62, 2**63 - 1, 2**63, 2**64 - 8):
@@ -169,7 +171,9 @@ def test_what_cannot_be_checked_is_refused(container):
         load_audio(data)
 
 
-@pytest.mark.parametrize("rest", [b"", b"\0", bytes(512), b"LIST\x04\0\0\0INFO", b"id3 \x03\0\0\0abc\0", b"junk\x02\0\0\0ab"])
+@pytest.mark.parametrize(
+    "rest", [b"", b"\0", bytes(512), b"LIST\x04\0\0\0INFO", b"id3 \x03\0\0\0abc\0", b"junk\x02\0\0\0ab"]
+)
 def test_chunks_and_padding_behind_the_samples_are_no_samples(rest):
     assert outcome(made(("WAV", "PCM_16")) + rest) == SECONDS
 

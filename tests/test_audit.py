@@ -21,7 +21,11 @@ DAY, ENTRIES = audit.read_table()
 
 def requirements() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [Requirement(text) for group in [project["dependencies"], *project["optional-dependencies"].values()] for text in group]
+    return [
+        Requirement(text)
+        for group in [project["dependencies"], *project["optional-dependencies"].values()]
+        for text in group
+    ]
 
 
 def pins() -> dict[str, str]:
@@ -35,7 +39,9 @@ def test_floors_are_above_the_holes(requirement):
     lowest = [s.version for s in requirement.specifier if s.operator in (">=", "==")]
     for entry in ENTRIES:
         if entry.package == canonicalize_name(requirement.name) and entry.fixed:
-            assert lowest and not entry.affects(lowest[0]), f"{requirement}: {entry.describe(lowest[0] if lowest else 'any')}"
+            assert lowest and not entry.affects(lowest[0]), (
+                f"{requirement}: {entry.describe(lowest[0] if lowest else 'any')}"
+            )
 
 
 def test_pins_are_above_the_holes():

@@ -35,7 +35,9 @@ def share(samples, low: int, high: int) -> float:
     return found[low:high].sum() / found.sum()
 
 
-@pytest.mark.parametrize(("factor", "hz", "expected"), [(1.1, 1000, 1100), (0.9, 1000, 900), (1.1, 7000, 7120), (1.2, 300, 360)])
+@pytest.mark.parametrize(
+    ("factor", "hz", "expected"), [(1.1, 1000, 1100), (0.9, 1000, 900), (1.1, 7000, 7120), (1.2, 300, 360)]
+)
 def test_vocal_tract_length_moves_frequencies_along_two_straight_pieces(factor, hz, expected):
     changed = augment(tone(hz), f"vtlp:{factor}", "")
     assert powers(changed).argmax() == pytest.approx(expected, abs=8)
@@ -56,7 +58,9 @@ def test_formants_move_and_the_pitch_stays(factor):
 def test_a_room_rings_as_long_as_it_says(seconds):
     response = room_response(seconds, np.random.default_rng(0))
     assert response[0] == 1 and not response[1:30].any()
-    left = 10 * np.log10(np.cumsum(response[:0:-1] ** 2)[::-1])  # Schroeder's integral, of what follows the direct sound
+    left = 10 * np.log10(
+        np.cumsum(response[:0:-1] ** 2)[::-1]
+    )  # Schroeder's integral, of what follows the direct sound
     tail = left[np.flatnonzero(response)[1] :]
     at = [np.argmax(tail < tail[0] - fall) / RATE for fall in (5, 25)]
     assert 3 * (at[1] - at[0]) == pytest.approx(seconds, rel=0.1)
@@ -68,7 +72,9 @@ def test_a_room_smears_the_end_of_a_sound():
     assert rms(augment(burst, "room:0.05", "a")[6500:]) < 1e-3 * rms(burst)
 
 
-@pytest.mark.parametrize("codec", ["opus-6", "opus-24", "opus-128", "mp3-16", "mp3-32", "mp3-64", "mp3-160", "gsm", "mulaw", "alaw", "adpcm"])
+@pytest.mark.parametrize(
+    "codec", ["opus-6", "opus-24", "opus-128", "mp3-16", "mp3-32", "mp3-64", "mp3-160", "gsm", "mulaw", "alaw", "adpcm"]
+)
 def test_a_codec_gives_the_voice_back_in_its_place(codec):
     clip = vowel(120, 700)
     changed = through_codec(clip, codec)

@@ -10,7 +10,12 @@ from benchmarks import alm_train, features, serving, train
 from benchmarks.measure import exit_code, run_modes
 from fas_core.attempts import attempt
 
-FAILURES = [RuntimeError("no kernel\nand more"), torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), ValueError("x\x1b[2J")]
+FAILURES = [
+    RuntimeError("no kernel\nand more"),
+    torch.OutOfMemoryError("CUDA out of memory"),
+    MemoryError(),
+    ValueError("x\x1b[2J"),
+]
 
 
 def fail(error: BaseException):
@@ -21,7 +26,8 @@ def fail(error: BaseException):
 def test_the_others_go_on(error, capsys):
     saved = []
     found = run_modes(
-        {"a": lambda: {"n": 1}, "b": lambda: fail(error), "c": lambda: {"n": 2}}, lambda found: saved.append(json.dumps(found))
+        {"a": lambda: {"n": 1}, "b": lambda: fail(error), "c": lambda: {"n": 2}},
+        lambda found: saved.append(json.dumps(found)),
     )
     assert [list(json.loads(text)) for text in saved] == [["a"], ["a", "b"], ["a", "b", "c"]], "saved as each is done"
     assert found["a"] == {"n": 1} and found["c"] == {"n": 2} and type(error).__name__ in found["b"]["error"]
@@ -38,7 +44,9 @@ def test_an_interrupt_is_no_failure_of_a_part():
 def test_what_was_there_before_an_interrupt_is_written():
     saved = []
     with pytest.raises(KeyboardInterrupt):
-        run_modes({"a": lambda: {"n": 1}, "b": lambda: fail(KeyboardInterrupt())}, lambda found: saved.append(dict(found)))
+        run_modes(
+            {"a": lambda: {"n": 1}, "b": lambda: fail(KeyboardInterrupt())}, lambda found: saved.append(dict(found))
+        )
     assert saved == [{"a": {"n": 1}}]
 
 
@@ -61,7 +69,13 @@ def test_adapter_training_keeps_loras_rows_when_the_full_model_does_not_fit(tmp_
 @pytest.mark.parametrize("broken", ["epoch", "throughput"])
 def test_training_writes_what_it_has(tmp_path, monkeypatch, broken):
     epoch = {"clips": 1, "epoch_encoding_again_s": 2.0, "epoch_from_cache_s": 1.0, "times_faster": 2.0}
-    rates = ("clips_per_second", "bandwidth_bytes_per_s", "share_of_bandwidth", "matmul_operations_per_s", "share_of_matmul_rate")
+    rates = (
+        "clips_per_second",
+        "bandwidth_bytes_per_s",
+        "share_of_bandwidth",
+        "matmul_operations_per_s",
+        "share_of_matmul_rate",
+    )
     throughput = dict.fromkeys(rates, 1.0) | {"machine": {"device": "CPU"}}
     for name, result in (("epoch", epoch), ("throughput", throughput)):
         monkeypatch.setattr(

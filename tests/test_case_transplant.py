@@ -171,7 +171,12 @@ class TestPlan:
     def test_sides_share_nothing(self, tones):
         plan = plan_set(tones, VOICES, 400)
         assert len(plan) == 400
-        for of in (lambda t: t.tone.actor, lambda t: t.voice, lambda t: t.sentence.text.casefold(), lambda t: t.reading):
+        for of in (
+            lambda t: t.tone.actor,
+            lambda t: t.voice,
+            lambda t: t.sentence.text.casefold(),
+            lambda t: t.reading,
+        ):
             side = {}
             assert all(side.setdefault(of(t), t.tone.split) == t.tone.split == t.sentence.split for t in plan)
 
@@ -269,7 +274,9 @@ class TestSet:
         assert len(done) == 5 and all(path.stat().st_mtime_ns == when for path, when in done.items())
         assert manifest.read_bytes() == whole.read_bytes()
         for row in map(json.loads, whole.read_text().splitlines()):
-            assert (tmp_path / "stopped" / row["audio"]).read_bytes() == (tmp_path / "whole" / row["audio"]).read_bytes()
+            assert (tmp_path / "stopped" / row["audio"]).read_bytes() == (
+                tmp_path / "whole" / row["audio"]
+            ).read_bytes()
         assert self.build(acted, tmp_path / "stopped")[1].read_so_far == []
 
     def test_other_settings_and_other_folders_are_refused(self, acted, tmp_path):

@@ -74,7 +74,9 @@ def test_a_table_of_ours_names_the_files_that_it_was_given(tmp_path):
 
 def test_no_table_is_written_past_the_writer():
     """The kind of fault is a writer of its own somewhere; tests and the writer itself may have one."""
-    files = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    files = subprocess.run(
+        ["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     pattern = re.compile(r"csv\.(?:Dict)?[wW]riter\(|\.to_csv\(")
     found = [f for f in files if not f.startswith("tests/") and pattern.search((ROOT / f).read_text(encoding="utf-8"))]
     assert found == ["fas_core/cells.py"]

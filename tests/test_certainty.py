@@ -22,7 +22,9 @@ from fas_core.summaries import summarise
 from serve.emotion import _told
 from serve.schemas import EmotionOptions
 
-CERTAINTY = Certainty((0.0, 1.0, 2.0), tuple(np.linspace(-1, 1, STEPS)), tuple(np.linspace(0.5, 0.95, len(LEVELS))), 0.5)
+CERTAINTY = Certainty(
+    (0.0, 1.0, 2.0), tuple(np.linspace(-1, 1, STEPS)), tuple(np.linspace(0.5, 0.95, len(LEVELS))), 0.5
+)
 PROBABILITIES = dict(zip(EMOTIONS, (0.6, 0.2, 0.1, 0.04, 0.03, 0.02, 0.01), strict=True))
 
 
@@ -41,7 +43,9 @@ CORPORA = [corpus(name, far) for name, far in (("near", 0.0), ("middle", 0.6), (
 
 def answer(distance=0.0, **judged):
     parts = Pathways(dict(PROBABILITIES))
-    return Answer("a.wav", distance=distance, judge=Judge(CERTAINTY, **judged), pathways=parts).says(dict(PROBABILITIES))
+    return Answer("a.wav", distance=distance, judge=Judge(CERTAINTY, **judged), pathways=parts).says(
+        dict(PROBABILITIES)
+    )
 
 
 def test_what_is_far_is_believed_less():
@@ -90,7 +94,10 @@ def test_calibration_holds_better_for_corpora_that_it_has_not_met():
     by_p, by_confidence = (np.mean([row[f"ece_{name}"] for row in rows]) for name in ("probability", "confidence"))
     assert by_confidence < 0.6 * by_p
     assert np.mean([row["covered"] for row in rows[:3]]) >= 85  # the fourth is further away than any that it knows
-    assert rows[3]["right_not_unsure"] > rows[3]["right_unsure"] and rows[0]["familiarity"] > 90 > 10 > rows[3]["familiarity"]
+    assert (
+        rows[3]["right_not_unsure"] > rows[3]["right_unsure"]
+        and rows[0]["familiarity"] > 90 > 10 > rows[3]["familiarity"]
+    )
 
 
 def test_of_the_corpora_that_it_was_fitted_on_so_many_are_unsure_and_their_labels_covered():
@@ -114,7 +121,10 @@ def test_answers_are_kept_whole(tmp_path):
     assert len(json.loads((tmp_path / "t.json").read_text())["sets"]) == len(CORPORA)
 
 
-@pytest.mark.parametrize("broken", [{}, [], "x", {"weights": [1, 2, 3]}, CERTAINTY.to_dict() | {"below": 2}, CERTAINTY.to_dict() | {"scores": ["x"]}])
+@pytest.mark.parametrize(
+    "broken",
+    [{}, [], "x", {"weights": [1, 2, 3]}, CERTAINTY.to_dict() | {"below": 2}, CERTAINTY.to_dict() | {"scores": ["x"]}],
+)
 def test_settings_that_make_no_sense_are_named(broken):
     with pytest.raises(CheckpointError, match="certainty"):
         FASConfig(standardise=True, head_shrinkage=0.5, familiarity=4, certainty=broken)
@@ -138,7 +148,9 @@ def test_a_request_may_ask_for_more():
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("certainty")
     settings = dict(head_shrinkage=0.5, familiarity=2, certainty=CERTAINTY.to_dict())
-    return save_tiny_checkpoint(folder / "fas", save_tiny_transcriber(folder / "whisper", multilingual=False), **settings)
+    return save_tiny_checkpoint(
+        folder / "fas", save_tiny_transcriber(folder / "whisper", multilingual=False), **settings
+    )
 
 
 def test_python_and_command_say_it(checkpoint, tmp_path):
@@ -148,7 +160,16 @@ def test_python_and_command_say_it(checkpoint, tmp_path):
     options = dict(device="cpu", speech_threshold=0, words=False)
     sure = EmotionPipeline.from_pretrained(checkpoint, unsure_below=0.0, label_sets=0.9, **options)(tmp_path / "a.wav")
     assert not sure.unsure and 0 <= sure.confidence <= 1 and sure.label in sure.label_set
-    arguments = ["predict", str(tmp_path / "a.wav"), "--checkpoint", str(checkpoint), "--device", "cpu", "--speech-threshold", "0"]
+    arguments = [
+        "predict",
+        str(tmp_path / "a.wav"),
+        "--checkpoint",
+        str(checkpoint),
+        "--device",
+        "cpu",
+        "--speech-threshold",
+        "0",
+    ]
     table = CliRunner().invoke(cli.app, [*arguments, "--no-words", "--unsure-below", "1"]).stdout
     assert f"{sure.label}, unsure" in table
     wrong = CliRunner().invoke(cli.app, [*arguments, "--label-sets", "2"])

@@ -15,7 +15,9 @@ RATE, SECONDS = 22_050, 1.5
 def sounds(channels: int) -> np.ndarray:
     """(n, channels), another tone on each."""
     time = np.arange(int(RATE * SECONDS)) / RATE
-    return np.stack([0.3 * np.sin(2 * np.pi * 200 * (k + 1) * time) for k in range(channels)], axis=1).astype(np.float32)
+    return np.stack([0.3 * np.sin(2 * np.pi * 200 * (k + 1) * time) for k in range(channels)], axis=1).astype(
+        np.float32
+    )
 
 
 @pytest.fixture(params=["array", "wav", "flac", "file", "m4a"])

@@ -45,7 +45,11 @@ def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("faults")
     save_tiny_language_model(home / "llm")
     save_tiny_fas(home)
-    record = {"data": {"corpora": [{"corpus": "tess", "learns": "tone"}]}, "arguments": {"data": {"fold": 1}}, "provenance": {}}
+    record = {
+        "data": {"corpora": [{"corpus": "tess", "learns": "tone"}]},
+        "arguments": {"data": {"fold": 1}},
+        "provenance": {},
+    }
     (home / "fas" / "training.json").write_text(json.dumps(record))
     (home / "fas" / "streams.json").write_text("{}")
     model, processor = FASAudioForConditionalGeneration.from_parts(home / "fas", home / "llm")
@@ -128,7 +132,9 @@ class TestFields:
         change(checkpoint / "config.json", field, value)
         found = ask(checkpoint)
         last = {"num_queries": "queries", "hidden_size": "hidden_size"}.get(field, field.rpartition(".")[2])
-        assert found and last in found and ("config.json" in found or "model.safetensors" in found) and "expected" in found
+        assert (
+            found and last in found and ("config.json" in found or "model.safetensors" in found) and "expected" in found
+        )
 
 
 def write(name: str, content):
@@ -196,7 +202,10 @@ DAMAGE = {
     "weights: infinite": fill(math.inf, "fas.projection.acoustic.bias"),
     "weights: a deviation of zero": fill(0.0, "fas.standardise.acoustic.deviation"),
     "weights: huge": fill(3e38),
-    "weights: a folder": lambda folder: ((folder / "model.safetensors").unlink(), (folder / "model.safetensors").mkdir()),
+    "weights: a folder": lambda folder: (
+        (folder / "model.safetensors").unlink(),
+        (folder / "model.safetensors").mkdir(),
+    ),
     "weights: a link to nowhere": link("model.safetensors", "nowhere"),
     "config: a link to nowhere": link("config.json", "nowhere"),
     "config: a folder": lambda folder: ((folder / "config.json").unlink(), (folder / "config.json").mkdir()),
@@ -208,7 +217,9 @@ DAMAGE = {
     "index: a list": index_of(["a"]),
     "index: numbers": index_of({"a": 1}),
     "index: null": index_of(None),
-    "adapter_config": lambda folder: (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/else"}'),
+    "adapter_config": lambda folder: (folder / "adapter_config.json").write_text(
+        '{"base_model_name_or_path": "someone/else"}'
+    ),
     "no weights": lambda folder: (folder / "model.safetensors").unlink(),
     "a pickle alone": lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
     "no config": lambda folder: (folder / "config.json").unlink(),
@@ -250,7 +261,9 @@ class TestNamedByAFile:
 
     @pytest.mark.parametrize("kind", ["whisper", "wavlm", "clap", "mimi", "emotion2vec", "mingtok"])
     def test_an_encoder_that_is_not_here(self, checkpoint, kind):
-        change(checkpoint / "config.json", "streams.semantic", {"type": kind, "model": "someone/else", "revision": "abc"})
+        change(
+            checkpoint / "config.json", "streams.semantic", {"type": kind, "model": "someone/else", "revision": "abc"}
+        )
         with pytest.raises(CheckpointError, match="not fetched.*hf download someone/else --revision abc"):
             EmotionPipeline.from_pretrained(checkpoint, device="cpu")
         assert self.asked == []
@@ -282,7 +295,13 @@ class TestNamedByAFile:
 
 ADAPTER_FILES = ["config.json", "adapter_config.json", "adapter_model.safetensors", "projector.safetensors", "tokenizer.json",
                  "tokenizer_config.json", "processor_config.json", "fas/config.json", "fas/model.safetensors"]  # fmt: skip
-BYTES = {"empty": b"", "cut": lambda data: data[: len(data) // 2], "noise": b"\x93\x00\xff" * 99, "a list": b"[]", "null": b"null"}
+BYTES = {
+    "empty": b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "noise": b"\x93\x00\xff" * 99,
+    "a list": b"[]",
+    "null": b"null",
+}
 
 
 def listen(load, *arguments) -> None:
@@ -396,8 +415,6 @@ def test_a_link_out_of_the_directory(tmp_path):
     (snapshot / "model-1.safetensors").symlink_to(blobs / "x")
     index_of({"a": "model-1.safetensors"})(snapshot)
     check_model_files(snapshot)  # the hub's cache is made of links
-
-
 
 
 @pytest.mark.parametrize("kernels", [False, True])

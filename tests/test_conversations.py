@@ -32,7 +32,11 @@ ROW = {
 }  # fmt: skip
 emotions = st.sampled_from(EMOTIONS)
 questions = st.builds(
-    Question, st.sampled_from(TASKS), st.sampled_from(LANGUAGES), st.integers(0, 5), st.permutations(EMOTIONS).map(tuple)
+    Question,
+    st.sampled_from(TASKS),
+    st.sampled_from(LANGUAGES),
+    st.integers(0, 5),
+    st.permutations(EMOTIONS).map(tuple),
 )
 
 

@@ -48,7 +48,10 @@ def test_listen_takes_what_is_spoken(read):
 
 def test_humdial_takes_the_language_from_the_folder(read):
     rows, _ = read("humdial-conflict")
-    assert {(row["language"], *emotions(row)) for row in rows.values()} == {("en", "sad", "happy"), ("zh", "sad", "happy")}
+    assert {(row["language"], *emotions(row)) for row in rows.values()} == {
+        ("en", "sad", "happy"),
+        ("zh", "sad", "happy"),
+    }
 
 
 def test_a_listed_file_that_is_missing_is_counted(tmp_path):
@@ -65,7 +68,14 @@ def test_neutral_sentences_contradict_nothing_and_transplants_join_with_their_te
     assert set(rows["corpus"]) == {"ravdess", "tess", "nemo", "emodb"} and set(rows["semantic_emotion"]) == {"neutral"}
     touch(tmp_path, "transplants/a.flac", "transplants/b.flac")
     lines = (
-        {"id": name, "audio": f"{name}.flac", "emotion": "sad", "semantic_emotion": "happy", "speaker": name, "split": split}
+        {
+            "id": name,
+            "audio": f"{name}.flac",
+            "emotion": "sad",
+            "semantic_emotion": "happy",
+            "speaker": name,
+            "split": split,
+        }
         | {"corpus": "transplants"}
         for name, split in (("a", "train"), ("b", "test"))
     )
@@ -78,4 +88,6 @@ def test_neutral_sentences_contradict_nothing_and_transplants_join_with_their_te
 def test_ravdess_of_another_fold(tmp_path):
     MAKERS["neutral-words"](tmp_path)
     read = (row for fold in (1, 2, 3) for row in load_corpus("neutral-words", tmp_path, fold=fold))
-    assert {row["split"] for row in read if row["corpus"] == "ravdess"} == {"test", "validation", "train"} - {"validation"}
+    assert {row["split"] for row in read if row["corpus"] == "ravdess"} == {"test", "validation", "train"} - {
+        "validation"
+    }

@@ -159,7 +159,12 @@ class TestFauAibo:
 class TestCmuMosei:
     def test_segments_of_videos_with_mean_ratings(self, tmp_path, read, caplog):
         rows, excluded = read("cmu-mosei")
-        assert {name: row["emotion"] for name, row in rows.items()} == {"a1_0": "happy", "a1_1": "neutral", "-b2_0": "angry", "c3_0": "disgust"}
+        assert {name: row["emotion"] for name, row in rows.items()} == {
+            "a1_0": "happy",
+            "a1_1": "neutral",
+            "-b2_0": "angry",
+            "c3_0": "disgust",
+        }
         assert excluded == {"a tie of two emotions has no place": 1, "no ratings": 1}
         clip = rows["a1_1"]
         assert clip["audio"].endswith("WAV_16000/a1.wav#t=0.6,2.5") and rows["a1_0"]["audio"].endswith("a1.wav#t=0,1.5")

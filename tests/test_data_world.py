@@ -56,7 +56,11 @@ class TestAsed:
         rows, excluded = read("ased")
         clip = rows["S4-04-02-01-29"]  # one official name has a capital letter
         assert (clip["emotion"], clip["speaker"], clip["language"], clip["text"]) == ("sad", "29", "am", None)
-        assert excluded == {"file name of another form": 1} and sides(rows) == {"train": 45, "validation": 10, "test": 10}
+        assert excluded == {"file name of another form": 1} and sides(rows) == {
+            "train": 45,
+            "validation": 10,
+            "test": 10,
+        }
 
     def test_a_slip_in_the_gender_makes_no_second_speaker(self, read):
         rows, _ = read("ased")
@@ -75,7 +79,11 @@ class TestKorean:
         assert read("korean")[0]["nea00001"]["text"] == "안녕하세요."
         write(tmp_path / "labels.csv", "audio,emotion,speaker,text\nplain-to-emotional/emh/emh00101.wav,happy,emh,네\n")
         rows, _ = read("korean", make=False)
-        assert (rows["emh00101"]["text"], rows["nea00001"]["text"], rows["emh00100"]["text"]) == ("네", "안녕하세요.", None)
+        assert (rows["emh00101"]["text"], rows["nea00001"]["text"], rows["emh00100"]["text"]) == (
+            "네",
+            "안녕하세요.",
+            None,
+        )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +120,9 @@ def test_other_names_are_counted(tmp_path, read, name, file):
 def test_shemo_and_banglaser_do_not_take_the_letters_and_numbers_of_others(read, tmp_path):
     assert read("shemo")[0]["M56S112"]["emotion"] == "sad"
     MAKERS["banglaser"](tmp_path / "b")
-    happy = next(row for row in read_corpus("banglaser", tmp_path / "b").dataset if row["id"].endswith("03-01-01-01-02-01-07"))
+    happy = next(
+        row for row in read_corpus("banglaser", tmp_path / "b").dataset if row["id"].endswith("03-01-01-01-02-01-07")
+    )
     assert happy["emotion"] == "happy"  # neutral in RAVDESS, whose names have the same form
 
 

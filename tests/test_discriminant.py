@@ -39,7 +39,9 @@ def test_it_is_the_discriminant_of_scikit_learn_where_nothing_is_shrunk_or_scale
     theirs = LinearDiscriminantAnalysis(solver="lsqr", priors=[1 / 3] * 3).fit(x, labels)
     logits = ours(x)[:, :3]
     expected = theirs.decision_function(x)
-    np.testing.assert_allclose(logits - logits.mean(1, keepdims=True), expected - expected.mean(1, keepdims=True), atol=1e-2)
+    np.testing.assert_allclose(
+        logits - logits.mean(1, keepdims=True), expected - expected.mean(1, keepdims=True), atol=1e-2
+    )
 
 
 def test_it_mistrusts_what_differs_between_voices():
@@ -65,9 +67,7 @@ def test_how_sure_it_is_holds_for_voices_that_it_does_not_know():
     new, truth, _ = voices(seed=1, per_cell=100, voices=6, noise=2.0)
     fitted = fit_discriminant(x, labels, groups, 0.1)
     alone = fit_discriminant(x, labels, ["one voice"] * len(x), 0.1)  # nothing to hold out
-    error, unheld = (
-        expected_calibration_error(softmax(each(new), -1), truth) for each in (fitted, alone)
-    )
+    error, unheld = (expected_calibration_error(softmax(each(new), -1), truth) for each in (fitted, alone))
     assert error < 0.5 * unheld
 
 

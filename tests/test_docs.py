@@ -18,12 +18,18 @@ from eval.study.tables import tables
 from fas_core.errors import MissingDependencyError
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "fas_core" / "pretrained").glob("*/README.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "fas_core" / "pretrained").glob("*/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 OURS = ("fas_core", "fas_alm", "eval", "serve", "train", "benchmarks")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 FLAG = re.compile(r"--[A-Za-z][\w-]*")
-SCRIPTS = dict(re.findall(r'^([\w-]+) = "([\w.]+):\w+"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE))
+SCRIPTS = dict(
+    re.findall(r'^([\w-]+) = "([\w.]+):\w+"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+)
 TARGETS = re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
@@ -152,7 +158,9 @@ def test_tables_of_the_adapter_are_what_its_command_prints(name):
 def test_no_line_compares_emodb_with_the_paper_without_a_word_on_its_clips():
     for page in PAGES:
         for paragraph in re.split(r"\n\s*\n|\n- ", page.read_text(encoding="utf-8")):
-            if "68.1 ACC" in paragraph or ("EmoDB" in paragraph and re.search(r"[Tt]he paper(, with| has| reaches)", paragraph)):
+            if "68.1 ACC" in paragraph or (
+                "EmoDB" in paragraph and re.search(r"[Tt]he paper(, with| has| reaches)", paragraph)
+            ):
                 assert "boredom" in paragraph, f"{page.name}: {paragraph[:100]}"
 
 
@@ -165,4 +173,6 @@ def test_exactly_as_the_paper_is_the_name_of_its_batch_epochs_padding_and_audio(
     for path in [*PAGES, *ROOT.glob("eval/**/*.yaml"), *ROOT.glob("eval/**/*.py"), *ROOT.glob("train/**/*.yaml")]:
         for line in path.read_text(encoding="utf-8").split("\n"):
             if re.search(r"exactly as the paper", line, re.IGNORECASE):
-                assert "paper.yaml" in line or path.name == "paper.yaml" and path.parent.name == "configs", f"{path.name}: {line}"
+                assert "paper.yaml" in line or path.name == "paper.yaml" and path.parent.name == "configs", (
+                    f"{path.name}: {line}"
+                )

@@ -31,7 +31,9 @@ def backbone(whisper) -> WhisperBackbone:
 def mels(model: WhisperBackbone, count: int = 12):
     """Two emotions: noise, and noise with its spectrum turned up."""
     clips = [model.mel(noise(0.6 + 0.05 * i, i), "clip") for i in range(count)]
-    return [mel + (torch.linspace(0, 1, len(mel))[:, None] if i % 2 else 0) for i, mel in enumerate(clips)], np.arange(count) % 2
+    return [mel + (torch.linspace(0, 1, len(mel))[:, None] if i % 2 else 0) for i, mel in enumerate(clips)], np.arange(
+        count
+    ) % 2
 
 
 OPTIONS = dict(rank=2, epochs=6, batch_size=4, learning_rate=1e-2, cpu=True)
@@ -40,7 +42,16 @@ OPTIONS = dict(rank=2, epochs=6, batch_size=4, learning_rate=1e-2, cpu=True)
 def adapted(whisper, **options):
     model, losses = backbone(whisper), []
     clips, labels = mels(model)
-    adapt(model, clips, labels, np.arange(12) % 3, np.ones(7), [1, 2], LoraArguments(**OPTIONS | options), lambda *step: losses.append(step[2]))
+    adapt(
+        model,
+        clips,
+        labels,
+        np.arange(12) % 3,
+        np.ones(7),
+        [1, 2],
+        LoraArguments(**OPTIONS | options),
+        lambda *step: losses.append(step[2]),
+    )
     return model, losses
 
 
@@ -89,7 +100,9 @@ class TestTraining:
         frames = model.forward(clips, [1, 2])
         for i in range(3):
             whole = torch.cat([frames[2][i], frames[1][i]], -1)
-            torch.testing.assert_close(rows[i], torch.cat([whole.mean(0), whole.std(0, correction=0)]), atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                rows[i], torch.cat([whole.mean(0), whole.std(0, correction=0)]), atol=1e-4, rtol=1e-4
+            )
 
     def test_variants_are_drawn_and_the_clip_stays(self):
         mel = torch.randn(80, 60)
@@ -110,21 +123,59 @@ def corpus(tmp_path_factory):
     folder, rows = tmp_path_factory.mktemp("corpus"), []
     for i in range(12):
         soundfile.write(folder / f"{i}.wav", noise(0.7 + i / 20, i) * (1 + i % 2), 16_000)
-        rows.append(dict(audio=f"{i}.wav", emotion=("angry", "sad")[i % 2], speaker=f"s{i % 3}", split="validation" if i % 3 == 2 else "train"))
+        rows.append(
+            dict(
+                audio=f"{i}.wav",
+                emotion=("angry", "sad")[i % 2],
+                speaker=f"s{i % 3}",
+                split="validation" if i % 3 == 2 else "train",
+            )
+        )
     (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
 def test_a_checkpoint_keeps_its_adapter(whisper, corpus, tmp_path, capsys):
     flags = ["--corpora", f"manifest={corpus}", "--encoder", str(whisper), "--cache_dir", str(tmp_path / "cache")]
-    assert encoder_lora.main([*flags, "--layers", "1", "--rank", "2", "--epochs", "1", "--cpu", "true", "--output_dir", str(tmp_path / "lora")]) == 0
+    assert (
+        encoder_lora.main(
+            [
+                *flags,
+                "--layers",
+                "1",
+                "--rank",
+                "2",
+                "--epochs",
+                "1",
+                "--cpu",
+                "true",
+                "--output_dir",
+                str(tmp_path / "lora"),
+            ]
+        )
+        == 0
+    )
     told = json.loads((tmp_path / "lora" / "adapter.json").read_text())
     assert told["clips"] == {"manifest": 8} and told["arguments"]["rank"] == 2
     adapter = tmp_path / "lora" / "adapter.safetensors"
-    flags += ["--acoustic_layer", "1", "--acoustic_adapter", str(adapter), "--hidden_size", "16", "--epochs", "1", "--cpu", "true"]
+    flags += [
+        "--acoustic_layer",
+        "1",
+        "--acoustic_adapter",
+        str(adapter),
+        "--hidden_size",
+        "16",
+        "--epochs",
+        "1",
+        "--cpu",
+        "true",
+    ]
     assert run.main([*flags, "--output_dir", str(tmp_path / "fas")]) == 0
     config = json.loads((tmp_path / "fas" / "config.json").read_text())
-    assert config["streams"]["acoustic"]["adapter"] == "acoustic_adapter.safetensors" and "adapter" not in config["streams"]["semantic"]
+    assert (
+        config["streams"]["acoustic"]["adapter"] == "acoustic_adapter.safetensors"
+        and "adapter" not in config["streams"]["semantic"]
+    )
     adapter.unlink()  # the checkpoint has its own
     found = EmotionPipeline.from_pretrained(str(tmp_path / "fas"), device="cpu", words=False)
     assert found.extractor.digest == config["streams_identity"]

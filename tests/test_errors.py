@@ -19,7 +19,9 @@ def raised(kind: type[Exception]) -> Exception:
     return kind("broken\nand more", "", 0) if kind is json.JSONDecodeError else kind("broken\nand more")
 
 
-@pytest.mark.parametrize("kind", [*OURS, SafetensorError, OSError, ValueError, YAMLError, json.JSONDecodeError, ImportError])
+@pytest.mark.parametrize(
+    "kind", [*OURS, SafetensorError, OSError, ValueError, YAMLError, json.JSONDecodeError, ImportError]
+)
 def test_a_command_says_it_and_exits_with_two(kind, capsys):
     def main():
         raise raised(kind)
@@ -43,7 +45,9 @@ def test_the_traceback_on_demand(monkeypatch):
         error_line(OSError("broken"))
 
 
-@pytest.mark.parametrize("text", ["\x1b[2J", "\x1b]0;title\x07", "a\rb", "\x9b31m", "\u202eabc", "\u2028", "\ud800", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["\x1b[2J", "\x1b]0;title\x07", "a\rb", "\x9b31m", "\u202eabc", "\u2028", "\ud800", "\x00"]
+)
 def test_a_terminal_obeys_nothing_that_came_from_outside(text):
     shown = printable(text)
     assert shown.isprintable() and shown.encode()

@@ -93,7 +93,12 @@ def test_every_name_of_an_emotion_is_read_in_any_frame_and_case(named, frame):
     assert extract_label(frame.format(term.upper()), FREE)[0] == emotion
 
 
-@given(pairs, st.sampled_from(["not {} but {}", "It isn't {}. It's {}.", "neither {} at all; {}", "不是{}，而是{}", "并不{}。{}"]))
+@given(
+    pairs,
+    st.sampled_from(
+        ["not {} but {}", "It isn't {}. It's {}.", "neither {} at all; {}", "不是{}，而是{}", "并不{}。{}"]
+    ),
+)
 @fast
 def test_what_is_denied_is_not_the_answer(pair, frame):
     chinese = not frame.isascii()
@@ -109,7 +114,12 @@ def test_two_emotions_are_no_answer(pair, frame):
     assert extract_label(frame.format(*[f"({letter})" for letter in letters]), OPTIONS) == (None, "unparsed")
 
 
-@given(emotions, st.sampled_from(["{}", "({})", "{}.", "{})", "[{}]", "Answer: {}", "The answer is {}.", "Option {}", "答案：{}", "{}: {name}"]))
+@given(
+    emotions,
+    st.sampled_from(
+        ["{}", "({})", "{}.", "{})", "[{}]", "Answer: {}", "The answer is {}.", "Option {}", "答案：{}", "{}: {name}"]
+    ),
+)
 @fast
 def test_every_letter_is_read_in_any_frame(emotion, frame):
     letter = OPTION_LETTERS[EMOTIONS.index(emotion)]
@@ -125,7 +135,10 @@ def test_any_text_has_a_reading(text):
         assert text_answer("c", text, prompt).text == text
 
 
-@given(emotions, st.dictionaries(st.sampled_from(["reason", "confidence", "words"]), st.integers() | st.sampled_from(EMOTIONS)))
+@given(
+    emotions,
+    st.dictionaries(st.sampled_from(["reason", "confidence", "words"]), st.integers() | st.sampled_from(EMOTIONS)),
+)
 @fast
 def test_json_is_read_by_its_field(emotion, more):
     assert extract_label("Here: " + json.dumps({**more, "emotion": emotion}), FREE) == (emotion, "rules")

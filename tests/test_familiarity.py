@@ -75,7 +75,10 @@ def built(**changes):
 
 def batch():
     rng = np.random.default_rng(0)
-    patches = {s: torch.from_numpy(rng.normal(size=(3, 7, d)).astype(np.float32)) for s, d in (("acoustic", 6), ("semantic", 5))}
+    patches = {
+        s: torch.from_numpy(rng.normal(size=(3, 7, d)).astype(np.float32))
+        for s, d in (("acoustic", 6), ("semantic", 5))
+    }
     return patches | {f"{s}_mask": torch.ones(3, 7, dtype=torch.bool) for s in patches}
 
 

@@ -123,9 +123,13 @@ class TestAnswers:
 def hearing(tmp_path_factory):
     """A pipeline that writes down what its random Whisper says, however unsure, but for what it says of one clip."""
     folder = tmp_path_factory.mktemp("words")
-    checkpoint = save_tiny_checkpoint(folder / "tiny", save_tiny_transcriber(folder / "whisper"), conflict_calibration=(0.3, 0.8, 0.1))
+    checkpoint = save_tiny_checkpoint(
+        folder / "tiny", save_tiny_transcriber(folder / "whisper"), conflict_calibration=(0.3, 0.8, 0.1)
+    )
     pipeline = EmotionPipeline.from_pretrained(checkpoint, device="cpu", speech_threshold=0)
-    pipeline.words_reader.transcriber.limits = Limits(confidence=0, compression_ratio=99, language_probability=0, no_speech=1)
+    pipeline.words_reader.transcriber.limits = Limits(
+        confidence=0, compression_ratio=99, language_probability=0, no_speech=1
+    )
     return pipeline
 
 
@@ -135,7 +139,10 @@ class TestWords:
         found = asked(system, place.clips)
         for clip, expected in zip(place.clips, hearing([clip.audio for clip in place.clips]), strict=True):
             ours = found[clip.id]
-            assert (ours.transcript, ours.words_missing) == (expected.words and expected.words.transcript, expected.words_missing)
+            assert (ours.transcript, ours.words_missing) == (
+                expected.words and expected.words.transcript,
+                expected.words_missing,
+            )
             if expected.words:
                 assert ours.conflict == pytest.approx(expected.conflict, abs=0.02)  # fp16 in the cache
                 assert ours.disagreement == pytest.approx(expected.disagreement, abs=0.02)
@@ -149,8 +156,15 @@ class TestWords:
         assert all(a.conflict == a.divergence and a.disagreement is None for a in asked(system, place.clips).values())
 
     def test_what_no_words_are_heard_in_is_no_conflict(self):
-        answers = [Answer("a", "sad", "classifier", conflict=0.9, disagreement=0.9), Answer("b", "sad", "classifier", words_missing="unclear")]
-        assert detected(answers, "conflict", np.array([True, False])) == {"auroc": 1.0, "interval": [0.0, 1.0], "unknown": 1}
+        answers = [
+            Answer("a", "sad", "classifier", conflict=0.9, disagreement=0.9),
+            Answer("b", "sad", "classifier", words_missing="unclear"),
+        ]
+        assert detected(answers, "conflict", np.array([True, False])) == {
+            "auroc": 1.0,
+            "interval": [0.0, 1.0],
+            "unknown": 1,
+        }
         assert detected(answers, "divergence", np.array([True, False])) is None
         assert detected(answers, "conflict", np.array([True, True])) is None
 

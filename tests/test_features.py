@@ -139,7 +139,9 @@ class TestAugment:
     def test_one_frame(self, variant):
         assert np.isfinite(augment(noise(0.02), variant, "")).all()
 
-    @pytest.mark.parametrize("variant", ["", "speed", "speed:", "speed:3", "echo:1", "noise:nan", "level:loud", "vtlp:2", "room:0"])
+    @pytest.mark.parametrize(
+        "variant", ["", "speed", "speed:", "speed:3", "echo:1", "noise:nan", "level:loud", "vtlp:2", "room:0"]
+    )
     def test_bad_variants(self, variant):
         with pytest.raises(FASError, match="augmentation"):
             augment(self.clip, variant, "")

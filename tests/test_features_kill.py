@@ -24,7 +24,9 @@ def work(model: str, rows: str, root: str) -> None:
     extractor = FeatureExtractor.from_config(StreamConfig.whisper(model, acoustic_layer=1), device="cpu")
     cache = FeatureCache(Path(root), extractor.identity())
     print("ready", flush=True)
-    report = extract_features(json.loads(Path(rows).read_text()), extractor, cache, shard_clips=SHARD_CLIPS, progress=False)
+    report = extract_features(
+        json.loads(Path(rows).read_text()), extractor, cache, shard_clips=SHARD_CLIPS, progress=False
+    )
     print(report.done, report.cached)
 
 

@@ -39,20 +39,26 @@ def test_the_surer_side_is_believed():
     accuracy = [(each.argmax(1) == labels).mean() for each in (p, tone, words)]
     assert accuracy[0] > max(accuracy[1:]) + 0.1
     unsure = tone.max(1) < 0.5
-    assert gate.share(tone, words, confidence)[unsure].mean() < gate.share(tone, words, confidence)[~unsure].mean() - 0.2
+    assert (
+        gate.share(tone, words, confidence)[unsure].mean() < gate.share(tone, words, confidence)[~unsure].mean() - 0.2
+    )
 
 
 def test_the_gradient_is_that_of_the_loss(monkeypatch):
     tone, words, confidence, labels, *_ = made_up(50)
     seen = []
-    monkeypatch.setattr(module, "minimize", lambda loss, start, **_: seen.append(loss) or type("Found", (), {"x": start}))
+    monkeypatch.setattr(
+        module, "minimize", lambda loss, start, **_: seen.append(loss) or type("Found", (), {"x": start})
+    )
     fit_gate(tone, words, confidence, labels)
     at = np.linspace(-1, 1, len(FIGURES))
     assert check_grad(lambda w: seen[0](w)[0], lambda w: seen[0](w)[1], at) < 1e-5
 
 
 def test_figures():
-    assert reliability(np.eye(7)[[0]], np.full((1, 7), 1 / 7), np.array([0.4])).tolist()[0] == pytest.approx([1, 1, 0, 1 / 7, 1, 1 / 7, 0.4])
+    assert reliability(np.eye(7)[[0]], np.full((1, 7), 1 / 7), np.array([0.4])).tolist()[0] == pytest.approx(
+        [1, 1, 0, 1 / 7, 1, 1 / 7, 0.4]
+    )
     assert Gate((50.0, *[0.0] * 6)).share(np.eye(7)[[0]], np.eye(7)[[1]], np.ones(1)) == pytest.approx(1)
 
 
@@ -63,7 +69,12 @@ def test_where_words_help_they_are_used():
 
 
 @pytest.mark.parametrize(
-    "more", [dict(words_right=1 / 7, tells=False), dict(tone_right=0.95, words_right=0.3, tells=False), dict(count=60, words_right=0.2)]
+    "more",
+    [
+        dict(words_right=1 / 7, tells=False),
+        dict(tone_right=0.95, words_right=0.3, tells=False),
+        dict(count=60, words_right=0.2),
+    ],
 )
 def test_no_gate_where_it_is_no_better_than_the_tone(more):
     data = made_up(**more)
@@ -75,7 +86,9 @@ def test_no_gate_where_it_is_no_better_than_the_tone(more):
 
 def test_a_gate_that_turns_right_answers_over_is_not_taken(monkeypatch):
     data = made_up(tone_right=0.5, words_right=0.9, tells=False)
-    assert choose(*data)[1]["gate"] > choose(*data)[1]["tone"]  # words are right more often, and so are better on the whole
+    assert (
+        choose(*data)[1]["gate"] > choose(*data)[1]["tone"]
+    )  # words are right more often, and so are better on the whole
     assert choose(*data)[0] is None  # but a right tone that they contradict has to stay
 
 
@@ -143,7 +156,9 @@ class TestAnswers:
 
         from fas_core.errors import CheckpointError
 
-        assert tiny_config().answer_from == "fused" and tiny_config(answer_from="gate", gate=[1.0] * 7).gate == [1.0] * 7
+        assert (
+            tiny_config().answer_from == "fused" and tiny_config(answer_from="gate", gate=[1.0] * 7).gate == [1.0] * 7
+        )
         for bad in (
             dict(answer_from="words"), dict(answer_from="gate"), dict(gate=[1.0] * 7), dict(answer_from="gate", gate=[1.0] * 6),
             dict(answer_from="tone", pathway_heads=False), dict(answer_from="gate", gate=[float("nan")] * 7),

@@ -225,7 +225,9 @@ class TestEndpoint:
             return (400, {}, error("no")) if body["model"] == "j" else completion("a trembling voice")
 
         with standin(script) as server:
-            system = endpoint_system(server, prompt="paper@1", judge={"model": "j", "base_url": server.url, "retries": 0})
+            system = endpoint_system(
+                server, prompt="paper@1", judge={"model": "j", "base_url": server.url, "retries": 0}
+            )
             assert ask(system, clips[:1])["clip-0"].error.startswith("judge: ")
 
     def test_the_key_goes_to_the_endpoint_and_nowhere_else(self, clips, monkeypatch, caplog):
@@ -245,7 +247,9 @@ class TestEndpoint:
             ask(endpoint_system(server), clips[:1])
             assert "sk-of-openai" not in server.keys[-1]
         said = json.dumps([answer.to_dict(), system.identity(), system.describe()])
-        assert "secret" not in said and sent["audio"][:80] not in said and "127.0.0.1" not in json.dumps(system.identity())
+        assert (
+            "secret" not in said and sent["audio"][:80] not in said and "127.0.0.1" not in json.dumps(system.identity())
+        )
         assert sent["audio"][64:300] not in caplog.text  # audio is never logged
 
     def test_the_identity_follows_what_decides_an_answer(self):
@@ -254,7 +258,13 @@ class TestEndpoint:
         for change in ({"model": "n"}, {"base_url": "http://b/v1"}, {"prompt": "paper@1"}, {"audio_first": False},
                        {"max_tokens": 9}, {"extra": {"seed": 1}}, {"judge": {"model": "j", "base_url": "http://a/v1"}}):  # fmt: skip
             assert endpoint.build(base | change, None).digest != one, change
-        for change in ({"concurrency": 2}, {"timeout": 9}, {"retries": 0}, {"title": "T"}, {"base_url": "http://u:p@a/v1/"}):
+        for change in (
+            {"concurrency": 2},
+            {"timeout": 9},
+            {"retries": 0},
+            {"title": "T"},
+            {"base_url": "http://u:p@a/v1/"},
+        ):
             assert endpoint.build(base | change, None).digest == one, change
 
     def test_what_cannot_work_is_one_clear_error(self, monkeypatch):
@@ -301,7 +311,9 @@ def qwen2_audio(tmp_path_factory) -> Path:
         d_model=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=64, num_mel_bins=80, init_std=0.2
     )
     index = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
-    Qwen2AudioForConditionalGeneration(Qwen2AudioConfig(audio_config=audio, text_config=text, audio_token_index=index)).save_pretrained(folder)
+    Qwen2AudioForConditionalGeneration(
+        Qwen2AudioConfig(audio_config=audio, text_config=text, audio_token_index=index)
+    ).save_pretrained(folder)
     Qwen2AudioProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer).save_pretrained(folder)
     return folder
 
@@ -337,7 +349,9 @@ class TestAudioLLM:
         processor = AutoProcessor.from_pretrained(qwen2_audio)
         text = audio_llm(qwen2_audio, tmp_path).rendered
         assert text.index("<|AUDIO|>") < text.index("Which emotion") and text.endswith("<|im_start|>assistant\n")
-        inputs = processor(text=text, audio=load_audio(clips[0].audio).samples, sampling_rate=16_000, return_tensors="pt")
+        inputs = processor(
+            text=text, audio=load_audio(clips[0].audio).samples, sampling_rate=16_000, return_tensors="pt"
+        )
         with torch.no_grad():
             p = model(**inputs).logits[0, -1].softmax(-1)
         expected = torch.stack([p[ids].sum() for ids in letter_token_ids(processor.tokenizer)])
@@ -425,13 +439,17 @@ class TestFASALM:
         same = np.array([a.probabilities for a in ask(deaf, clips).values()])
         np.testing.assert_allclose(same, same[:1].repeat(3, 0), atol=1e-5)
 
-    def test_a_model_that_reads_transcripts_is_told_them_and_asked_for_the_conflict(self, adapter, tmp_path, clips, monkeypatch):
+    def test_a_model_that_reads_transcripts_is_told_them_and_asked_for_the_conflict(
+        self, adapter, tmp_path, clips, monkeypatch
+    ):
         from eval.systems import fas_alm
         from fas_alm.transcript import Said
         from fas_core.words.types import NoWords
 
         said = {clips[0].audio: Said("I won!", "en"), clips[1].audio: NoWords("unclear")}
-        told = lambda scorer, rows, features, source: [r | {"spoken": said.get(r["audio"]) if source == "auto" else None} for r in rows]  # noqa: E731
+        told = lambda scorer, rows, features, source: [
+            r | {"spoken": said.get(r["audio"]) if source == "auto" else None} for r in rows
+        ]  # noqa: E731
         monkeypatch.setattr(fas_alm, "told", told)
         plain = ask(alm(adapter, tmp_path), clips)
         assert all(a.conflict is a.disagreement is a.transcript is None for a in plain.values())
@@ -461,7 +479,9 @@ class TestFASALM:
 
         other = save_tiny_language_model(tmp_path / "other", seed=1)
         assert alm(adapter, tmp_path).digest != alm(adapter, tmp_path, language_model=str(other)).digest
-        assert alm(adapter, tmp_path).digest == alm(adapter, tmp_path, language_model=str(adapter.parent / "llm")).digest
+        assert (
+            alm(adapter, tmp_path).digest == alm(adapter, tmp_path, language_model=str(adapter.parent / "llm")).digest
+        )
 
     def test_what_is_not_there_is_one_clear_error(self, adapter, tmp_path):
         from eval.systems import fas_alm
@@ -484,7 +504,10 @@ class TestFASALM:
         from fas_alm.processing import FASAudioProcessor
 
         bare = save_model(tmp_path / "bare")
-        model, processor = FASAudioForConditionalGeneration.from_pretrained(bare), FASAudioProcessor.from_pretrained(bare)
+        model, processor = (
+            FASAudioForConditionalGeneration.from_pretrained(bare),
+            FASAudioProcessor.from_pretrained(bare),
+        )
         model.language_model.save_pretrained(tmp_path / "llm")
         processor.tokenizer.save_pretrained(tmp_path / "llm")
         save_adapter(model, processor, tmp_path / "adapter")
@@ -580,7 +603,10 @@ class TestCascade:
     def test_what_cannot_work_is_one_clear_error(self, readers, tmp_path):
         for options, problem in (
             ({"prompt": "options-en@1"}, "has no {transcript}"),
-            ({"endpoint": {"model": "m", "base_url": "http://a/v1"}, "language_model": "x"}, "both language_model and endpoint"),
+            (
+                {"endpoint": {"model": "m", "base_url": "http://a/v1"}, "language_model": "x"},
+                "both language_model and endpoint",
+            ),
             ({"endpoint": {"base_url": "http://a/v1"}}, "model is missing"),
             ({"whisper": "nothing/there"}, "no such model"),
         ):

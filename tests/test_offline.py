@@ -300,7 +300,9 @@ print(path, (path / "model.safetensors").stat().st_ino)
 @needs("tiny.en")
 def test_two_processes_convert_once(tmp_path):
     environment = os.environ | {"FAS_CACHE": str(tmp_path)}
-    workers = [subprocess.Popen([PYTHON, "-c", CONVERT], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    workers = [
+        subprocess.Popen([PYTHON, "-c", CONVERT], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     results = [worker.communicate(timeout=500)[0].split() for worker in workers]
     assert results[0] == results[1]
     assert [p.name for p in (tmp_path / "offline").iterdir() if p.is_dir()] == [Path(results[0][0]).name]

@@ -35,7 +35,9 @@ class TestRedirects:
     def servers(self, request):
         """One that sends on to another; the other may never be asked."""
         with standin(lambda number, body: completion("D")) as other:
-            with standin(lambda number, body: (request.param, {"Location": f"{other.url}/chat/completions"}, {})) as server:
+            with standin(
+                lambda number, body: (request.param, {"Location": f"{other.url}/chat/completions"}, {})
+            ) as server:
                 yield server, other
 
     def test_an_endpoint_sends_audio_nowhere_else(self, servers, clip):
@@ -60,7 +62,10 @@ class TestRedirects:
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_a_proxy_does_not_read_what_goes_unencrypted(variable, clip, monkeypatch):
-    with standin(lambda number, body: completion("D")) as proxy, standin(lambda number, body: completion("D")) as server:
+    with (
+        standin(lambda number, body: completion("D")) as proxy,
+        standin(lambda number, body: completion("D")) as server,
+    ):
         monkeypatch.setenv(variable, proxy.url.removesuffix("/v1"))
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
@@ -82,7 +87,9 @@ class TestInternalAddresses:
     def test_in_every_dress(self, address):
         assert not remote.is_public(address)
 
-    @pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "2a00:1450:4001::64", "::ffff:8.8.8.8"])
+    @pytest.mark.parametrize(
+        "address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "2a00:1450:4001::64", "::ffff:8.8.8.8"]
+    )
     def test_the_open_internet(self, address):
         assert remote.is_public(address)
 
@@ -96,7 +103,23 @@ class TestInternalAddresses:
         assert not any(map(remote.is_public, found))
 
 
-NAMES = ["../../x", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "a\0b", "x" * 999, ".hidden", "a\nb", "~", "-rf", "CON:", "日本"]
+NAMES = [
+    "../../x",
+    "/etc/passwd",
+    "..",
+    ".",
+    "",
+    "a/b",
+    "a\\b",
+    "a\0b",
+    "x" * 999,
+    ".hidden",
+    "a\nb",
+    "~",
+    "-rf",
+    "CON:",
+    "日本",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -154,11 +177,14 @@ class TestReports:
         (tmp_path / "link.wav").symlink_to(clip.audio)
         page = tmp_path / "pages" / "1.html"
         picture = _picture(run, {"audio": "link.wav"}, page)
-        assert picture["outline"] and picture["audio"] is None and "link" in picture["problem"] and not page.parent.exists()
+        assert (
+            picture["outline"]
+            and picture["audio"] is None
+            and "link" in picture["problem"]
+            and not page.parent.exists()
+        )
         assert _picture(run, {"audio": "a.wav"}, page)["audio"] == "1.wav"
 
     def test_only_audio_is_copied(self, tmp_path):
         (tmp_path / "notes.html").write_text("<script>")
         assert _copied(tmp_path / "notes.html", np.zeros(1), tmp_path / "1.html") is None
-
-

@@ -28,7 +28,9 @@ SNAPSHOT = {
 
 
 def test_every_published_prompt_is_what_it_was():
-    assert {name: hashlib.sha256((FOLDER / f"{name}.json").read_bytes()).hexdigest() for name in list_prompts()} == SNAPSHOT
+    assert {
+        name: hashlib.sha256((FOLDER / f"{name}.json").read_bytes()).hexdigest() for name in list_prompts()
+    } == SNAPSHOT
 
 
 @pytest.mark.parametrize("name", SNAPSHOT)

@@ -16,7 +16,16 @@ from fas_core.errors import CheckpointError
 from fas_core.training.resume import POINTER, load_resume_state, save_resume_state
 
 INFO = {"epoch": 1, "history": [], "best_score": 0.5, "best_epoch": 0, "fingerprint": {}}
-JSON = {"empty": "", "no JSON": "{", "a list": "[]", "a number": "3", "null": "null", "not utf-8": b"\xff", "cut": '{"sta', "deep": "[" * 99_999}
+JSON = {
+    "empty": "",
+    "no JSON": "{",
+    "a list": "[]",
+    "a number": "3",
+    "null": "null",
+    "not utf-8": b"\xff",
+    "cut": '{"sta',
+    "deep": "[" * 99_999,
+}
 
 
 @pytest.fixture
@@ -48,7 +57,9 @@ def test_damaged_json(run, name, kind):
         load_resume_state(run.root, run.optimizer)
 
 
-@pytest.mark.parametrize("state", ["..", "../..", "/etc", "resume-1/../..", "", None, 7, ["a"], "resume-00000009", "other"])
+@pytest.mark.parametrize(
+    "state", ["..", "../..", "/etc", "resume-1/../..", "", None, 7, ["a"], "resume-00000009", "other"]
+)
 def test_a_pointer_that_leads_elsewhere(run, state):
     (run.root / POINTER).write_text(json.dumps({"state": state}))
     with pytest.raises(CheckpointError):
@@ -117,7 +128,9 @@ class TestAdapterRuns:
         with pytest.raises(CheckpointError, match="best.safetensors"):
             load_weights(path)
 
-    @pytest.mark.parametrize("state", [{}, {"weight": torch.zeros(2, 2)}, {"weight": torch.zeros(3, 3), "bias": torch.zeros(2)}])
+    @pytest.mark.parametrize(
+        "state", [{}, {"weight": torch.zeros(2, 2)}, {"weight": torch.zeros(3, 3), "bias": torch.zeros(2)}]
+    )
     def test_weights_of_another_model(self, state):
         with pytest.raises(CheckpointError, match="best"):
             load_trainable_state(torch.nn.Linear(2, 2), state, "best.safetensors")

@@ -91,7 +91,9 @@ def test_fas_of_a_model_directory(tmp_path):
 
     save_tiny_transcriber(tmp_path / "whisper")
     save_tiny_fas(tmp_path)
-    pipeline = load_fas(Launch(tmp_path, Settings(), device="cpu", words_model=str(save_tiny_text_model(tmp_path / "texts"))))
+    pipeline = load_fas(
+        Launch(tmp_path, Settings(), device="cpu", words_model=str(save_tiny_text_model(tmp_path / "texts")))
+    )
     assert pipeline.name == tmp_path.name and pipeline.words_reader is not None and pipeline.no_words is None
     _, frames = pipeline.extractor.with_frames([noise(1.0), noise(0.4, 1)])
     transcriber = pipeline.words_reader.transcriber

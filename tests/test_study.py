@@ -74,7 +74,9 @@ def synthetic_clips(seed, clips=70):
     directions = np.random.default_rng(0).normal(size=(7, 6))
 
     def features(index, variant):
-        patches = directions[labels[index]] + 0.3 * np.random.default_rng([seed, index, len(variant)]).normal(size=(5, 6))
+        patches = directions[labels[index]] + 0.3 * np.random.default_rng([seed, index, len(variant)]).normal(
+            size=(5, 6)
+        )
         return SimpleNamespace(acoustic=patches, acoustic_deviation=rng.random(6))
 
     return Clips([str(i) for i in range(clips)], labels, np.full(clips, -100), features, ["", "noise:15"])
@@ -82,7 +84,9 @@ def synthetic_clips(seed, clips=70):
 
 def test_the_choice_of_the_discriminant_scores_every_setting_on_every_set():
     with tqdm(disable=True) as bar:
-        found = discriminant.evaluate(synthetic_clips(1), {"urdu": synthetic_clips(2), "validation": synthetic_clips(3)}, bar)
+        found = discriminant.evaluate(
+            synthetic_clips(1), {"urdu": synthetic_clips(2), "validation": synthetic_clips(3)}, bar
+        )
     assert set(found) == {"urdu", "validation"}
     assert all(len(values) == len(discriminant.SETTINGS) and min(values) > 80 for values in found.values())
     rows = [setting | dict.fromkeys(discriminant.SETS, 50.0) for setting in discriminant.SETTINGS]

@@ -16,7 +16,9 @@ def heard(name, scored_on=card.FOREIGN, scale=4.0, clips=400, right=0.6):
     rng = np.random.default_rng(len(name))
     labels = rng.integers(0, 7, clips)
     named = np.where(rng.random(clips) < right, labels, (labels + 1 + rng.integers(0, 6, clips)) % 7)
-    return card.Heard(name, scored_on, 3, labels, log_softmax(scale * np.eye(7)[named] + 0.1 * rng.normal(size=(clips, 7)), -1))
+    return card.Heard(
+        name, scored_on, 3, labels, log_softmax(scale * np.eye(7)[named] + 0.1 * rng.normal(size=(clips, 7)), -1)
+    )
 
 
 def test_voices_that_were_kept_apart_are_scored_and_foreign_corpora_as_a_whole(monkeypatch):
@@ -37,7 +39,9 @@ def test_corpora_never_heard_say_how_sure_an_answer_may_be():
     assert each[0].row(temperature)["ua"] == each[0].row(1.0)["ua"]
     assert [e.scored_on for e in each] == [card.CALIBRATED, card.CALIBRATED, card.UNSEEN]
     assert card.temperature_of(each, []) == 1.0
-    with pytest.raises(FASError, match="--calibrate ravdess: expected one of the corpora given that the checkpoint was not trained on"):
+    with pytest.raises(
+        FASError, match="--calibrate ravdess: expected one of the corpora given that the checkpoint was not trained on"
+    ):
         card.temperature_of(each, ["ravdess"])
 
 
@@ -55,7 +59,12 @@ def test_the_table_stands_between_the_marks_and_the_temperature_in_the_configura
     (tmp_path / "README.md").write_text("before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n")
     card.write_card(tmp_path, rows)
     text = (tmp_path / "README.md").read_text()
-    assert "old" not in text and text.startswith("before") and text.endswith("after\n") and "| emodb | corpus never heard | 400 | 3 |" in text
+    assert (
+        "old" not in text
+        and text.startswith("before")
+        and text.endswith("after\n")
+        and "| emodb | corpus never heard | 400 | 3 |" in text
+    )
     (tmp_path / "config.json").write_text(json.dumps(dict(acoustic_temperature=2.0, temperature=3.0)))
     card.write_temperature(tmp_path, "acoustic", 0.5)
     assert json.loads((tmp_path / "config.json").read_text()) == dict(acoustic_temperature=1.0, temperature=3.0)

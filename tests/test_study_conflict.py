@@ -16,7 +16,9 @@ def one(emotion: str, share: float = 0.9) -> list[float]:
     return [share if each == emotion else rest for each in EMOTIONS]
 
 
-def record(tone: str, said: str | None, *, name="sets", words: str | None = None, heard: str | None = None, **changes) -> dict:
+def record(
+    tone: str, said: str | None, *, name="sets", words: str | None = None, heard: str | None = None, **changes
+) -> dict:
     """A clip of a tone and of words; `heard` is what the model hears in the tone, `words` in the words."""
     pair = one(heard or tone), one(words or said) if said else None
     values = [0.0 if pair[1] is None else float(study.conflict(*map(np.array, pair)))] * 2
@@ -32,7 +34,11 @@ CLIPS = [record(t, s) for t in ("angry", "happy", "sad") for s in ("angry", "hap
 
 
 def test_the_figures_are_shares_of_what_was_heard():
-    plain = [record("angry", "neutral"), record("sad", "neutral", words="happy"), record("sad", None, words_emotion="neutral")]
+    plain = [
+        record("angry", "neutral"),
+        record("sad", "neutral", words="happy"),
+        record("sad", None, words_emotion="neutral"),
+    ]
     found = study.figures([*plain, record("sad", "sad", error=True)])["sets"]
     assert found["clips"] == 3 and found["with_words"] == 2 and found["missing"] == {"unclear": 1}
     assert found["words_neutral"] == found["words_right"] == 0.5
@@ -50,7 +56,12 @@ def test_a_conflict_that_is_heard_is_detected_and_one_with_neutral_words_is_none
 
 
 def test_each_half_is_compared():
-    clips = [record(t, s, words=s, speaker=v, label=s) for t in ("angry", "sad") for s in ("angry", "sad", "neutral") for v in "abc"]
+    clips = [
+        record(t, s, words=s, speaker=v, label=s)
+        for t in ("angry", "sad")
+        for s in ("angry", "sad", "neutral")
+        for v in "abc"
+    ]
     found = study.figures(clips)["sets"]
     halves = found["halves"]
     assert [halves[h]["compared"] for h in ("congruent", "conflicting")] == [12, 6] and found["compared"] == 18
@@ -58,7 +69,10 @@ def test_each_half_is_compared():
     assert halves["congruent"]["accuracy_words"] == 0.5 and halves["congruent"]["against_words"]["difference"] == 0
     assert halves["congruent"]["against_tone"]["resampled"] == "speakers"
     text = paired.markdown({"sets": found})
-    assert "| sets | conflicting | 6 | 0.0 | 100.0 | 0.0 | -100.0 [-100.0, -100.0] |" in text and text.count("| sets |") == 3
+    assert (
+        "| sets | conflicting | 6 | 0.0 | 100.0 | 0.0 | -100.0 [-100.0, -100.0] |" in text
+        and text.count("| sets |") == 3
+    )
 
 
 def test_the_table_names_every_set_and_split():

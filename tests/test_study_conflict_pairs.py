@@ -22,7 +22,9 @@ SENTENCES = {emotion: np.eye(7)[[place]] for place, emotion in enumerate(EMOTION
 def test_a_clip_has_a_conflict_a_neutral_sentence_and_agreement():
     found = pairs([clip("sad", "sad"), clip("calm", "neutral")], SENTENCES, "validation", seed=0)
     assert [is_conflicting(each) for each in found] == [True, False, False, True, False]
-    assert [each["words_emotion"] for each in found[1:3]] == ["neutral", "sad"] and found[4]["words_emotion"] == "neutral"
+    assert [each["words_emotion"] for each in found[1:3]] == ["neutral", "sad"] and found[4][
+        "words_emotion"
+    ] == "neutral"
     for each in found:
         assert each["words"] == np.eye(7)[EMOTIONS.index(each["words_emotion"])].tolist()
         assert each["split"] == "validation" and each["sentence"] is None
@@ -35,7 +37,11 @@ def test_clips_without_a_label_or_a_tone_have_no_pairs():
 
 def test_pairs_are_those_of_the_seed():
     rows = [clip(str(i), "happy") for i in range(20)]
-    assert pairs(rows, SENTENCES, "test", seed=1) == pairs(rows, SENTENCES, "test", seed=1) != pairs(rows, SENTENCES, "test", seed=2)
+    assert (
+        pairs(rows, SENTENCES, "test", seed=1)
+        == pairs(rows, SENTENCES, "test", seed=1)
+        != pairs(rows, SENTENCES, "test", seed=2)
+    )
 
 
 def test_sentences_of_every_emotion_are_read():

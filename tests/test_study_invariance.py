@@ -33,7 +33,13 @@ def clips():
         clip = features(index, "")
         halves = [x.astype(np.float16) for x in (clip.acoustic, clip.semantic)]
         spread = [x.std(0).astype(np.float32) for x in halves]
-        return ClipFeatures(*halves, clip.acoustic_frames, clip.semantic_frames, acoustic_deviation=spread[0], semantic_deviation=spread[1])
+        return ClipFeatures(
+            *halves,
+            clip.acoustic_frames,
+            clip.semantic_frames,
+            acoustic_deviation=spread[0],
+            semantic_deviation=spread[1],
+        )
 
     found.features = get
     return found
@@ -55,7 +61,9 @@ def test_training_there_is_training(tmp_path, clips):
             output_dir=str(tmp_path / kind.__name__), epochs=2, global_batch_size=12, per_device_batch_size=12, cpu=True, pathway_dropout=0.2,
             **EVERYTHING,
         )  # fmt: skip
-        trainer = kind(run.new_model(tiny_config(**RESIDUAL), clips, 0, arguments), arguments, clips, None, Accelerator(cpu=True))
+        trainer = kind(
+            run.new_model(tiny_config(**RESIDUAL), clips, 0, arguments), arguments, clips, None, Accelerator(cpu=True)
+        )
         if kind is ResidentTrainer:
             trainer.use(Resident(held([clips]), torch.device("cpu")))
         trainer.fit()
@@ -68,10 +76,16 @@ def asked(*more):
 
 
 def test_runs_come_seed_by_seed_and_each_once():
-    keys = invariance.keys(asked("--seeds", "7", "8", "--left-out", "tess", "urdu", "--systems", "lora", "lora-none", "balanced", "residual"))
+    keys = invariance.keys(
+        asked(
+            "--seeds", "7", "8", "--left-out", "tess", "urdu", "--systems", "lora", "lora-none", "balanced", "residual"
+        )
+    )
     assert [(k["system"], k["left_out"], k["seed"]) for k in keys] == [
         *[(s, n, 7) for s in ("lora", "lora-none", "balanced", "residual") for n in ("tess", "urdu")],
-        *[(s, n, 8) for s in ("lora", "balanced", "residual") for n in ("tess", "urdu")],  # without adaptation nothing is drawn
+        *[
+            (s, n, 8) for s in ("lora", "balanced", "residual") for n in ("tess", "urdu")
+        ],  # without adaptation nothing is drawn
     ]
     assert len({run_key(k) for k in keys}) == len(keys)
     assert all(k["encoder"] == "offline:base" and k["corpora"] for k in keys)
@@ -119,7 +133,18 @@ def test_what_shares_a_closed_form_is_fitted_once_before_it_is_trained(monkeypat
     worker = Told()
     monkeypatch.setattr(invariance, "ProcessPoolExecutor", Pool)
     monkeypatch.setattr(invariance, "_WORKER", worker)
-    flags = ["--data-root", "d", "--output", str(tmp_path / "runs.jsonl"), "--work", str(tmp_path / "work"), "--seeds", "7", "--left-out", "tess"]
+    flags = [
+        "--data-root",
+        "d",
+        "--output",
+        str(tmp_path / "runs.jsonl"),
+        "--work",
+        str(tmp_path / "work"),
+        "--seeds",
+        "7",
+        "--left-out",
+        "tess",
+    ]
     flags += ["--systems", "before-unaugmented", "balanced", "residual", "lora"]
     assert invariance.main(flags) == 1 and "failed: fas" in capsys.readouterr().out
     assert worker.asked == [
@@ -132,13 +157,27 @@ def test_what_shares_a_closed_form_is_fitted_once_before_it_is_trained(monkeypat
     worker.asked.clear()
     worker.broken = False
     assert invariance.main(flags) == 0
-    assert worker.asked[2:] == [("fit", "tess", "balanced"), ("residual", "tess")] and len(read(tmp_path / "runs.jsonl")) == 4
+    assert (
+        worker.asked[2:] == [("fit", "tess", "balanced"), ("residual", "tess")]
+        and len(read(tmp_path / "runs.jsonl")) == 4
+    )
 
 
 def test_when_the_time_is_up_what_is_done_is_kept(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(invariance, "ProcessPoolExecutor", Pool)
     monkeypatch.setattr(invariance, "_WORKER", Told(slow=0.5))
-    flags = ["--data-root", "d", "--output", str(tmp_path / "runs.jsonl"), "--work", str(tmp_path / "work"), "--seeds", "7", "--systems", "balanced"]
+    flags = [
+        "--data-root",
+        "d",
+        "--output",
+        str(tmp_path / "runs.jsonl"),
+        "--work",
+        str(tmp_path / "work"),
+        "--seeds",
+        "7",
+        "--systems",
+        "balanced",
+    ]
     assert invariance.main([*flags, "--max-minutes", "0.02"]) == 1
     assert " left" in capsys.readouterr().out and len(read(tmp_path / "runs.jsonl")) < 6
 
@@ -154,7 +193,11 @@ def test_a_clip_may_be_its_mean(monkeypatch, clips):
     assert whole.usable == means.usable == [0, 1]
     for _ in range(2):  # read, and remembered
         clip, mean = whole.get("d3"), means.get("d3")
-        assert len(clip.acoustic) > 1 and mean.acoustic.shape == (1, clip.acoustic.shape[1]) and mean.acoustic.dtype == np.float16
+        assert (
+            len(clip.acoustic) > 1
+            and mean.acoustic.shape == (1, clip.acoustic.shape[1])
+            and mean.acoustic.dtype == np.float16
+        )
         np.testing.assert_allclose(mean.semantic[0], clip.semantic.astype(np.float32).mean(0), atol=2e-3)
         assert np.array_equal(clip.acoustic_deviation, mean.acoustic_deviation)
 

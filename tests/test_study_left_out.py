@@ -90,7 +90,9 @@ def test_runs_are_written_once_and_tell_speakers_apart(monkeypatch, tmp_path, ma
         assert set(scores["answers"]) == {"s0", "s1", "s2", "s3"}
         truth, answers = ("".join(values) for values in zip(*scores["answers"].values(), strict=True))
         assert len(truth) == len(answers) == 42
-        assert scores["accuracy"] == pytest.approx(100 * np.mean([a == b for a, b in zip(truth, answers, strict=True)]), abs=0.01)
+        assert scores["accuracy"] == pytest.approx(
+            100 * np.mean([a == b for a, b in zip(truth, answers, strict=True)]), abs=0.01
+        )
     calls = sum(source.asked for source in material.sources.values())
     assert run(monkeypatch, material, asked) == (0, 0)
     assert run(monkeypatch, material, arguments(tmp_path, "--systems", "linear", "--shrinkages", "0.3", "0.5"))[0] == 0
@@ -115,7 +117,10 @@ def test_trust_is_for_corpora_that_are_trained_on(material):
 
 
 def test_a_fas_is_trained_and_scored_with_its_parts(monkeypatch, tmp_path, material):
-    changed = {"model": {"hidden_size": 16, "num_queries": 1, "whitening": 4}, "training": {"epochs": 1, "corpus_balance": True}}
+    changed = {
+        "model": {"hidden_size": 16, "num_queries": 1, "whitening": 4},
+        "training": {"epochs": 1, "corpus_balance": True},
+    }
     asked = arguments(tmp_path, "--systems", "unaugmented", "--left-out", "tess", "--set", json.dumps(changed))
     assert run(monkeypatch, material, asked)[0] == 0
     (record,) = study.read(tmp_path / "runs.jsonl")
@@ -137,7 +142,9 @@ def line(system, name, answers, seed=42, **more):
     labels, found = (np.array([int(c) for c in text]) for text in (truth, answers))
     logits = np.eye(7)[found]
     clips = SimpleNamespace(labels=labels, speakers=[f"s{i // 3}" for i in range(12)], ids=[""] * 12)
-    base = dict(stage="leave-corpus-out", system=system, encoder="offline:base", layer="1,2", set={}, corpora=["a"], seed=seed)
+    base = dict(
+        stage="leave-corpus-out", system=system, encoder="offline:base", layer="1,2", set={}, corpora=["a"], seed=seed
+    )
     return base | dict(left_out=name, scores={name: left_out.scored(clips, logits)}) | more
 
 

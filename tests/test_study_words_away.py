@@ -55,11 +55,18 @@ def test_words_that_contradict_are_emotional_and_of_another_tone():
 
 def test_it_runs_on_a_checkpoint(tmp_path):
     pipeline = EmotionPipeline.from_pretrained(
-        save_tiny_checkpoint(tmp_path / "tiny", save_tiny_transcriber(tmp_path / "whisper")), device="cpu", speech_threshold=0
+        save_tiny_checkpoint(tmp_path / "tiny", save_tiny_transcriber(tmp_path / "whisper")),
+        device="cpu",
+        speech_threshold=0,
     )
-    features = pipeline.extractor([np.random.default_rng(i).standard_normal(9000 + 4000 * i).astype("f") for i in range(3)])
+    features = pipeline.extractor(
+        [np.random.default_rng(i).standard_normal(9000 + 4000 * i).astype("f") for i in range(3)]
+    )
     hearing = swap.Hearing(pipeline, SimpleNamespace(get=features.__getitem__), [0, 1, 2])
-    whole, deaf = (hearing(np.array([[i, j] for i, j in zip(range(3), other, strict=True)])) for other in ((0, 1, 2), [words_away.NOBODY] * 3))
+    whole, deaf = (
+        hearing(np.array([[i, j] for i, j in zip(range(3), other, strict=True)]))
+        for other in ((0, 1, 2), [words_away.NOBODY] * 3)
+    )
     np.testing.assert_allclose(whole["acoustic"], deaf["acoustic"], atol=1e-5)
     assert np.abs(whole["fused"] - deaf["fused"]).max() > 1e-4
     assert whole["fused"].sum(1) == pytest.approx(1)

@@ -179,7 +179,11 @@ def test_whoever_cannot_reach_the_hub_stays_offline_and_mirrors_are_the_hub(monk
 
 def test_a_preset_goes_on_without_a_corpus_but_who_asks_for_it_gets_an_error(ask, corpus, tmp_path, capsys):
     preset = tmp_path / "mine.yaml"
-    content = {"systems": [entry()], "benchmarks": ["emodb", "synthetic-conflict"], "train": ["meld", "synthetic-conflict"]}
+    content = {
+        "systems": [entry()],
+        "benchmarks": ["emodb", "synthetic-conflict"],
+        "train": ["meld", "synthetic-conflict"],
+    }
     preset.write_text(yaml.safe_dump(content))
     flags = [
         "--plugin",
@@ -198,7 +202,10 @@ def test_a_preset_goes_on_without_a_corpus_but_who_asks_for_it_gets_an_error(ask
     assert corpus_missing["name"] == "meld" and corpus_missing["kind"] == "training corpus"
     said = "training corpora: 1 of 2 here (synthetic-conflict); not here: meld"
     assert said in capsys.readouterr().out and found["suite"]["trained_on"] == ["synthetic-conflict"]
-    assert "trained on 1 of the 2 training corpora of the preset (synthetic-conflict)" in (tmp_path / "o" / "report.md").read_text()
+    assert (
+        "trained on 1 of the 2 training corpora of the preset (synthetic-conflict)"
+        in (tmp_path / "o" / "report.md").read_text()
+    )
     assert ask(entry(), benchmarks=("emodb",))[0] == 2
     assert "emodb" in capsys.readouterr().err
 

@@ -98,7 +98,9 @@ class TestEndpoint:
         """Which clip a request is about is told by its audio; `state` counts the requests of each."""
 
         def reply(number, body):
-            audio = next(p["input_audio"]["data"] for p in body["messages"][-1]["content"] if p["type"] == "input_audio")
+            audio = next(
+                p["input_audio"]["data"] for p in body["messages"][-1]["content"] if p["type"] == "input_audio"
+            )
             state["audio"].setdefault(audio, len(state["audio"]))
             clip = state["audio"][audio]
             state["asked"][clip] += 1
@@ -166,7 +168,9 @@ class TestEndpoint:
 
     def test_a_key_that_is_not_set_is_a_missing_system(self, run, monkeypatch):
         monkeypatch.delenv("STANDIN_KEY", raising=False)
-        served = dict(type="endpoint", name="served", model="m", base_url="http://127.0.0.1:9/v1", api_key_env="STANDIN_KEY")
+        served = dict(
+            type="endpoint", name="served", model="m", base_url="http://127.0.0.1:9/v1", api_key_env="STANDIN_KEY"
+        )
         code, found, _ = run(served, entry())
         assert code == 1 and "STANDIN_KEY" in found["missing"][0]["why"]
 
@@ -213,7 +217,9 @@ class TestStopped:
             while kept_lines(tmp_path / "report" / "answers") < 3 and time.monotonic() < deadline:
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            said = process.communicate(timeout=500)[1].decode()  # a machine may be busy, but not for the time-out of an answer
+            said = process.communicate(timeout=500)[
+                1
+            ].decode()  # a machine may be busy, but not for the time-out of an answer
             released.set()
         assert process.returncode == 130 and "kept in" in said and "Traceback" not in said
 
@@ -309,7 +315,10 @@ class TestSystems:
 
     def test_a_reference_that_could_not_be_run_leaves_no_comparisons(self, run):
         code, found, _ = run(
-            {"type": "unbuilt", "name": "unbuilt"}, entry(), entry(name="b", model="b"), flags=["--reference", "unbuilt"]
+            {"type": "unbuilt", "name": "unbuilt"},
+            entry(),
+            entry(name="b", model="b"),
+            flags=["--reference", "unbuilt"],
         )
         assert code == 1 and found["comparisons"] == [] and len(found["scores"]) == 2
 
@@ -392,7 +401,9 @@ class TestBenchmarks:
         write_corpus(tmp_path / "data" / "synthetic-conflict", rows)
         code, found, asked = run({"type": "learns", "name": "learns"}, flags=["--train", "synthetic-conflict"])
         assert code == 0 and len(asked) == 3
-        assert found["benchmarks"]["synthetic-conflict"]["side"] == "test" and only_score(found)["setting"] == "in-domain"
+        assert (
+            found["benchmarks"]["synthetic-conflict"]["side"] == "test" and only_score(found)["setting"] == "in-domain"
+        )
 
     def test_training_that_shows_only_in_a_loaded_system_has_to_be_said(self, run):
         code, found, asked = run(entry(really=["ravdess"]), entry(name="good", model="b"))

@@ -709,4 +709,8 @@ def test_what_goes_by_validation_needs_some(tmp_path, monkeypatch, more):
     monkeypatch.setattr(run, "load_clips", lambda *_, **__: (synthetic_clips(8), None, account))
     monkeypatch.setattr(run.FeatureExtractor, "from_config", lambda *_, **__: None)
     with pytest.raises(FASError, match=f"--{next(iter(more))}: there are no validation clips"):
-        run.train(DataArguments(corpora=["a=b"]), ModelArguments(), TrainingArguments(output_dir=str(tmp_path), cpu=True, **more))
+        run.train(
+            DataArguments(corpora=["a=b"]),
+            ModelArguments(),
+            TrainingArguments(output_dir=str(tmp_path), cpu=True, **more),
+        )

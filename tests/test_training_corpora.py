@@ -45,21 +45,30 @@ class TestDiscriminant:
     def test_plain_options_are_the_plain_discriminant(self):
         x, labels, names = corpora()
         plain = fit_discriminant(x, labels, ["one"] * len(x), 0.1)
-        np.testing.assert_allclose(weight(x, labels, names, alike=False, weights=np.ones(len(x))), plain.weight, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            weight(x, labels, names, alike=False, weights=np.ones(len(x))), plain.weight, rtol=1e-3, atol=1e-4
+        )
 
     def test_the_size_of_a_corpus_does_not_matter_where_they_weigh_alike(self):
         x, labels, names = corpora()
         again = np.concatenate([np.arange(len(x)), *[np.flatnonzero(names == "small")] * 7])
-        np.testing.assert_allclose(weight(x[again], labels[again], names[again]), weight(x, labels, names), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            weight(x[again], labels[again], names[again]), weight(x, labels, names), rtol=1e-3, atol=1e-4
+        )
         unbalanced = [dict(alike=False, weights=np.ones(n)) for n in (len(again), len(x))]
-        one, two = weight(x[again], labels[again], names[again], **unbalanced[0]), weight(x, labels, names, **unbalanced[1])
+        one, two = (
+            weight(x[again], labels[again], names[again], **unbalanced[0]),
+            weight(x, labels, names, **unbalanced[1]),
+        )
         assert np.abs(one - two).max() > 0.05 * np.abs(two).max()
 
     def test_what_corpora_disagree_on_is_mistrusted(self):
         x, labels, names = corpora()
         shares = [abs(w[0, 1] / w[0, 0]) for w in (weight(x, labels, names, between=b) for b in (0.0, 1.0, 20.0))]
         assert shares[0] > 1.5 * shares[1] > 3 * shares[2]
-        directions = [within_emotion_directions(x, labels, 0.1, 1, Corpora(names, np.ones(len(x)), True, b)) for b in (0.0, 20.0)]
+        directions = [
+            within_emotion_directions(x, labels, 0.1, 1, Corpora(names, np.ones(len(x)), True, b)) for b in (0.0, 20.0)
+        ]
         assert abs(directions[1][0, 1]) > 0.9 > abs(directions[0][0, 1])
 
     def test_an_emotion_of_one_corpus_alone_has_no_difference_between_corpora(self):
@@ -122,7 +131,10 @@ class TestWhatAClipCountsFor:
         assert held_out_groups(some, rows, TrainingArguments(temperature_on="corpora")) == (["a", "a", "b", "a"], 2)
         assert held_out_groups(some, rows, TrainingArguments()) == (["a/01", "02", "b/01", "a/01"], None)
         alone = clips(["a", "a"], [0, 1], ["01", None])
-        assert held_out_groups(alone, np.array([0, 1]), TrainingArguments(temperature_on="corpora")) == (["01", "1"], None)
+        assert held_out_groups(alone, np.array([0, 1]), TrainingArguments(temperature_on="corpora")) == (
+            ["01", "1"],
+            None,
+        )
 
 
 class TestLoss:
@@ -197,7 +209,12 @@ SETTINGS = dict(
 
 @pytest.mark.parametrize(
     "more",
-    [dict(corpus_balance=True), dict(between_corpora=5.0), dict(corpus_weights=["b=0.2"]), dict(temperature_on="corpora")],
+    [
+        dict(corpus_balance=True),
+        dict(between_corpora=5.0),
+        dict(corpus_weights=["b=0.2"]),
+        dict(temperature_on="corpora"),
+    ],
 )
 def test_each_option_reaches_the_discriminant(more):
     plain, ours = (run.new_model(FASConfig(**SETTINGS), spoken(), 0, TrainingArguments(**each)) for each in ({}, more))
@@ -216,7 +233,9 @@ def test_each_option_of_the_loss_reaches_training(tmp_path):
             output_dir=str(tmp_path), epochs=2, global_batch_size=8, per_device_batch_size=4, cpu=True, class_weighting=True,
             mixup=0.4, label_smoothing=0.1, **more,
         )  # fmt: skip
-        trainer = Trainer(run.new_model(FASConfig(**SETTINGS), spoken(), 0), arguments, spoken(), None, Accelerator(cpu=True))
+        trainer = Trainer(
+            run.new_model(FASConfig(**SETTINGS), spoken(), 0), arguments, spoken(), None, Accelerator(cpu=True)
+        )
         trainer.fit()
         return trainer.raw_model.head[0].weight
 
@@ -229,12 +248,17 @@ def test_each_option_of_the_loss_reaches_training(tmp_path):
 
 def test_the_temperature_of_left_out_corpora_is_not_fitted_again_on_known_voices():
     model = run.new_model(FASConfig(**SETTINGS), spoken(), 0, TrainingArguments(temperature_on="corpora"))
-    on_corpora, alone = TrainingArguments(temperature_on="corpora"), FASConfig(**SETTINGS | dict(ensemble=0.0, answer_from="tone"))
+    on_corpora, alone = (
+        TrainingArguments(temperature_on="corpora"),
+        FASConfig(**SETTINGS | dict(ensemble=0.0, answer_from="tone")),
+    )
     assert run.calibrated_heads(model.config, spoken(), on_corpora) == ("fused", "acoustic")
     assert run.calibrated_heads(alone, spoken(), on_corpora) == ("acoustic",)
     assert run.calibrated_heads(model.config, spoken(), TrainingArguments()) == ()
     summary = run.calibrate(model, spoken(), ("fused", "acoustic"))
-    assert model.config.temperature == model.config.acoustic_temperature == 1.0 and summary["fused"]["temperature"] == 1.0
+    assert (
+        model.config.temperature == model.config.acoustic_temperature == 1.0 and summary["fused"]["temperature"] == 1.0
+    )
 
 
 def test_emotions_of_a_corpus():

@@ -98,7 +98,9 @@ class TestAdversary:
                     parameters[name] += 1e-3 * gradients[name]
         whole.zero_grad()
         loss(0.0).backward()  # at the start nothing is reversed
-        assert not any(p.grad.any() for n, p in whole.named_parameters() if n.startswith("model.") and p.grad is not None)
+        assert not any(
+            p.grad.any() for n, p in whole.named_parameters() if n.startswith("model.") and p.grad is not None
+        )
 
     def test_domains(self):
         clips = several(6)
@@ -126,7 +128,10 @@ def fused(model, clips) -> np.ndarray:
     """(N, d)"""
     rows = np.zeros((len(clips), model.config.hidden_size), np.float32)
     predict_logits(
-        model, lambda i: clips.features(i, ""), [5] * len(clips), on_output=lambda i, o: rows.__setitem__(i, o.fused.mean(1).numpy())
+        model,
+        lambda i: clips.features(i, ""),
+        [5] * len(clips),
+        on_output=lambda i, o: rows.__setitem__(i, o.fused.mean(1).numpy()),
     )
     return rows
 
@@ -137,12 +142,20 @@ class TestBalance:
         order = schedule.balanced_order(numbers, 60, 1, 0)
         for start in range(0, 60, 12):
             assert [(numbers[order[start : start + 12]] == n).sum() for n in (0, 1, -100)] == [4, 4, 4]
-        assert set(numbers[order]) == {0, 1, -100} and len(set(order[numbers[order] == 0])) == 20  # none twice before all once
+        assert (
+            set(numbers[order]) == {0, 1, -100} and len(set(order[numbers[order] == 0])) == 20
+        )  # none twice before all once
         np.testing.assert_array_equal(order, schedule.balanced_order(numbers, 60, 1, 0))
         assert (order != schedule.balanced_order(numbers, 60, 1, 1)).any()
 
     def test_corpora_are_not_balanced_twice(self, tmp_path):
-        both = trainer(tmp_path, domain_balanced_batches=True, corpus_balance=True, corpus_weights=["big=0.5"], class_weighting=True)
+        both = trainer(
+            tmp_path,
+            domain_balanced_batches=True,
+            corpus_balance=True,
+            corpus_weights=["big=0.5"],
+            class_weighting=True,
+        )
         of = dict(zip(both.train_clips.corpora, both.clip_weights.tolist(), strict=True))
         assert of["small"] == pytest.approx(2 * of["big"])
         weighted = trainer(tmp_path, corpus_balance=True, corpus_weights=["big=0.5"], class_weighting=True)
@@ -175,7 +188,10 @@ def plain_contrast(tokens, labels, weights, indices, corpora=None) -> float:
         alike = [j for j in others if labels[j] == labels[i]]
         if not alike:
             continue
-        cosines = np.array([tokens[i] @ tokens[j] / np.linalg.norm(tokens[i]) / np.linalg.norm(tokens[j]) for j in others]) / 0.1
+        cosines = (
+            np.array([tokens[i] @ tokens[j] / np.linalg.norm(tokens[i]) / np.linalg.norm(tokens[j]) for j in others])
+            / 0.1
+        )
         log_shares = dict(zip(others, cosines - np.log(np.exp(cosines).sum()), strict=True))
         total -= weights[i] * np.mean([log_shares[j] for j in alike])
     return total
@@ -186,7 +202,10 @@ class TestContrast:
     def test_is_what_it_says(self, across):
         rng = np.random.default_rng(0)
         tokens, weights = rng.normal(size=(9, 5)), rng.random(9)
-        labels, indices = np.array([0, 0, 1, 1, 2, -100, 0, 1, 0]), np.array([0, 1, 2, 3, 4, 5, 6, 7, 0])  # the first one twice
+        labels, indices = (
+            np.array([0, 0, 1, 1, 2, -100, 0, 1, 0]),
+            np.array([0, 1, 2, 3, 4, 5, 6, 7, 0]),
+        )  # the first one twice
         corpora = np.array([0, 1, 0, 1, 0, 1, 1, 0, 0]) if across else None
         given = [torch.from_numpy(x) for x in (tokens, labels, weights, indices)]
         found = category_contrast(*given, None if corpora is None else torch.from_numpy(corpora))
@@ -199,7 +218,9 @@ class TestContrast:
         with torch.no_grad():
             moved = tokens - 0.01 * tokens.grad
             assert cosine(moved[0], moved[1], 0) > cosine(tokens[0], tokens[1], 0)
-            assert cosine(moved[0], moved[2], 0) + cosine(moved[1], moved[2], 0) < cosine(tokens[0], tokens[2], 0) + cosine(tokens[1], tokens[2], 0)
+            assert cosine(moved[0], moved[2], 0) + cosine(moved[1], moved[2], 0) < cosine(
+                tokens[0], tokens[2], 0
+            ) + cosine(tokens[1], tokens[2], 0)
 
     def test_nobody_to_compare_with_is_no_loss_and_no_nan(self):
         tokens = torch.randn(3, 4, requires_grad=True)
@@ -211,7 +232,13 @@ class TestContrast:
         found = []
         for weight in (0.0, 1.0):
             clips = several(120, shift=3.0)
-            settings = dict(epochs=30, global_batch_size=60, per_device_batch_size=60, contrastive=weight, contrastive_pairs="across")
+            settings = dict(
+                epochs=30,
+                global_batch_size=60,
+                per_device_batch_size=60,
+                contrastive=weight,
+                contrastive_pairs="across",
+            )
             done = trainer(tmp_path / str(weight), MODEL | dict(dropout=0.0), clips, **settings)
             done.fit()
             others = several(60, seed=9, shift=3.0)
@@ -228,7 +255,9 @@ class TestResidual:
         before = weights(found)
         found.fit()
         changed = {n for n, value in weights(found).items() if not torch.equal(value, before[n])}
-        assert any(n.startswith("head.") for n in changed) and not any(n.startswith("pathway.acoustic") for n in changed)
+        assert any(n.startswith("head.") for n in changed) and not any(
+            n.startswith("pathway.acoustic") for n in changed
+        )
 
     def test_the_offset_of_a_clip_does_not_know_its_voice(self, tmp_path):
         """Each voice has a feature of its own that tells its emotions: the whole discriminant reads it, the held-out ones cannot."""
@@ -278,7 +307,9 @@ class TestResidual:
         training = model(**batch).logits - batch["tone_logits"]
         del batch["tone_logits"]
         output = model.eval()(**batch)
-        torch.testing.assert_close((output.logits - output.acoustic_logits)[:, :CLASSES], training[:, :CLASSES], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            (output.logits - output.acoustic_logits)[:, :CLASSES], training[:, :CLASSES], rtol=1e-4, atol=1e-4
+        )
 
     def test_mixed_clips_have_mixed_offsets(self, tmp_path):
         found = trainer(tmp_path, RESIDUAL | dict(dropout=0.0))
@@ -287,7 +318,9 @@ class TestResidual:
         logits = found.raw_model(**batch, mixing=(partners, 0.75)).logits  # the head adds nothing yet
         torch.testing.assert_close(logits, 0.75 * batch["tone_logits"] + 0.25 * batch["tone_logits"][partners])
 
-    @pytest.mark.parametrize("changed, named", [(dict(head_shrinkage=0.0), "residual"), (dict(ensemble=0.5), "ensemble")])
+    @pytest.mark.parametrize(
+        "changed, named", [(dict(head_shrinkage=0.0), "residual"), (dict(ensemble=0.5), "ensemble")]
+    )
     def test_what_does_not_go_together_is_said(self, changed, named):
         with pytest.raises(CheckpointError, match=f"FASConfig.{named}"):
             tiny_config(**(RESIDUAL | changed))
@@ -297,7 +330,10 @@ class TestOptions:
     @pytest.mark.parametrize(
         "given, message",
         [
-            (dict(adversarial="language"), "--adversarial 'language' is unknown, expected one of none, corpus, speaker, synthesizer"),
+            (
+                dict(adversarial="language"),
+                "--adversarial 'language' is unknown, expected one of none, corpus, speaker, synthesizer",
+            ),
             (dict(adversarial_on=["fused", "tokens"]), "--adversarial_on 'tokens'"),
             (dict(contrastive_pairs="none"), "--contrastive_pairs"),
             (dict(contrastive=-1.0), "--contrastive -1.0"),
@@ -310,9 +346,28 @@ class TestOptions:
         assert message in str(error.value)
 
     def test_flags(self):
-        flags = ["--corpora", "a=b", "--adversarial", "speaker", "--adversarial_on", "fused", "pooled", "--contrastive", "0.5", "--head_shrinkage", "0.5"]
-        _, model, training = run.parse([*flags, "--standardise", "true", "--residual", "true", "--mixup_across_corpora", "true"])
-        assert model.residual and training.adversarial_on == BOTH and training.contrastive == 0.5 and training.mixup_across_corpora
+        flags = [
+            "--corpora",
+            "a=b",
+            "--adversarial",
+            "speaker",
+            "--adversarial_on",
+            "fused",
+            "pooled",
+            "--contrastive",
+            "0.5",
+            "--head_shrinkage",
+            "0.5",
+        ]
+        _, model, training = run.parse(
+            [*flags, "--standardise", "true", "--residual", "true", "--mixup_across_corpora", "true"]
+        )
+        assert (
+            model.residual
+            and training.adversarial_on == BOTH
+            and training.contrastive == 0.5
+            and training.mixup_across_corpora
+        )
 
 
 class TestSameWeights:
@@ -366,7 +421,9 @@ def train_distributed(folder: Path) -> None:
 
 def test_two_processes_equal_one(tmp_path):
     script = tmp_path / "train.py"
-    script.write_text("import sys, pathlib, test_training_invariance as t\nt.train_distributed(pathlib.Path(sys.argv[1]))\n")
+    script.write_text(
+        "import sys, pathlib, test_training_invariance as t\nt.train_distributed(pathlib.Path(sys.argv[1]))\n"
+    )
     command = [PYTHON, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     for side in ("one", "two"):
@@ -375,7 +432,9 @@ def test_two_processes_equal_one(tmp_path):
     subprocess.run([*command, str(script), str(tmp_path / "two")], env=environment, check=True, timeout=300)
     train_distributed(tmp_path / "one")
     for name in DISTRIBUTED:
-        (processes, ours), (_, theirs) = (json.loads((tmp_path / side / f"{name}.json").read_text()) for side in ("two", "one"))
+        (processes, ours), (_, theirs) = (
+            json.loads((tmp_path / side / f"{name}.json").read_text()) for side in ("two", "one")
+        )
         assert processes == 2
         one, two = (load_file(tmp_path / side / f"{name}.safetensors") for side in ("one", "two"))
         assert largest_difference(without_key_biases(one), without_key_biases(two)) < 1e-4, name

@@ -68,7 +68,9 @@ def fas_flags(place: Path, run: Path) -> list[str]:
 
 def alm_flags(place: Path, run: Path) -> list[str]:
     """`train/alm_adapter.py`, with dropout, answers of several kinds, and a shared feature cache that is filled already."""
-    return flags(place, run / "out", "--stage1_epochs", "5", "--stage2_epochs", "7", "--tasks", "choose", "name", "json_words")
+    return flags(
+        place, run / "out", "--stage1_epochs", "5", "--stage2_epochs", "7", "--tasks", "choose", "name", "json_words"
+    )
 
 
 def fas_done(run: Path) -> int:
@@ -131,7 +133,9 @@ def finish(process: subprocess.Popen, run: Path) -> None:
     assert process.wait(500) == 0, (run / "log").read_text()[-3000:]
 
 
-def end_at(process: subprocess.Popen, training: Training, run: Path, step: int, delay: float, how: signal.Signals) -> None:
+def end_at(
+    process: subprocess.Popen, training: Training, run: Path, step: int, delay: float, how: signal.Signals
+) -> None:
     """A signal so many seconds after that step is saved, unless it ends before."""
     while process.poll() is None and (training.done(run) < step or not (run / "begun").exists()):
         time.sleep(0.002)
@@ -166,7 +170,9 @@ def test_a_training_that_is_ended_at_any_moment_loses_nothing_that_was_finished(
         assert ours == theirs, name
     told = [_record(tmp_path / side / "out") for side in ("ended", "undisturbed")]
     assert told[0]["validation"] == told[1]["validation"] and _losses(told[0]) == _losses(told[1])
-    assert {path.name for path in (ended / "out").iterdir()} == {path.name for path in (tmp_path / "undisturbed" / "out").iterdir()}
+    assert {path.name for path in (ended / "out").iterdir()} == {
+        path.name for path in (tmp_path / "undisturbed" / "out").iterdir()
+    }
     assert "Traceback" not in (ended / "log").read_text()
     finish(start(training, place, ended, "--resume", "true"), ended)
     assert "finished already" in (ended / "log").read_text()
@@ -185,7 +191,9 @@ def _losses(record: dict) -> list:
 
 def launch(place: Path, run: Path, processes: int) -> None:
     """`train/fas.py` on so many processes."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] if processes > 1 else []
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] if processes > 1 else []
+    )
     done = subprocess.run(
         [PYTHON, *launcher, "train/fas.py", *fas_flags(place, run), "--epochs", "6"],
         cwd=ROOT, env=os.environ | {"PYTHON_EXEC": PYTHON, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=500,

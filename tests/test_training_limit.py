@@ -36,7 +36,9 @@ EPOCHS = ("--stage1_epochs", "4", "--stage2_epochs", "8", "--logging_steps", "1"
 STEPS = 12, 24  # three an epoch
 
 
-@pytest.mark.parametrize(("minutes", "strategy"), [(3, ()), (5, ()), (5, ("--eval_strategy", "steps", "--eval_steps", "50"))], ids=str)
+@pytest.mark.parametrize(
+    ("minutes", "strategy"), [(3, ()), (5, ()), (5, ("--eval_strategy", "steps", "--eval_steps", "50"))], ids=str
+)
 def test_a_training_ends_within_its_limit_validated_and_with_its_schedule_run_through(
     material, tmp_path, clock, capsys, minutes, strategy
 ):  # fmt: skip

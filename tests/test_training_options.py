@@ -40,7 +40,9 @@ def test_what_would_be_ignored_is_refused_by_name(name):
     assert str(refused.value).startswith(f"--{name} ") and REFUSED[name] in str(refused.value)
 
 
-@pytest.mark.parametrize("flag", [("--num_train_epochs", "3"), ("--label_smoothing_factor", "0"), ("--num_train_epochs", "0.5")])
+@pytest.mark.parametrize(
+    "flag", [("--num_train_epochs", "3"), ("--label_smoothing_factor", "0"), ("--num_train_epochs", "0.5")]
+)
 def test_a_value_that_is_transformers_default_is_not_taken_for_silence(material, tmp_path, capsys, flag):
     assert run.main(flags(material, tmp_path, *flag)) == 2
     assert f"error: {flag[0]} " in capsys.readouterr().err
@@ -91,7 +93,10 @@ def test_options_of_peft_reach_it_and_come_back_from_the_adapter(material, tmp_p
     record = trained(material, tmp_path / "run", "--stage1_epochs", "0", "--stage2_epochs", "1", *more)
     saved = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
     assert saved["use_dora"] == ("--use_dora" in more) and saved["use_rslora"] == ("--use_rslora" in more)
-    names = {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")}
+    names = {
+        name.split(".lora_")[0].rsplit(".", 1)[-1]
+        for name in load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
+    }
     assert (names == {"q_proj", "v_proj"}) == ("q_proj" in more)
     model, _ = load_adapter(tmp_path / "run" / "adapter", material / "llm")
     assert record["arguments"]["model"]["use_dora"] == saved["use_dora"]
@@ -106,7 +111,9 @@ def test_seeds_of_data_and_of_the_rest_are_two(material, tmp_path):
     """0 is a seed as any other."""
     common = ("--stage1_epochs", "0", "--stage2_epochs", "1", "--logging_steps", "1", "--lora_dropout", "0")
     told = {
-        seeds: losses(trained(material, tmp_path / "".join(seeds), *common, "--seed", seeds[0], "--data_seed", seeds[1]))
+        seeds: losses(
+            trained(material, tmp_path / "".join(seeds), *common, "--seed", seeds[0], "--data_seed", seeds[1])
+        )
         for seeds in (("1", "0"), ("1", "1"))
     }
     alone = losses(trained(material, tmp_path / "alone", *common, "--seed", "1"))
@@ -120,7 +127,9 @@ def test_seeds_of_data_and_of_the_rest_are_two(material, tmp_path):
     ("--eval_strategy", "no", "--save_strategy", "no", "--optim", "adafactor"),
 ], ids=" ".join)  # fmt: skip
 def test_options_that_work(material, tmp_path, more):
-    record = trained(material, tmp_path / "run", "--stage1_epochs", "0", "--stage2_epochs", "3", "--logging_steps", "1", *more)
+    record = trained(
+        material, tmp_path / "run", "--stage1_epochs", "0", "--stage2_epochs", "3", "--logging_steps", "1", *more
+    )
     stage = record["stages"]["stage2"]
     assert stage["steps"] == (2 if "--max_steps" in more else 9) == stage["planned_steps"]
     assert ("validation" in record) == ("no" not in more)

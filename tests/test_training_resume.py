@@ -42,13 +42,18 @@ def interrupt_fas(monkeypatch) -> None:
     monkeypatch.setattr(Trainer, "_train_epoch", train_epoch)
 
 
-TRAININGS = {"fas": (fas.main, fas_flags, interrupt_fas), "alm": (alm.main, alm_flags, lambda patch: interrupt_at(patch, 4))}
+TRAININGS = {
+    "fas": (fas.main, fas_flags, interrupt_fas),
+    "alm": (alm.main, alm_flags, lambda patch: interrupt_at(patch, 4)),
+}
 
 
 @pytest.fixture()
 def place(material, tmp_path) -> Path:
     """A copy of the material that may be changed, and a conversation beside it."""
-    shutil.copytree(material, tmp_path, dirs_exist_ok=True, ignore=lambda folder, names: [n for n in names if n.startswith("whole")])
+    shutil.copytree(
+        material, tmp_path, dirs_exist_ok=True, ignore=lambda folder, names: [n for n in names if n.startswith("whole")]
+    )
     content = [{"type": "audio", "path": str(tmp_path / "heard.wav")}, {"type": "text", "text": "How?"}]
     soundfile.write(tmp_path / "heard.wav", colored_noise("sad", 0.6, 1), RATE)
     messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "sad"}]

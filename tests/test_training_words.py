@@ -58,13 +58,25 @@ def row(text=None, language="en", label=None, audio="a.wav"):
 
 
 def said(text, language="en", **more):
-    return Transcript(**(dict(text=text, language=language, confidence=0.9, language_probability=1, no_speech=0, compression_ratio=1) | more))
+    return Transcript(
+        **(
+            dict(text=text, language=language, confidence=0.9, language_probability=1, no_speech=0, compression_ratio=1)
+            | more
+        )
+    )
 
 
 class TestTargets:
     def test_text_model_of_the_corpus_text_and_labels_first(self):
         reads = Reads()
-        rows = [row("a happy day"), row("a door"), row("a happy day", label="sad"), row("a happy day", "pl"), row("so happy", None), row()]
+        rows = [
+            row("a happy day"),
+            row("a door"),
+            row("a happy day", label="sad"),
+            row("a happy day", "pl"),
+            row("so happy", None),
+            row(),
+        ]
         targets, sources = WordsTeacher(reads)(rows, list("abcdef"))
         assert targets[0, HAPPY] == pytest.approx(0.8) and targets[1, NEUTRAL] == pytest.approx(0.9)
         assert targets[2].tolist() == one_hot(np.array([EMOTIONS.index("sad")]))[0].tolist()
@@ -82,9 +94,13 @@ class TestTargets:
 
         rows = [row("a door"), row(None, None, audio="b.wav"), row(), row(None, None), row(None, "de"), row()]
         targets, sources = WordsTeacher(Reads(), transcribe)(rows, list("abcdef"))
-        assert asked == [{"b": "b.wav", "c": "a.wav", "d": "a.wav", "f": "a.wav"}]  # nothing is transcribed that nobody reads
+        assert asked == [
+            {"b": "b.wav", "c": "a.wav", "d": "a.wav", "f": "a.wav"}
+        ]  # nothing is transcribed that nobody reads
         assert targets[1, HAPPY] == pytest.approx(0.8) and not targets[2:].any()
-        assert sources == Counter(text=1, transcript=1, unclear=1, **{"language: pl": 1, "language: de": 1, "no text": 1})
+        assert sources == Counter(
+            text=1, transcript=1, unclear=1, **{"language: pl": 1, "language: de": 1, "no text": 1}
+        )
 
     def test_no_clips(self):
         targets, sources = WordsTeacher(Reads())([], [])
@@ -109,7 +125,9 @@ class TestTargets:
 
     def test_other_targets_are_other_clips(self):
         clips = synthetic_clips(4)
-        digests = {clips_digest(each) for each in (clips, soft_clips(4), clips.with_words(one_hot(clips.semantic_labels)))}
+        digests = {
+            clips_digest(each) for each in (clips, soft_clips(4), clips.with_words(one_hot(clips.semantic_labels)))
+        }
         assert len(digests) == 3
 
 
@@ -128,14 +146,22 @@ class TestLoss:
 
     def test_probabilities(self):
         soft = torch.softmax(torch.randn(4, 7, generator=torch.manual_seed(1)), -1)
-        torch.testing.assert_close(classification_loss(self.output, self.unknown, soft), F.cross_entropy(self.logits, soft))
+        torch.testing.assert_close(
+            classification_loss(self.output, self.unknown, soft), F.cross_entropy(self.logits, soft)
+        )
 
 
 class TestLearning:
     @pytest.mark.parametrize("standardise", [True, False])  # fitted at once, or with all else
     def test_the_head_learns_how_sure_the_text_model_is(self, tmp_path, standardise):
         train, validation = soft_clips(200, seed=1), soft_clips(60, seed=9)
-        settings = dict(epochs=1 if standardise else 10, learning_rate=3e-2, per_device_batch_size=32, global_batch_size=32, keep="last")
+        settings = dict(
+            epochs=1 if standardise else 10,
+            learning_rate=3e-2,
+            per_device_batch_size=32,
+            global_batch_size=32,
+            keep="last",
+        )
         trainer = make_trainer(tmp_path, dict(standardise=standardise, dropout=0.0), train, validation, **settings)
         trainer.fit()
         summary = run.calibrate(trainer.raw_model, validation)
@@ -186,7 +212,8 @@ class TestUntrained:
 
     def test_all_else_is_as_with_it(self, tmp_path):
         trained = [
-            make_trainer(tmp_path / head, dict(semantic_head=head), synthetic_clips(20, words=False)) for head in ("trained", "untrained")
+            make_trainer(tmp_path / head, dict(semantic_head=head), synthetic_clips(20, words=False))
+            for head in ("trained", "untrained")
         ]
         for trainer in trained:
             trainer.fit()
@@ -281,7 +308,10 @@ class TestTranscripts:
         monkeypatch.setattr(kept_transcripts, "AT_ONCE", 2)
         files["bad"] = str(folder / "nothing.wav")
         shares = [KeptTranscripts(folder / str(i), extractor, transcriber, (i, 2))(files) for i in (0, 1)]
-        assert [sorted(share) for share in shares] == [["000", "001", "004"], ["002", "003"]]  # the bad one is in neither
+        assert [sorted(share) for share in shares] == [
+            ["000", "001", "004"],
+            ["002", "003"],
+        ]  # the bad one is in neither
 
         def other():  # the other process has written its share when both go on
             for path in (folder / "1" / "transcripts").iterdir():
@@ -295,5 +325,3 @@ class TestTranscripts:
 def test_the_option():
     with pytest.raises(FASError, match="--words_from 'speech' is unknown, expected one of none, corpus, transcript"):
         DataArguments(words_from="speech")
-
-

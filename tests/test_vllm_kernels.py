@@ -88,7 +88,9 @@ def changed(*args, **kwargs):
     raise TypeError("unexpected keyword argument")
 
 
-@pytest.mark.parametrize(("name", "other"), [("_kernel", missing), ("cpu_attention", wrong), ("cpu_attention", changed)])
+@pytest.mark.parametrize(
+    ("name", "other"), [("_kernel", missing), ("cpu_attention", wrong), ("cpu_attention", changed)]
+)
 def test_a_kernel_that_is_missing_or_wrong_leaves_torch_in_place_with_one_warning(monkeypatch, name, other):
     monkeypatch.setattr(kernels, name, other)
     kernels._warn.cache_clear()

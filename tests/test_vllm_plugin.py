@@ -238,9 +238,7 @@ class TestRegistration:
             "print(set(ModelRegistry.get_supported_archs()) - before)\n"
         )
         environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "VLLM_PLUGINS": "fas_alm_test"}
-        done = subprocess.run(
-            [PYTHON, "-c", code], env=environment, capture_output=True, text=True, timeout=500
-        )
+        done = subprocess.run([PYTHON, "-c", code], env=environment, capture_output=True, text=True, timeout=500)
         assert done.returncode == 0, done.stderr[-2000:]
         assert ARCHITECTURE in done.stdout
 

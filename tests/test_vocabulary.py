@@ -97,7 +97,11 @@ class TestSurfaces:
         (row,) = csv.DictReader(io.StringIO(CliRunner().invoke(cli.app, [*arguments, "csv"]).stdout))
         assert list(row) == list(pipeline(file).to_row())
         for name, value in row.items():
-            assert value == "" if (known := _at(expected, name)) is None else near(type(known)(value), known) or known is False
+            assert (
+                value == ""
+                if (known := _at(expected, name)) is None
+                else near(type(known)(value), known) or known is False
+            )
 
         service = EmotionService(Batcher(Listener(pipeline)), None, Batcher(pipeline.words_reader))
         with running(create_app(Settings(), service)) as http:
@@ -123,7 +127,9 @@ class TestSurfaces:
         folder, checkpoint, _ = place
         failed = pipeline([folder / "missing.wav"])[0]
         assert check(failed.to_dict() | {"words_missing": "-"}, has_words=False)["error"]
-        silent = EmotionPipeline.from_pretrained(checkpoint, device="cpu")(np.zeros(16_000, np.int16), sampling_rate=16_000)
+        silent = EmotionPipeline.from_pretrained(checkpoint, device="cpu")(
+            np.zeros(16_000, np.int16), sampling_rate=16_000
+        )
         assert check(silent.to_dict(), has_words=False)["words_missing"] == "no speech"
         assert set(silent.to_row()) == set(failed.to_row()) == set(Answer("").to_row())
 
@@ -157,7 +163,11 @@ class TestWords:
         named = {"model": str(place[0] / "whisper")}
         last = StreamConfig.whisper(**named, acoustic_layer=1)
         expected = FeatureExtractor.from_config(last, device="cpu").semantic.encode(samples)
-        for streams in (last, StreamConfig.whisper(**named, acoustic_layer=1, semantic_layer=2), StreamConfig(last.acoustic, last.acoustic)):
+        for streams in (
+            last,
+            StreamConfig.whisper(**named, acoustic_layer=1, semantic_layer=2),
+            StreamConfig(last.acoustic, last.acoustic),
+        ):
             extractor = FeatureExtractor.from_config(streams, device="cpu")
             extractor.front_end = lambda s: _untouched(s)
             features, frames = extractor.with_frames(samples)

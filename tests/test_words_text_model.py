@@ -157,7 +157,14 @@ def test_a_damaged_file_is_named(copy, name):
 
 
 @pytest.mark.parametrize(
-    "values", [{"emotions": sorted(EMOTIONS, reverse=True)}, {"temperature": 0}, {"temperature": "1"}, {"languages": []}, {"kind": 3}]
+    "values",
+    [
+        {"emotions": sorted(EMOTIONS, reverse=True)},
+        {"temperature": 0},
+        {"temperature": "1"},
+        {"languages": []},
+        {"kind": 3},
+    ],
 )
 def test_a_configuration_of_another_kind_is_an_error(copy, values):
     change_config(copy, **values)
@@ -194,7 +201,13 @@ def save_classifier(directory, names, **values):
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "rain", "##s"]
     (directory / "vocab.txt").write_text("\n".join(words))
     BertTokenizer(str(directory / "vocab.txt")).save_pretrained(directory)
-    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8, "max_position_embeddings": 16}
+    sizes = {
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "intermediate_size": 8,
+        "max_position_embeddings": 16,
+    }
     config = BertConfig(vocab_size=len(words), id2label=dict(enumerate(names)), **sizes, **values)
     torch.manual_seed(0)
     model = BertForSequenceClassification(config)
@@ -218,7 +231,9 @@ def test_labels_of_a_classifier_are_grouped(tmp_path):
 
 
 def test_a_classifier_of_several_labels_a_text_adds_sigmoids(tmp_path):
-    directory = save_classifier(tmp_path / "model", ("joy", "love", "sadness"), problem_type="multi_label_classification")
+    directory = save_classifier(
+        tmp_path / "model", ("joy", "love", "sadness"), problem_type="multi_label_classification"
+    )
     found = TextModel.from_pretrained(directory)(["hello"])[0]
     sums = np.array([1 / (1 + np.exp(-2)) + 0.5, 0.5])
     assert np.allclose(found[[EMOTIONS.index("happy"), EMOTIONS.index("sad")]], sums / sums.sum())
@@ -233,7 +248,9 @@ def test_a_label_without_a_place_is_named(tmp_path):
 def test_a_classifier_without_its_last_layer_is_an_error(tmp_path):
     directory = save_classifier(tmp_path / "model", ("joy", "sadness"))
     tensors = load_file(directory / "model.safetensors")
-    save_file({k: v for k, v in tensors.items() if "classifier" not in k}, directory / "model.safetensors", {"format": "pt"})
+    save_file(
+        {k: v for k, v in tensors.items() if "classifier" not in k}, directory / "model.safetensors", {"format": "pt"}
+    )
     with pytest.raises(CheckpointError, match="classifier"):
         TextModel.from_pretrained(directory)
 
@@ -296,11 +313,20 @@ def test_templates_are_divided_and_plain_ones_are_many():
     assert sum(len(of) for family in templates()["plain"].values() for of in family.values()) >= 250
     sides = {split: set(plain_sentences(split, 5, 0).texts) for split in SPLITS}
     assert not sides["train"] & (sides["validation"] | sides["test"])
-    assert plain_sentences("train", 5, 1).texts == plain_sentences("train", 5, 1).texts != plain_sentences("train", 5, 2).texts
+    assert (
+        plain_sentences("train", 5, 1).texts
+        == plain_sentences("train", 5, 1).texts
+        != plain_sentences("train", 5, 2).texts
+    )
 
 
 def test_no_template_is_a_sentence_of_a_corpus():
-    given = {template.lower().strip(".") for family in templates()["plain"].values() for of in family.values() for template in of}
+    given = {
+        template.lower().strip(".")
+        for family in templates()["plain"].values()
+        for of in family.values()
+        for template in of
+    }
     assert not given & {"kids are talking by the door", "dogs are sitting by the door", "say the word {word}"}
 
 
@@ -308,7 +334,13 @@ def test_no_template_is_near_a_text_of_the_test_set():
     def trigrams(text):
         return {text.lower()[at : at + 3] for at in range(len(text) - 2)}
 
-    given = [trigrams(template) for kind in ("plain", "emotional") for of in templates()[kind].values() for each in of.values() for template in each]
+    given = [
+        trigrams(template)
+        for kind in ("plain", "emotional")
+        for of in templates()[kind].values()
+        for each in of.values()
+        for template in each
+    ]
     for item in load_scenarios(per_pair=0):
         if item.language == "en":
             mine = trigrams(item.text)
@@ -328,13 +360,24 @@ def test_transcripts_keep_the_words():
 def folder(tmp_path_factory):
     """Made-up texts in the layouts of the corpora."""
     root = tmp_path_factory.mktemp("texts")
-    said = {0: "this makes me mad", 1: "yuck it stinks", 2: "so scary", 3: "great joy", 4: "on the table", 5: "i cry", 6: "oh wow"}
+    said = {
+        0: "this makes me mad",
+        1: "yuck it stinks",
+        2: "so scary",
+        3: "great joy",
+        4: "on the table",
+        5: "i cry",
+        6: "oh wow",
+    }
     lines = [f"{text} {extra}\t{number}" for number, text in said.items() for extra in ("", "today", "[NAME]", "again")]
     for split in ("train", "dev", "test"):
         (root / f"goemotions_ekman_{split}.tsv").write_text("\n".join(lines * 3))
     (root / "xed_en-annotated.tsv").write_text("how scary , [PERSON]\t4\nso mad\t1, 3\nsoon\t2\n" * 5)
     (root / "xed_neutral_en.txt").write_text("9\tTwo minutes.\n9\tOn the shelf.\n" * 5)
-    rows = "\n".join(f'"{said[n]}",{name}' for n, name in enumerate(("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")))
+    rows = "\n".join(
+        f'"{said[n]}",{name}'
+        for n, name in enumerate(("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise"))
+    )
     for name in ("train", "dev", "test"):
         (root / f"meld_{name}.csv").write_text(f"Utterance,Emotion\n{rows}\n")
     return root
@@ -358,7 +401,11 @@ def test_training_end_to_end(folder, tmp_path):
     assert result.exit_code == 0, result.output
     assert "| a | goemotions | 84 |" in result.output
     model = TextModel.from_pretrained(tmp_path / "a")
-    assert labels(model(["yuck it stinks", "great joy", "the keys are on the table"])) == ["disgust", "happy", "neutral"]
+    assert labels(model(["yuck it stinks", "great joy", "the keys are on the table"])) == [
+        "disgust",
+        "happy",
+        "neutral",
+    ]
     record = json.loads((tmp_path / "a/training.json").read_text())
     assert record["validation"]["goemotions"]["accuracy"] > 0.9 and record["temperature"] > 0
     assert "meld" not in record["data"]["sources"] and str(tmp_path) not in json.dumps(record)
@@ -370,7 +417,19 @@ def test_training_end_to_end(folder, tmp_path):
 
 def test_a_teacher_and_meld_change_what_is_learnt(folder, tmp_path):
     teacher = save_classifier(tmp_path / "teacher", ("sadness", "joy"))
-    options = ("--texts", folder, "--terms", 500, "--meld", "--teacher", teacher, "--teacher-share", 1, "--fragments", 20)
+    options = (
+        "--texts",
+        folder,
+        "--terms",
+        500,
+        "--meld",
+        "--teacher",
+        teacher,
+        "--teacher-share",
+        1,
+        "--fragments",
+        20,
+    )
     result = run(*options, "--output", tmp_path / "a")
     assert result.exit_code == 0, result.output
     record = json.loads((tmp_path / "a/training.json").read_text())
@@ -393,8 +452,33 @@ def small(folder, tmp_path_factory):
     """An encoder of word pieces made small."""
     root = tmp_path_factory.mktemp("small")
     save_wordpieces(root / "base")
-    options = ("--base", root / "base", "--layers", 2, "--pieces", 120, "--epochs", 20, "--learning-rate", 5e-3, "--seed", 1)
-    result = run("--texts", folder, "--output", root / "a", *options, "--teacher", root / "base", "--teacher-share", 0, "--fragments", 0)
+    options = (
+        "--base",
+        root / "base",
+        "--layers",
+        2,
+        "--pieces",
+        120,
+        "--epochs",
+        20,
+        "--learning-rate",
+        5e-3,
+        "--seed",
+        1,
+    )
+    result = run(
+        "--texts",
+        folder,
+        "--output",
+        root / "a",
+        *options,
+        "--teacher",
+        root / "base",
+        "--teacher-share",
+        0,
+        "--fragments",
+        0,
+    )
     assert result.exit_code == 0, result.output
     return root / "a"
 
@@ -402,7 +486,9 @@ def small(folder, tmp_path_factory):
 def test_an_encoder_is_made_small(small):
     model = SmallBert.load(small)
     assert len(model.bert.encoder["layer"]) == 2 and model.tokenizer.get_vocab_size() <= 120
-    assert (small / "model.safetensors").stat().st_size < 1.5 * sum(each.numel() for each in model.bert.parameters()) + 9_000
+    assert (small / "model.safetensors").stat().st_size < 1.5 * sum(
+        each.numel() for each in model.bert.parameters()
+    ) + 9_000
     read = TextModel.from_pretrained(small)
     assert labels(read(["yuck it stinks", "great joy", "i cry"])) == ["disgust", "happy", "sad"]
     assert "2 layers and 120 word pieces" in (small / "README.md").read_text()
@@ -410,7 +496,10 @@ def test_an_encoder_is_made_small(small):
 
 def test_a_small_model_reads_as_transformers_does(tmp_path):
     save_wordpieces(tmp_path)
-    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval(), AutoTokenizer.from_pretrained(tmp_path)
+    model, tokenizer = (
+        AutoModelForSequenceClassification.from_pretrained(tmp_path).eval(),
+        AutoTokenizer.from_pretrained(tmp_path),
+    )
     texts = ["great joy today", "i cry", "joy", "so mad!"]
     with torch.inference_mode():
         expected = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits.numpy()
@@ -447,7 +536,11 @@ def test_a_small_model_reads_long_texts_window_by_window(small):
         ("config.json", {"heads": 5}, "a multiple of the 5 heads"),
         ("config.json", {"temperature": 0}, "a positive number"),
         ("tokenizer.json", {"model": {"type": "WordPiece"}}, "tokenizer.json"),
-        ("model.safetensors", {"classifier.bias": np.zeros(6, np.float32)}, r"classifier.bias of shape \(6,\); expected \(7,\)"),
+        (
+            "model.safetensors",
+            {"classifier.bias": np.zeros(6, np.float32)},
+            r"classifier.bias of shape \(6,\); expected \(7,\)",
+        ),
         ("model.safetensors", {"classifier.weight.scale": np.full(7, np.inf, np.float32)}, "not finite"),
         ("model.safetensors", {"more": np.zeros(3, np.float32)}, "more of shape"),
     ],
@@ -493,7 +586,9 @@ def test_texts_are_joined_in_order():
 def test_saved_coefficients_are_nearly_those_that_were_fitted(tmp_path):
     random = np.random.default_rng(0)
     vocabulary = {"words": ["a", "b"], "letters": [" a"]}
-    model = NgramModel(vocabulary, np.ones(3, np.float32), random.normal(size=(3, 7)).astype(np.float32), np.zeros(7, np.float32))
+    model = NgramModel(
+        vocabulary, np.ones(3, np.float32), random.normal(size=(3, 7)).astype(np.float32), np.zeros(7, np.float32)
+    )
     model.save(tmp_path)
     loaded = NgramModel.load(tmp_path)
     assert np.allclose(loaded.logits(["a b", "b"]), model.logits(["a b", "b"]), atol=0.05)

@@ -263,7 +263,12 @@ def test_words_of_a_corpus_are_measured(whisper, tmp_path):
     words.main(["--data", str(tmp_path), "--corpora", "own", "--whisper", str(whisper), "--output", str(output)])
     found = json.loads(output.read_text())["whisper"][str(whisper)]
     own = found["corpora"]["own"]
-    assert own["clips"] == 3 and 0 <= own["with_words"] <= 100 and 0 <= own["clear"] <= 100 and own["transcript_seconds"] > 0
+    assert (
+        own["clips"] == 3
+        and 0 <= own["with_words"] <= 100
+        and 0 <= own["clear"] <= 100
+        and own["transcript_seconds"] > 0
+    )
     assert sum(own["unclear"].values()) + sum(own["languages"].values()) == 3
     assert own["by_limit"]["0.37"]["clear"] >= own["by_limit"]["0.75"]["clear"]
     assert found["latency"]["transcript"]["calls"] == 10

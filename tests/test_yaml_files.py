@@ -24,7 +24,9 @@ def written(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("word", ["no", "No", "off", "on", "yes", "true", "012", "1:30", "1_000", "2024-01-01", "1e3", ".5", "0x1F", ".nan"])
+@pytest.mark.parametrize(
+    "word", ["no", "No", "off", "on", "yes", "true", "012", "1:30", "1_000", "2024-01-01", "1e3", ".5", "0x1F", ".nan"]
+)
 def test_words_stay_what_was_written(written, word):
     assert read_options(written(f"key: {word}\nkeys: [{word}, {word}]\n"), "") == {"key": [word], "keys": [word, word]}
 
@@ -39,7 +41,9 @@ def test_a_mapping_is_one_value_with_its_types(written):
     assert json.loads(value) == {"a": 0.5, "b": True, "c": False}
 
 
-@pytest.mark.parametrize("word, means", [("no", False), ("off", False), ("false", False), ("yes", True), ("on", True), ("True", True)])
+@pytest.mark.parametrize(
+    "word, means", [("no", False), ("off", False), ("false", False), ("yes", True), ("on", True), ("True", True)]
+)
 def test_switches_take_every_word_of_yaml(written, word, means):
     assert run.parse([written(f"trim: {word}\n")])[0].trim is means
 
@@ -61,7 +65,11 @@ def test_norwegian_is_a_language(written):
         Benchmark.from_dict(entry | {"languages": [1]})
 
 
-READS = {"options": lambda path: read_options(path, "x"), "yaml": lambda path: read_yaml(path, "x"), "preset": load_preset}
+READS = {
+    "options": lambda path: read_options(path, "x"),
+    "yaml": lambda path: read_yaml(path, "x"),
+    "preset": load_preset,
+}
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)

@@ -54,7 +54,9 @@ def server():
         start.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -IS {shlex.quote(__file__)} {folder} "$@"\n')
         start.chmod(0o755)
         os.environ[ADDRESS], PYTHON, KILL = folder, str(start), signal.SIGUSR2
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        }
         process = subprocess.Popen(
             [sys.executable, __file__, str(door.fileno())], stdin=subprocess.PIPE, env=environment, start_new_session=True,
             pass_fds=[door.fileno()],

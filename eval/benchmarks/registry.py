@@ -81,7 +81,9 @@ class Benchmark:
         # YAML 1.1 takes Norwegian for a truth value
         languages = tuple("no" if language is False else language for language in values.get("languages", ()))
         if not all(isinstance(language, str) for language in languages):
-            raise CorpusError(f"benchmark {values['name']}: languages is {list(languages)!r}; expected ISO 639-1 codes such as en")
+            raise CorpusError(
+                f"benchmark {values['name']}: languages is {list(languages)!r}; expected ISO 639-1 codes such as en"
+            )
         return cls(**{**values, "languages": languages})
 
 

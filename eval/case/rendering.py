@@ -204,7 +204,9 @@ def _as_flac(content: bytes) -> tuple[bytes, float]:
 
 def _unchanged(out: Path, take: Take) -> bool:
     path = out / take.file
-    return path.is_file() and is_inside(out, path) and audio_digest(path) == take.sha256  # a link's target may be anything
+    return (
+        path.is_file() and is_inside(out, path) and audio_digest(path) == take.sha256
+    )  # a link's target may be anything
 
 
 def _append(out: Path, take: Take) -> None:

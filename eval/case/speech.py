@@ -88,7 +88,9 @@ class EndpointSpeech:
         self._answered = False  # of an endpoint that nobody reached, no item can succeed
         key = os.environ.get(KEY_VARIABLE) or "none"  # servers of one's own ask for no key, the client insists on one
         http = openai.DefaultHttpxClient(timeout=timeout, **strict_options())
-        self._client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=retries, timeout=timeout, http_client=http)
+        self._client = openai.OpenAI(
+            base_url=base_url, api_key=key, max_retries=retries, timeout=timeout, http_client=http
+        )
 
     def identity(self) -> dict:
         return {"type": "openai-speech", "model": self._model, "format": self._format}

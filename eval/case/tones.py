@@ -55,7 +55,15 @@ def _of_rows(corpus: str, rows: Sequence[Mapping]) -> list[Tone]:
     if len(set(side.values())) == 1:
         side = assign_speaker_splits(side)
     return [
-        Tone(row["id"], row["audio"], row["emotion"], corpus, f"{corpus}-{row['speaker']}", side[row["speaker"]], row["text"])
+        Tone(
+            row["id"],
+            row["audio"],
+            row["emotion"],
+            corpus,
+            f"{corpus}-{row['speaker']}",
+            side[row["speaker"]],
+            row["text"],
+        )
         for row in rows
     ]
 

@@ -71,7 +71,9 @@ def build_set(
     }
     _claim(output, settings)
     actors, by_name, failed = Actors(tones, seed), {reader.name: reader for reader in readers}, {}
-    for one in tqdm(sorted(plan, key=lambda t: (t.reading, t.id)), desc="transplants", unit="clip", disable=not progress):
+    for one in tqdm(
+        sorted(plan, key=lambda t: (t.reading, t.id)), desc="transplants", unit="clip", disable=not progress
+    ):
         try:
             _make(one, output, by_name[one.reader], actors, amount)
         except AudioError as error:
@@ -92,7 +94,9 @@ def _claim(output: Path, settings: dict) -> None:
     found = json.loads(path.read_text(encoding="utf-8"))
     other = sorted(key for key, value in settings.items() if found.get(key) != value)
     if other:
-        raise FASError(f"{output}: holds a set with another {', '.join(other)}; expected the same, or another folder (--output)")
+        raise FASError(
+            f"{output}: holds a set with another {', '.join(other)}; expected the same, or another folder (--output)"
+        )
 
 
 def _make(one: Transplant, output: Path, reader: Reader, actors: Actors, amount: Amount) -> None:
@@ -147,7 +151,10 @@ def main(arguments: list[str] | None = None) -> int:
     tones = load_tones(dict(parse_pairs(options.pop("tones"), "--tones")))
     manifest = build_set(tones, readers, options.pop("output"), amount=amount, progress=sys.stderr.isatty(), **options)
     failed = json.loads((manifest.parent / SETTINGS).read_text(encoding="utf-8"))["failed"]
-    print(f"{manifest}: {options['clips'] - len(failed)} clips, synthetic speech" + (f"; {len(failed)} failed" if failed else ""))
+    print(
+        f"{manifest}: {options['clips'] - len(failed)} clips, synthetic speech"
+        + (f"; {len(failed)} failed" if failed else "")
+    )
     return 1 if failed else 0
 
 

@@ -133,10 +133,14 @@ def plan_set(
 def _plan_side(split, clips, tones, voices, conflict_share, voices_per_sentence, seed, rng) -> Iterator[Transplant]:
     emotions = [emotion for emotion in EMOTIONS if tones.get(emotion)]
     if clips and len(emotions) < 2:
-        raise FASError(f"{split}: tones of {len(emotions)} emotions; expected speakers of two or more on each side (--tones)")
+        raise FASError(
+            f"{split}: tones of {len(emotions)} emotions; expected speakers of two or more on each side (--tones)"
+        )
     texts = [sentence for sentence in load_texts() if sentence.split == split]
     said = {emotion: _turns([s for s in texts if s.emotion == emotion], rng) for emotion in EMOTIONS}
-    clip = {emotion: _turns([_turns(_by_actor(of), rng) for of in tones[emotion].values()], rng) for emotion in emotions}
+    clip = {
+        emotion: _turns([_turns(_by_actor(of), rng) for of in tones[emotion].values()], rng) for emotion in emotions
+    }
     of_reader = {reader: _turns(of[split], rng) for reader, of in voices.items()}
     reader_of = _turns(list(voices), rng)
     reads = {  # (reader, sentence) -> its voices in turn
@@ -154,7 +158,9 @@ def _plan_side(split, clips, tones, voices, conflict_share, voices_per_sentence,
 
 
 def _by_actor(tones: Sequence[Tone]) -> list[list[Tone]]:
-    return [list(of) for _, of in itertools.groupby(sorted(tones, key=lambda t: (t.actor, t.id)), key=lambda t: t.actor)]
+    return [
+        list(of) for _, of in itertools.groupby(sorted(tones, key=lambda t: (t.actor, t.id)), key=lambda t: t.actor)
+    ]
 
 
 def _pairs(emotions: Sequence[str], rng) -> Iterator[tuple[str, str]]:
@@ -167,4 +173,3 @@ def _turns(items: Sequence, rng: np.random.Generator) -> Iterator:
     while True:
         for i in rng.permutation(len(items)):
             yield items[i]
-

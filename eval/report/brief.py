@@ -49,7 +49,10 @@ def _findings(run: Run, table: ScoreTable) -> str:
 def _scores(run: Run, table: ScoreTable, metric: str) -> str:
     header = [
         "system",
-        *(f"{markdown_text(run.benchmarks[b]['title'])} ({markdown_text(usual_setting(run, b))})" for b in table.benchmarks),
+        *(
+            f"{markdown_text(run.benchmarks[b]['title'])} ({markdown_text(usual_setting(run, b))})"
+            for b in table.benchmarks
+        ),
     ]
     rows = []
     for row in table.rows:
@@ -150,9 +153,7 @@ def _missing(run: Run) -> list[str]:
 def _failures(run: Run, listed: int = 20) -> list[str]:
     found, total = failures(run)
     rows = [[b, system or "unreadable", clip or "-", why or "-"] for b, system, _, clip, why in found[:listed]]
-    table = table_of(
-        ["benchmark", "system", "clip", "why"], [[markdown_text(cell) for cell in row] for row in rows]
-    )
+    table = table_of(["benchmark", "system", "clip", "why"], [[markdown_text(cell) for cell in row] for row in rows])
     return [f"## Failures: {total}" + (f", the first {listed}" if total > listed else ""), table] if rows else []
 
 
@@ -166,7 +167,9 @@ def _provenance(run: Run) -> str:
     state = " with uncommitted changes" if made.get("dirty") else ""
     versions = ", ".join(f"{name} {version}" for name, version in (made.get("versions") or {}).items() if version)
     seeds = "; ".join(
-        f"{markdown_text(s['title'])} {markdown_text(', '.join(map(str, s['seeds'])))}" for s in run.systems.values() if s.get("seeds")
+        f"{markdown_text(s['title'])} {markdown_text(', '.join(map(str, s['seeds'])))}"
+        for s in run.systems.values()
+        if s.get("seeds")
     )
     lines = [
         markdown_text(f"date: {made.get('date') or 'unknown'}, commit: {made.get('commit') or 'unknown'}{state}"),

@@ -62,7 +62,10 @@ def _answer(run: Run, row: dict[str, str]) -> dict:
     probabilities = [_number(row.get(f"p_{emotion}")) for emotion in EMOTIONS]
     known = all(p is not None for p in probabilities)
     return {
-        **{key: row.get(key) or None for key in ("seed", "label", "how", "text", "error", "transcript", "words_missing")},
+        **{
+            key: row.get(key) or None
+            for key in ("seed", "label", "how", "text", "error", "transcript", "words_missing")
+        },
         "title": run.title(row["system"]),
         **{name: _number(row.get(name)) for name in ("conflict", "disagreement")},
         "mass": _number(row.get("mass")),

@@ -105,7 +105,11 @@ def cascade(arguments: argparse.Namespace) -> dict:
     _, parts, training = alm.parse([str(arguments.config), *_corpora(arguments), *arguments.set])
     pipeline = EmotionPipeline.from_pretrained(*([arguments.fas] if arguments.fas else []), device="cpu", words=False)
     model, processor = FASAudioForConditionalGeneration.from_parts(
-        pipeline, parts.language_model, revision=parts.revision, dtype=loading_dtype(arguments.dtype), seed=training.seed
+        pipeline,
+        parts.language_model,
+        revision=parts.revision,
+        dtype=loading_dtype(arguments.dtype),
+        seed=training.seed,
     )
     scorer = Scorer(model.to(find_device(None)), processor, pipeline.extractor, arguments.cache)
     found = score(scorer, arguments, Wanted(cascade=True))
@@ -159,7 +163,9 @@ def table(records: list[dict]) -> str:
         rows.append(cells)
     shown = len(COLUMNS) if any(row[len(COLUMNS) - 3 :] != [""] * 3 for row in rows) else len(COLUMNS) - 3
     lines = [COLUMNS[:shown], ["---"] * shown, *(row[:shown] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines).replace("| --- " * shown + "|", "|---" * shown + "|")
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines).replace(
+        "| --- " * shown + "|", "|---" * shown + "|"
+    )
 
 
 def _mean(values: list[float]) -> str:
@@ -192,7 +198,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     work.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
     work.add_argument("--fold", type=int, default=1, help="RAVDESS fold (%(default)s)")
     work.add_argument(
-        "--side", default="test", choices=("test", "validation"), help="validation, with URDU: for choices (%(default)s)"
+        "--side",
+        default="test",
+        choices=("test", "validation"),
+        help="validation, with URDU: for choices (%(default)s)",
     )
     work.add_argument(
         "--config", type=Path, default=Path("train/configs/alm_cpu.yaml"), help="of the adapter (%(default)s)"
@@ -203,7 +212,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     work.add_argument("--fas", type=Path, help="one FAS for all seeds; default: one is trained for each")
     work.add_argument("--set", nargs=argparse.REMAINDER, default=[], help="last: further flags of train/alm_adapter.py")
     work.add_argument(
-        "--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="of the LLM in scoring (%(default)s: as its files)"
+        "--dtype",
+        default="auto",
+        choices=("auto", "float32", "bfloat16"),
+        help="of the LLM in scoring (%(default)s: as its files)",
     )
     work.add_argument("--cache", type=Path, default=Path("~/.cache/fas_alm/features"), help="feature cache")
     show = commands.add_parser("table", help="print the table of result files")

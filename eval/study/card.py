@@ -35,7 +35,12 @@ from fas_core.training.data import FeatureSource
 
 SURE = 0.9
 MARKS = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
-UNSEEN, KNOWN, FOREIGN, CALIBRATED = "voices kept apart", "voices of the training", "corpus never heard", "corpus never heard, calibrated on"
+UNSEEN, KNOWN, FOREIGN, CALIBRATED = (
+    "voices kept apart",
+    "voices of the training",
+    "corpus never heard",
+    "corpus never heard, calibrated on",
+)
 COLUMNS = ("corpus", "scored on", "clips", "voices", "WA", "UA", "macro-F1", "ECE", "sure (0.9)", "of these right")
 
 
@@ -56,7 +61,10 @@ def head_of(pipeline: EmotionPipeline) -> str:
 def figures(labels: np.ndarray, probabilities: np.ndarray) -> dict:
     """Accuracy, UA, macro-F1, ECE, share of answers with a probability of at least `SURE`, and how many of these are right; in per cent."""
     answers, sure = probabilities.argmax(1), probabilities.max(1) >= SURE
-    found = point_figures(labels, answers) | {"ece": expected_calibration_error(probabilities, labels), "sure": sure.mean()}
+    found = point_figures(labels, answers) | {
+        "ece": expected_calibration_error(probabilities, labels),
+        "sure": sure.mean(),
+    }
     found["sure_right"] = (answers == labels)[sure].mean() if sure.any() else np.nan
     return {name: None if np.isnan(value) else round(100 * float(value), 1) for name, value in found.items()}
 
@@ -99,12 +107,16 @@ def temperature_of(heard: list[Heard], names: list[str]) -> float:
         return 1.0
     for name in names:
         if not any(each.corpus == name and each.scored_on == FOREIGN for each in heard):
-            raise FASError(f"--calibrate {name}: expected one of the corpora given that the checkpoint was not trained on")
+            raise FASError(
+                f"--calibrate {name}: expected one of the corpora given that the checkpoint was not trained on"
+            )
     chosen = [each for each in heard if each.corpus in names]
     weights = np.concatenate([np.full(len(each.labels), 1 / len(each.labels)) for each in chosen])
     for each in chosen:
         each.scored_on = CALIBRATED
-    return fit_temperature(np.concatenate([each.logits for each in chosen]), np.concatenate([each.labels for each in chosen]), weights)
+    return fit_temperature(
+        np.concatenate([each.logits for each in chosen]), np.concatenate([each.labels for each in chosen]), weights
+    )
 
 
 def write_temperature(folder: Path, head: str, factor: float) -> None:
@@ -125,7 +137,9 @@ def write_card(folder: Path, rows: list[dict]) -> None:
     path = folder / "README.md"
     card = path.read_text(encoding="utf-8")
     if not MARKS.search(card):
-        raise FASError(f"{path}: no place for the table; expected <!-- figures --> and <!-- /figures -->, as train/fas.py writes them")
+        raise FASError(
+            f"{path}: no place for the table; expected <!-- figures --> and <!-- /figures -->, as train/fas.py writes them"
+        )
     text = f"{table(rows)}\n\nIn per cent; the label is that of the voice, among {', '.join(EMOTIONS)}. `figures.json` has these figures.\n"
     path.write_text(MARKS.sub(lambda m: m[1] + text + m[2], card), encoding="utf-8")
 
@@ -134,7 +148,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m eval.study.card", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path, metavar="DIR", help="as train/fas.py wrote it")
     parser.add_argument("corpora", nargs="+", metavar="NAME=FOLDER")
-    parser.add_argument("--calibrate", nargs="+", default=[], metavar="NAME", help="corpora never heard that say how sure an answer may be")
+    parser.add_argument(
+        "--calibrate",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="corpora never heard that say how sure an answer may be",
+    )
     parser.add_argument("--cache", default="~/.cache/fas_alm/features", help="feature cache (%(default)s)")
     return parser.parse_args(argv)
 

@@ -74,7 +74,8 @@ def choose(material: Material, data_root: Path) -> list[dict]:
         scores["tess to ravdess"] += evaluate(tess, {"": ravdess}, bar).values()
     means = {name: np.mean(values, 0) for name, values in scores.items()}
     return [
-        setting | {name: round(float(values[i]), 1) for name, values in means.items()} for i, setting in enumerate(SETTINGS)
+        setting | {name: round(float(values[i]), 1) for name, values in means.items()}
+        for i, setting in enumerate(SETTINGS)
     ]
 
 
@@ -104,7 +105,10 @@ def parse_arguments(argv=None) -> argparse.Namespace:
 def main(argv=None) -> int:
     arguments = parse_arguments(argv)
     rows = choose(load_material(arguments, arguments.stack, AUGMENTATION), arguments.data_root)
-    write_json(arguments.output, {"settings": rows, "encoder": arguments.encoder, "layers": arguments.stack, "provenance": provenance()})
+    write_json(
+        arguments.output,
+        {"settings": rows, "encoder": arguments.encoder, "layers": arguments.stack, "provenance": provenance()},
+    )
     print(table(rows))
     return 0
 

@@ -28,9 +28,14 @@ def columns(records: list[dict], split: str) -> tuple:
     needed = ("words", "tone", "emotion", "speaker", "sentence")
     rows = [r for r in records if r["split"] == split and not r["error"] and all(r.get(name) for name in needed)]
     if not rows:
-        raise FASError(f"--split {split}: no clip has {', '.join(needed)}; expected answers of eval.study.conflict to a conflict set")
+        raise FASError(
+            f"--split {split}: no clip has {', '.join(needed)}; expected answers of eval.study.conflict to a conflict set"
+        )
     tone, words = (np.array([r[name] for r in rows]) for name in ("tone", "words"))
-    confidence, labels = np.array([r["confidence"] for r in rows]), np.array([EMOTIONS.index(r["emotion"]) for r in rows])
+    confidence, labels = (
+        np.array([r["confidence"] for r in rows]),
+        np.array([EMOTIONS.index(r["emotion"]) for r in rows]),
+    )
     return tone, words, confidence, labels, [f"{r['set']}/{r['speaker']}" for r in rows], [r["sentence"] for r in rows]
 
 

@@ -46,10 +46,27 @@ def keys(arguments: argparse.Namespace) -> list[dict]:
     asked = argparse.Namespace(**vars(arguments) | dict(systems=[s for s in arguments.systems if s not in LORA]))
     found = study.jobs(asked)
     for name in arguments.left_out:
-        base = dict(stage=left_out.STAGE, encoder=arguments.encoder_name, acoustic_encoder=None, padding=arguments.padding, fold=None, left_out=name)
+        base = dict(
+            stage=left_out.STAGE,
+            encoder=arguments.encoder_name,
+            acoustic_encoder=None,
+            padding=arguments.padding,
+            fold=None,
+            left_out=name,
+        )
         for system in set(arguments.systems) & set(LORA):
             for seed in arguments.seeds if system == "lora" else arguments.seeds[:1]:
-                found.append(base | dict(corpora=sorted(arguments.corpora), system=system, layer=arguments.stack, seed=seed, C=None, set=json.loads(arguments.set)))
+                found.append(
+                    base
+                    | dict(
+                        corpora=sorted(arguments.corpora),
+                        system=system,
+                        layer=arguments.stack,
+                        seed=seed,
+                        C=None,
+                        set=json.loads(arguments.set),
+                    )
+                )
     for key in found:
         key["encoder"] = arguments.encoder_name
     order = [*LORA, *[s for s in arguments.systems if s not in LORA]]
@@ -126,21 +143,31 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m eval.study.invariance", description=__doc__, formatter_class=raw)
     parser.add_argument("--data-root", type=Path, required=True, help="folder with the corpora by name")
     parser.add_argument("--output", type=Path, required=True, help="file of results, a line of JSON a run")
-    parser.add_argument("--work", type=Path, required=True, help="folder of features and of what is fitted, which stays")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder of features and of what is fitted, which stays"
+    )
     parser.add_argument("--encoder", default="offline:base", help="Whisper (%(default)s)")
     parser.add_argument("--encoder-name", default="offline:base", help="what the rows call it (%(default)s)")
     parser.add_argument("--stack", default="1,2,3,4", help="acoustic layers (%(default)s)")
-    parser.add_argument("--systems", nargs="+", default=list(METHODS), choices=METHODS, metavar="NAME", help=", ".join(METHODS))
+    parser.add_argument(
+        "--systems", nargs="+", default=list(METHODS), choices=METHODS, metavar="NAME", help=", ".join(METHODS)
+    )
     every = [*left_out.CORPORA, left_out.DEVELOPMENT]
     parser.add_argument("--left-out", nargs="+", default=every, choices=every, help="corpora that are scored in turn")
     parser.add_argument("--corpora", nargs="+", default=list(left_out.CORPORA), help="corpora to train on")
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43], help="seeds (%(default)s)")
-    parser.add_argument("--set", default="{}", help='JSON of changed settings: {"model": {...}, "training": {...}, "lora": {...}}')
-    parser.add_argument("--means", action="store_true", help="each stream of a clip is one patch, its mean: what a few cores can train")
+    parser.add_argument(
+        "--set", default="{}", help='JSON of changed settings: {"model": {...}, "training": {...}, "lora": {...}}'
+    )
+    parser.add_argument(
+        "--means", action="store_true", help="each stream of a clip is one patch, its mean: what a few cores can train"
+    )
     parser.add_argument("--cache", type=Path, help="feature cache; default: in --work")
     parser.add_argument("--processes", type=int, default=2, help="processes that share the GPU (%(default)s)")
     parser.add_argument("--max-minutes", type=float, default=1e6, help="then it stops, and goes on when called again")
-    parser.set_defaults(stage=left_out.STAGE, acoustic_encoder=None, padding="clip", layer=None, C=None, shrinkages=[], folds=[])
+    parser.set_defaults(
+        stage=left_out.STAGE, acoustic_encoder=None, padding="clip", layer=None, C=None, shrinkages=[], folds=[]
+    )
     arguments = parser.parse_args(argv)
     if arguments.means:
         arguments.set = json.dumps(json.loads(arguments.set) | {"means": True})

@@ -81,13 +81,17 @@ class Worker:
         rows = [row for dataset in self.datasets.values() for row in dataset]
         extractor, cache = self._extractor()
         if not all(audio_digest(row["audio"]) in cache for row in rows):
-            extract_features(rows, extractor, cache, process_index=part, num_processes=parts, shard_clips=32, progress=False)
+            extract_features(
+                rows, extractor, cache, process_index=part, num_processes=parts, shard_clips=32, progress=False
+            )
         file = self.folder / f"mels-{part}-of-{parts}.safetensors"
         if not file.exists() and set(self.arguments.systems) & set(LORA):
             mels = {}
             for row in rows[part::parts]:
                 samples = extractor.front_end(load_audio(row["audio"]).samples).samples
-                mels[audio_digest(row["audio"])] = extractor.whisper.backbone.mel(samples[: 30 * 16_000], "clip").half().contiguous()
+                mels[audio_digest(row["audio"])] = (
+                    extractor.whisper.backbone.mel(samples[: 30 * 16_000], "clip").half().contiguous()
+                )
             save_file(mels, temporary := file.with_suffix(".tmp"))
             os.replace(temporary, file)
 
@@ -109,7 +113,9 @@ class Worker:
         digests = [source.digests[i] for source in sources.values() for i in source.usable]
         if not file.exists():
             clips = [source.get(source.digests[i]) for source in sources.values() for i in source.usable]
-            tensors = {name: torch.from_numpy(np.stack([getattr(c, name).reshape(-1) for c in clips])) for name in MEANS}
+            tensors = {
+                name: torch.from_numpy(np.stack([getattr(c, name).reshape(-1) for c in clips])) for name in MEANS
+            }
             save_file(tensors, file, {"clips": json.dumps(digests)})
             return
         with safe_open(file, "np") as kept:
@@ -119,11 +125,15 @@ class Worker:
             for digest in (source.digests[i] for i in source.usable):
                 if (i := row.get(digest)) is not None:
                     mean = {name: values[name][i][None] for name in MEANS[:2]}
-                    source.held[digest, ""] = ClipFeatures(**mean, acoustic_frames=1, semantic_frames=1, **{n: values[n][i] for n in MEANS[2:]})
+                    source.held[digest, ""] = ClipFeatures(
+                        **mean, acoustic_frames=1, semantic_frames=1, **{n: values[n][i] for n in MEANS[2:]}
+                    )
 
     @lru_cache(1)  # noqa: B019
     def resident(self) -> Resident:
-        return Resident(held([left_out._whole(self.material(), name, ()) for name in self.arguments.corpora]), self.device)
+        return Resident(
+            held([left_out._whole(self.material(), name, ()) for name in self.arguments.corpora]), self.device
+        )
 
     @lru_cache(1)  # noqa: B019
     def mels(self) -> dict[str, torch.Tensor]:
@@ -139,9 +149,14 @@ class Worker:
             return
         system, (train, _) = SYSTEMS[kind(key)], self.sides(key)
         arguments = left_out.training_arguments(system.training, train)
-        model = new_model(self._config(ModelArguments(**system.model | dict(ensemble=0.0, residual=True))), train, 0, arguments)
+        model = new_model(
+            self._config(ModelArguments(**system.model | dict(ensemble=0.0, residual=True))), train, 0, arguments
+        )
         kept = {n: t.contiguous() for n, t in model.state_dict().items() if n.startswith(FITTED)}
-        save_file(kept | {"tone_logits": torch.from_numpy(train.tone_logits[""])}, temporary := file.with_suffix(f".{os.getpid()}"))
+        save_file(
+            kept | {"tone_logits": torch.from_numpy(train.tone_logits[""])},
+            temporary := file.with_suffix(f".{os.getpid()}"),
+        )
         os.replace(temporary, file)
 
     def _fitted(self, key: dict) -> Path:
@@ -184,14 +199,34 @@ class Worker:
         mels = self.mels()
         if key["system"] == "lora":
             options = LoraArguments(**dict(seed=key["seed"]) | key["set"].get("lora", {}))
-            corpora, weights = np.unique(corpus_names(train), return_inverse=True)[1], weights_of_clips(train, arguments)
-            adapt(backbone, [mels[d] for d in train.digests], train.labels, corpora, train.class_weights(weights), self.layers, options)
-        x, *others = (pooled_all(backbone, [mels[d] for d in clips.digests], self.layers).numpy() for clips in (train, *tests.values()))
+            corpora, weights = (
+                np.unique(corpus_names(train), return_inverse=True)[1],
+                weights_of_clips(train, arguments),
+            )
+            adapt(
+                backbone,
+                [mels[d] for d in train.digests],
+                train.labels,
+                corpora,
+                train.class_weights(weights),
+                self.layers,
+                options,
+            )
+        x, *others = (
+            pooled_all(backbone, [mels[d] for d in clips.digests], self.layers).numpy()
+            for clips in (train, *tests.values())
+        )
         mean, deviation = x.mean(0), x.std(0) + 1e-5
         rows = np.arange(len(train))
         groups, splits = held_out_groups(train, rows, arguments)
         found = fit_discriminant(
-            (x - mean) / deviation, train.labels, groups, SHRINKAGE, DEVIATION_WEIGHT, discriminant_corpora(train, rows, arguments), splits or SPLITS
+            (x - mean) / deviation,
+            train.labels,
+            groups,
+            SHRINKAGE,
+            DEVIATION_WEIGHT,
+            discriminant_corpora(train, rows, arguments),
+            splits or SPLITS,
         )
         pairs = zip(tests.items(), others, strict=True)
         return dict(scores={name: left_out.scored(clips, found((y - mean) / deviation)) for (name, clips), y in pairs})

@@ -72,7 +72,9 @@ def _key(train: Clips, tests: dict[str, Clips]) -> int:
     return hash((*train.ids, *train.variants, *tests, *(clip for clips in tests.values() for clip in clips.ids)))
 
 
-def _statistics(material, train: Clips, tests: dict[str, Clips]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+def _statistics(
+    material, train: Clips, tests: dict[str, Clips]
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """(N, F) of the training clips in all variants, which clips these are, (N,), and (M, F) of each set that is scored."""
     key = _key(train, tests)
     if material.remembered.get("statistics", ("",))[0] != key:
@@ -80,7 +82,10 @@ def _statistics(material, train: Clips, tests: dict[str, Clips]) -> tuple[np.nda
         sizes, streams = material.extractor.dimensions, material.streams
         options = ModelArguments(standardise=True, hidden_size=64, selection="all")
         model = new_model(fas_config(options, sizes, streams, material.extractor.digest), train, 0).eval()
-        held = {name: acoustic_statistics(model, clips, [(i, "") for i in range(len(clips))]) for name, clips in tests.items()}
+        held = {
+            name: acoustic_statistics(model, clips, [(i, "") for i in range(len(clips))])
+            for name, clips in tests.items()
+        }
         rows = [(i, variant) for variant in train.variants for i in range(len(train))]
         indices = np.array([i for i, _ in rows], dtype=np.int64)
         material.remembered["statistics"] = (key, (acoustic_statistics(model, train, rows), indices, held))

@@ -56,7 +56,10 @@ def _row(title: str, found: dict[str, list[dict]]) -> str:
     whole = len(left_out) == len(CORPORA)
     error = np.mean([s["ece"] for name in left_out for s in found[name]]) if left_out else np.nan
     cells += [f"{np.mean([means[name] for name in left_out]):.1f}" if whole else "-"]
-    cells += [_with_spread([s["ua"] for s in found[DEVELOPMENT]]) if DEVELOPMENT in found else "-", f"{error:.1f}" if whole else "-"]
+    cells += [
+        _with_spread([s["ua"] for s in found[DEVELOPMENT]]) if DEVELOPMENT in found else "-",
+        f"{error:.1f}" if whole else "-",
+    ]
     return f"| {cell(plain(title))} | {max(map(len, found.values()))} | " + " | ".join(cells) + " |"
 
 
@@ -66,7 +69,11 @@ def _with_spread(values: list[float]) -> str:
 
 
 def _differences(title: str, ours: dict[str, list[dict]], theirs: dict[str, list[dict]]) -> str:
-    found = {name: _difference(ours[name], theirs[name]) for name in (*CORPORA, DEVELOPMENT) if name in ours and name in theirs}
+    found = {
+        name: _difference(ours[name], theirs[name])
+        for name in (*CORPORA, DEVELOPMENT)
+        if name in ours and name in theirs
+    }
     texts = {name: _text(*values) for name, values in found.items()}
     cells = [texts.get(name, "-") for name in CORPORA] + [_of_the_mean(found), texts.get(DEVELOPMENT, "-")]
     return f"| {cell(plain(title))} | " + " | ".join(cells) + " |"

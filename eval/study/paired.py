@@ -22,7 +22,10 @@ def is_conflicting(row: dict, counts_neutral: bool = False) -> bool:
 def paired(rows: list[dict]) -> dict:
     """Figures of all clips, and under "halves" of those of each half that there is."""
     told = [r for r in rows if r["words_emotion"] and r["emotion"]]
-    parts = {"congruent": [r for r in told if not is_conflicting(r)], "conflicting": [r for r in told if is_conflicting(r)]}
+    parts = {
+        "congruent": [r for r in told if not is_conflicting(r)],
+        "conflicting": [r for r in told if is_conflicting(r)],
+    }
     found = {name: figures for name, part in parts.items() if (figures := tone_and_words(part))}
     return tone_and_words(rows) | ({"halves": found} if found else {})
 
@@ -38,7 +41,9 @@ def tone_and_words(rows: list[dict]) -> dict:
         "tone": np.array([int(np.argmax(r["tone"])) for r in rows]),
         "words": np.array([int(np.argmax(r["words"])) if r["words"] else EMOTIONS.index(NEUTRAL) for r in rows]),
     }
-    found = {"compared": len(rows)} | {f"accuracy_{name}": float((said == labels).mean()) for name, said in answers.items()}
+    found = {"compared": len(rows)} | {
+        f"accuracy_{name}": float((said == labels).mean()) for name, said in answers.items()
+    }
     speakers = [r["speaker"] for r in rows] if all(r["speaker"] for r in rows) else None
     if speakers and len(set(speakers)) < 2:
         speakers = None
@@ -64,11 +69,15 @@ def markdown(sets: dict) -> str:
 def _cells(figures: dict) -> list[str]:
     right = [f"{100 * figures[f'accuracy_{name}']:.1f}" for name in ("answer", *OTHERS)]
     tests = [figures[f"against_{other}"] for other in OTHERS]
-    return [str(figures["compared"]), *right, *(cell for test in tests for cell in (difference(test), f"{test['p']:.3f}"))]
+    return [
+        str(figures["compared"]),
+        *right,
+        *(cell for test in tests for cell in (difference(test), f"{test['p']:.3f}")),
+    ]
 
 
 def difference(test: dict | None) -> str:
-    """"+1.2 [-0.3, 2.7]" in points; a dash where nothing was compared."""
+    """ "+1.2 [-0.3, 2.7]" in points; a dash where nothing was compared."""
     if not test:
         return "-"
     low, high = (100 * edge for edge in test["intervals"])

@@ -67,13 +67,20 @@ def _ablation(title: str, **model) -> System:
 def _method(title: str, model: dict | None = None, **training) -> System:
     """The recommended recipe on balanced corpora, clips as they are, and one thing more."""
     title = f"FAS, corpora balanced{title}"
-    return System(title, RECOMMENDED_MODEL | DISCRIMINANT | (model or {}), RECOMMENDED_TRAINING | BALANCED | training, acoustic="stack")
+    return System(
+        title,
+        RECOMMENDED_MODEL | DISCRIMINANT | (model or {}),
+        RECOMMENDED_TRAINING | BALANCED | training,
+        acoustic="stack",
+    )
 
 
 ON_BOTH = dict(adversarial_on=["fused", "pooled"])
 SYSTEMS = {
     "paper": System(
-        "the paper's architecture and loss (batch 64, 12 epochs, trimmed clips)", dict(pathway_heads=False), TABLE3 | BATCH | dict(epochs=12)
+        "the paper's architecture and loss (batch 64, 12 epochs, trimmed clips)",
+        dict(pathway_heads=False),
+        TABLE3 | BATCH | dict(epochs=12),
     ),
     "fas": _ablation("FAS of the paper, standardised features"),
     "concat": _ablation("concat", fusion="concat"),
@@ -129,15 +136,23 @@ SYSTEMS = {
     "linear-augmented": _linear("the same, augmented", AUGMENTATION, temperature_on="corpora"),
     "linear-balance": _linear("discriminant alone, corpora balanced", corpus_balance=True, temperature_on="corpora"),
     "linear-between": _linear(
-        "discriminant alone, corpora balanced, differences between them x 5", corpus_balance=True, between_corpora=5.0, temperature_on="corpora"
+        "discriminant alone, corpora balanced, differences between them x 5",
+        corpus_balance=True,
+        between_corpora=5.0,
+        temperature_on="corpora",
     ),
     "balanced": _method(""),
     "adversarial-corpus": _method(" + corpus adversary", adversarial="corpus", **ON_BOTH),
-    "adversarial-corpus-even": _method(" + corpus adversary, corpora even in the batch", adversarial="corpus", domain_balanced_batches=True, **ON_BOTH),
+    "adversarial-corpus-even": _method(
+        " + corpus adversary, corpora even in the batch", adversarial="corpus", domain_balanced_batches=True, **ON_BOTH
+    ),
     "adversarial-speaker": _method(" + speaker adversary", adversarial="speaker", **ON_BOTH),
     "contrastive": _method(" + contrast of emotions", contrastive=0.3, contrastive_on=["fused", "pooled"]),
     "contrastive-across": _method(
-        " + contrast of emotions across corpora", contrastive=0.3, contrastive_on=["fused", "pooled"], contrastive_pairs="across"
+        " + contrast of emotions across corpora",
+        contrastive=0.3,
+        contrastive_on=["fused", "pooled"],
+        contrastive_pairs="across",
     ),
     "mixup-across": _method(" + mixup across corpora", mixup_across_corpora=True),
     "residual": _method(" + fused tokens on the discriminant's residual", dict(ensemble=0.0, residual=True)),
@@ -164,7 +179,14 @@ SYSTEMS = {
 SYSTEMS["many"] = System(
     "as shipped: train/configs/shipped_base.yaml",
     RECOMMENDED_MODEL
-    | dict(hidden_size=192, answer_from="tone", head_shrinkage=0.6, head_deviation_weight=0.5, whitening=128, familiarity=64),
+    | dict(
+        hidden_size=192,
+        answer_from="tone",
+        head_shrinkage=0.6,
+        head_deviation_weight=0.5,
+        whitening=128,
+        familiarity=64,
+    ),
     RECOMMENDED_TRAINING | dict(temperature_on="corpora", epochs=2),
     acoustic="stack",
 )

@@ -100,7 +100,9 @@ def sides(
     tess = material.clips("tess", everything["tess"], {"all"}, () if stage == "transfer" else variants)
     if stage != "transfer":
         others = [name for name in corpora if name not in ("ravdess", "tess")]
-        train = concatenate([train, tess, *(material.clips(name, everything[name], {"all"}, variants) for name in others)])
+        train = concatenate(
+            [train, tess, *(material.clips(name, everything[name], {"all"}, variants) for name in others)]
+        )
     scored = {"ravdess": {"test"}} if stage == "test" else {"validation": {"validation"}}
     tests = {name: material.clips("ravdess", split, wanted) for name, wanted in scored.items()}
     tests |= {"tess": tess} if stage == "transfer" else {}
@@ -198,14 +200,23 @@ def run(arguments) -> int:
             continue
         record = key | result | dict(cpu_seconds=round(time.process_time() - start, 1), **git_state())
         append(arguments.output, record)
-        print(name, key["set"], {n: s["ua"] for n, s in result["scores"].items()}, f"{record['cpu_seconds']} s", flush=True)
+        print(
+            name,
+            key["set"],
+            {n: s["ua"] for n, s in result["scores"].items()},
+            f"{record['cpu_seconds']} s",
+            flush=True,
+        )
     return failed
 
 
 def jobs(arguments) -> list[dict]:
     """What makes each run one of its own; runs that need the same features follow each other, and those of one left-out corpus."""
     common = dict(
-        stage=arguments.stage, encoder=arguments.encoder, acoustic_encoder=arguments.acoustic_encoder, padding=arguments.padding
+        stage=arguments.stage,
+        encoder=arguments.encoder,
+        acoustic_encoder=arguments.acoustic_encoder,
+        padding=arguments.padding,
     )
     parts = [dict(fold=fold) for fold in arguments.folds]
     if arguments.stage == left_out.STAGE:
@@ -217,7 +228,9 @@ def jobs(arguments) -> list[dict]:
         )
         for name in arguments.systems for part in parts for seed in arguments.seeds for changed in _settings(SYSTEMS[name], arguments)
     ]  # fmt: skip
-    return sorted(found, key=lambda key: (key["layer"], len(SYSTEMS[key["system"]].augmentation) > 0, key.get("left_out", "")))
+    return sorted(
+        found, key=lambda key: (key["layer"], len(SYSTEMS[key["system"]].augmentation) > 0, key.get("left_out", ""))
+    )
 
 
 def _corpora(system: System, arguments) -> dict:
@@ -231,7 +244,10 @@ def _settings(system: System, arguments) -> list[dict]:
     changed = json.loads(arguments.set)
     if not system.linear:
         return [changed]
-    return [changed | {"model": changed.get("model", {}) | {"head_shrinkage": shrinkage}} for shrinkage in arguments.shrinkages]
+    return [
+        changed | {"model": changed.get("model", {}) | {"head_shrinkage": shrinkage}}
+        for shrinkage in arguments.shrinkages
+    ]
 
 
 def run_one(system: System, material: Material, arguments, key: dict) -> dict:
@@ -252,7 +268,20 @@ def run_one(system: System, material: Material, arguments, key: dict) -> dict:
 
 def run_key(record: dict) -> str:
     """What makes a run one of its own."""
-    names = ("stage", "system", "encoder", "acoustic_encoder", "padding", "layer", "fold", "left_out", "corpora", "seed", "C", "set")
+    names = (
+        "stage",
+        "system",
+        "encoder",
+        "acoustic_encoder",
+        "padding",
+        "layer",
+        "fold",
+        "left_out",
+        "corpora",
+        "seed",
+        "C",
+        "set",
+    )
     return json.dumps([record.get(n) for n in names], sort_keys=True)
 
 
@@ -267,7 +296,9 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m eval.study", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     work = commands.add_parser("run", help="train and score systems; finished runs are skipped")
-    work.add_argument("--data-root", type=Path, required=True, help="folder with ravdess, tess and what else the stage reads")
+    work.add_argument(
+        "--data-root", type=Path, required=True, help="folder with ravdess, tess and what else the stage reads"
+    )
     work.add_argument("--output", type=Path, required=True, help="file of results, a line of JSON a run")
     work.add_argument("--stage", choices=STAGES, default="choose", help="what is trained on and scored")
     work.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS), metavar="NAME",
@@ -277,7 +308,9 @@ def parse_arguments(argv=None) -> argparse.Namespace:
                       choices=[*left_out.CORPORA, left_out.DEVELOPMENT], help="corpora that are scored in turn (leave-corpus-out)")  # fmt: skip
     work.add_argument("--corpora", nargs="+", help="corpora to train on, RAVDESS among them but in leave-corpus-out; default: all five "
                       "that are left out in turn, in other stages RAVDESS and TESS")  # fmt: skip
-    work.add_argument("--shrinkages", nargs="+", type=float, default=[0.6], help="of systems that are a discriminant alone")
+    work.add_argument(
+        "--shrinkages", nargs="+", type=float, default=[0.6], help="of systems that are a discriminant alone"
+    )
     work.add_argument("--seeds", nargs="+", type=int, default=[42], help="seeds")
     work.add_argument("--encoder", default="offline:base", help="Whisper of both streams")
     work.add_argument("--acoustic-encoder", help="other acoustic encoder, e.g. a SoundStream .tflite")

@@ -53,7 +53,10 @@ class Said:
         """Words that nobody labelled are what `read`, a text model, says of the text."""
         texts = sorted({row["text"] for row in rows})
         top = dict(zip(texts, (EMOTIONS[i] for i in read(texts).argmax(1)), strict=True))
-        columns = [(r["emotion"], r["semantic_emotion"] or top[r["text"]], r["text"].casefold(), r["speaker"] or "") for r in rows]
+        columns = [
+            (r["emotion"], r["semantic_emotion"] or top[r["text"]], r["text"].casefold(), r["speaker"] or "")
+            for r in rows
+        ]
         return cls(*map(np.array, zip(*columns, strict=True)))
 
 
@@ -76,7 +79,9 @@ def partners(said: Said, kind: str, seed: int = 0) -> np.ndarray:
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def figures(said: Said, pairs: np.ndarray, kind: str, before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> dict:
+def figures(
+    said: Said, pairs: np.ndarray, kind: str, before: dict[str, np.ndarray], after: dict[str, np.ndarray]
+) -> dict:
     """What a swap did.
 
     Args:
@@ -96,7 +101,9 @@ def figures(said: Said, pairs: np.ndarray, kind: str, before: dict[str, np.ndarr
             "head_changes": _share(moved),
             "head_moves": float(divergence(before["semantic"], after["semantic"]).mean()),
         }
-        if kind == "tone":  # only where the tone is not what the words say, too, does its name tell whom the head follows
+        if (
+            kind == "tone"
+        ):  # only where the tone is not what the words say, too, does its name tell whom the head follows
             told = tone[other] != words[other]
             found["head_names_tone"] = _share(now["semantic"][told] == tone[other][told])
         else:
@@ -143,7 +150,9 @@ class Hearing:
 
 
 def _probabilities(logits: Logits, config) -> dict[str, np.ndarray]:
-    temperatures = dict(fused=config.temperature, acoustic=config.acoustic_temperature, semantic=config.semantic_temperature)
+    temperatures = dict(
+        fused=config.temperature, acoustic=config.acoustic_temperature, semantic=config.semantic_temperature
+    )
     heads = {head: getattr(logits, head) for head in temperatures}
     return {head: apply_temperature(x, temperatures[head]) for head, x in heads.items() if np.isfinite(x).all()}
 
@@ -186,11 +195,15 @@ def rows_of(name: str, folder: Path, fold: int, split: str | None, limit: int | 
     dataset = load_corpus(name, folder, fold=fold if has_folds(name) else None)
     rows = [row for row in dataset if row["text"] and row["emotion"] and split in (None, row["split"])]
     if not rows:
-        raise FASError(f"{name}: no clip of this split has a text and an emotion of the tone; expected a corpus that names both")
+        raise FASError(
+            f"{name}: no clip of this split has a text and an emotion of the tone; expected a corpus that names both"
+        )
     return rows if limit is None or len(rows) <= limit else [rows[i * len(rows) // limit] for i in range(limit)]
 
 
-def words_moved(pipeline: EmotionPipeline, rows: list[dict], source: FeatureSource, cache: FeatureCache, sets: list[str], seed: int) -> dict:
+def words_moved(
+    pipeline: EmotionPipeline, rows: list[dict], source: FeatureSource, cache: FeatureCache, sets: list[str], seed: int
+) -> dict:
     """The figures of `words_away`, of clips of several sets; empty for a checkpoint that hears no words."""
     if pipeline.words_reader is None:
         return {}
@@ -222,7 +235,9 @@ def main(argv: list[str] | None = None) -> int:
         hear = Hearing(pipeline, source, [source.digests[i] for i in source.usable])
         found[name] = study(Said.of(usable, read), hear, arguments.seed)
     print(markdown(found))
-    moved = words_moved(pipeline, everything, FeatureSource(everything, pipeline.extractor, cache, [""]), cache, sets, arguments.seed)
+    moved = words_moved(
+        pipeline, everything, FeatureSource(everything, pipeline.extractor, cache, [""]), cache, sets, arguments.seed
+    )
     print("\n" + (words_away.markdown(moved) if moved else f"no words: {pipeline.no_words}"))
     if arguments.json:
         about = {"split": arguments.split, "seed": arguments.seed, "checkpoint": pipeline.name}

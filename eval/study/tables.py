@@ -37,7 +37,11 @@ def tables(paths: list[Path], stage: str, heads: bool = False) -> str:
         runs.setdefault(name, []).append(record)
     sets = list(dict.fromkeys(n for rs in runs.values() for r in rs for n in r["scores"]))
     sets = [n for n in sets if heads or not n.endswith(PARTS)]
-    lines = ["| system | encoder, acoustic stream | folds | seeds | " + " | ".join(cell(plain(name)) for name in sets) + " | CPU s a run |"]
+    lines = [
+        "| system | encoder, acoustic stream | folds | seeds | "
+        + " | ".join(cell(plain(name)) for name in sets)
+        + " | CPU s a run |"
+    ]
     lines.append("|---" * (len(sets) + 5) + "|")
     order = list(TITLES)
     for key, records in sorted(runs.items(), key=lambda item: (item[0][:3], order.index(item[0][4]))):
@@ -53,7 +57,11 @@ def _row(key: tuple, records: list[dict], sets: list[str]) -> str:
     folds = "all six" if len(folds) == 6 else ", ".join(map(str, folds))
     cells = [_cell([r["scores"][n] for r in records if n in r["scores"]]) for n in sets]
     seconds = np.mean([r["cpu_seconds"] for r in records])
-    return f"| {cell(plain(title))} | {cell(plain(source))} | {folds} | {len(seeds)} | " + " | ".join(cells) + f" | {seconds:.0f} |"
+    return (
+        f"| {cell(plain(title))} | {cell(plain(source))} | {folds} | {len(seeds)} | "
+        + " | ".join(cells)
+        + f" | {seconds:.0f} |"
+    )
 
 
 def _cell(scores: list[dict]) -> str:

@@ -73,14 +73,18 @@ class Answers:
 # ---- collect ---------------------------------------------------------------------------------------------------------
 
 
-def clips_of(pipeline: EmotionPipeline, cache: FeatureCache, name: str, folder: Path, splits: Sequence[str] | None = None) -> Clips:
+def clips_of(
+    pipeline: EmotionPipeline, cache: FeatureCache, name: str, folder: Path, splits: Sequence[str] | None = None
+) -> Clips:
     """The labelled clips of a corpus, of some splits or all."""
     fold = learned_from(pipeline.training)[1]
     rows = load_corpus(name, folder, **({"fold": fold} if has_folds(name) else {}))
     rows = rows.select([i for i, split in enumerate(rows["split"]) if splits is None or split in splits])
     source, labels = FeatureSource(rows, pipeline.extractor, cache, [""]), label_indices(rows["emotion"])
     chosen = [i for i in source.usable if labels[i] != UNKNOWN]
-    return source.clips(chosen, list(rows["id"]), labels, label_indices(rows["semantic_emotion"]), [""], rows["speaker"], rows["corpus"])
+    return source.clips(
+        chosen, list(rows["id"]), labels, label_indices(rows["semantic_emotion"]), [""], rows["speaker"], rows["corpus"]
+    )
 
 
 def left_out(pipeline: EmotionPipeline, clips: Clips) -> list[Answers]:
@@ -91,10 +95,14 @@ def left_out(pipeline: EmotionPipeline, clips: Clips) -> list[Answers]:
     x, names = acoustic_statistics(model, clips, [(int(i), "") for i in rows]), corpus_names(clips)
     corpora = discriminant_corpora(clips, rows, arguments)
     several = names.tolist(), len(set(names))
-    _, logits = fit_with_held_out(x, clips.labels, several[0], settings.head_shrinkage, settings.head_deviation_weight, corpora, several[1])
+    _, logits = fit_with_held_out(
+        x, clips.labels, several[0], settings.head_shrinkage, settings.head_deviation_weight, corpora, several[1]
+    )
     p, groups = apply_temperature(logits, model.config.acoustic_temperature), groups_of(names, clips.labels)
     return [
-        Answers(str(name), LEFT_OUT, p[names == name], clips.labels[names == name], _distances(x, groups, names == name))
+        Answers(
+            str(name), LEFT_OUT, p[names == name], clips.labels[names == name], _distances(x, groups, names == name)
+        )
         for name in np.unique(names)
     ]
 
@@ -144,8 +152,12 @@ def collect(checkpoint: Path, pairs: list[tuple[str, Path]], cache_dir: str) -> 
     cache = FeatureCache(expanded(cache_dir), pipeline.extractor.identity())
     trained = learned_from(pipeline.training)[0]
     if missing := sorted(set(trained) - {name for name, _ in pairs}):
-        raise FASError(f"collect: {missing[0]}=FOLDER is missing; expected all corpora of the training, {', '.join(trained)}")
-    learned = concatenate([clips_of(pipeline, cache, n, folder, ("train", "validation", None)) for n, folder in pairs if n in trained])
+        raise FASError(
+            f"collect: {missing[0]}=FOLDER is missing; expected all corpora of the training, {', '.join(trained)}"
+        )
+    learned = concatenate(
+        [clips_of(pipeline, cache, n, folder, ("train", "validation", None)) for n, folder in pairs if n in trained]
+    )
     found = left_out(pipeline, learned)
     if not pipeline.model.config.familiarity:
         add_distance(checkpoint, pipeline, learned)
@@ -168,7 +180,9 @@ def save(answers: list[Answers], file: Path) -> None:
 def read(file: Path) -> list[Answers]:
     """What `save` wrote."""
     rows = read_object(file)["answers"]
-    return [Answers(r["name"], r["kind"], *(np.array(r[n]) for n in ("probabilities", "labels", "distance"))) for r in rows]
+    return [
+        Answers(r["name"], r["kind"], *(np.array(r[n]) for n in ("probabilities", "labels", "distance"))) for r in rows
+    ]
 
 
 # ---- calibrate -------------------------------------------------------------------------------------------------------
@@ -212,7 +226,9 @@ def _weighted_quantiles(values: np.ndarray, weights: np.ndarray, at: Sequence[fl
 def ece(confidence: np.ndarray, is_right: np.ndarray) -> float:
     """Expected calibration error over `BINS` bins of equal width."""
     index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    return float(sum(abs(confidence[index == b].sum() - is_right[index == b].sum()) for b in range(BINS)) / len(confidence))
+    return float(
+        sum(abs(confidence[index == b].sum() - is_right[index == b].sum()) for b in range(BINS)) / len(confidence)
+    )
 
 
 def figures(answers: Answers, certainty: Certainty, coverage: float) -> dict:
@@ -231,7 +247,11 @@ def figures(answers: Answers, certainty: Certainty, coverage: float) -> dict:
         covered=np.mean(covered), familiarity=np.mean([certainty.familiarity(d) for d in answers.distance]),
     )  # fmt: skip
     found = {name: None if np.isnan(value) else round(100 * float(value), 1) for name, value in shares.items()}
-    return dict(corpus=answers.name, kind=answers.kind, clips=len(answers.labels)) | found | dict(set_size=round(sets / len(covered), 2))
+    return (
+        dict(corpus=answers.name, kind=answers.kind, clips=len(answers.labels))
+        | found
+        | dict(set_size=round(sets / len(covered), 2))
+    )
 
 
 def tabled(answers: list[Answers], coverage: float) -> list[dict]:
@@ -265,7 +285,13 @@ def reliability_plot(answers: list[Answers], file: Path) -> None:
             fit = calibrated([a for a in answers if a.name not in (each.name, *TEST)])
             said = each.largest if title == "largest probability" else fit.confidence(each.largest, each.distance)
             parts = np.array_split(np.argsort(said), 10)
-            axis.plot([said[i].mean() for i in parts], [each.is_right[i].mean() for i in parts], marker="o", markersize=3, label=each.name)
+            axis.plot(
+                [said[i].mean() for i in parts],
+                [each.is_right[i].mean() for i in parts],
+                marker="o",
+                markersize=3,
+                label=each.name,
+            )
         axis.set(xlabel=title, ylabel="right", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axis.legend(fontsize="x-small")
     figure.tight_layout()
@@ -300,7 +326,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     if arguments.command == "collect":
-        save(collect(arguments.checkpoint, parse_pairs(arguments.corpora, "corpora"), arguments.cache), arguments.output)
+        save(
+            collect(arguments.checkpoint, parse_pairs(arguments.corpora, "corpora"), arguments.cache), arguments.output
+        )
         return 0
     answers = read(arguments.answers)
     if arguments.command == "calibrate":

@@ -56,7 +56,9 @@ def contradictions(clips: Clips, tone_alone: np.ndarray, seed: int = 0) -> np.nd
     emotional = (said != "") & (said != NEUTRAL)
     donors = {tone: np.flatnonzero(emotional & (said != tone)) for tone in set(clips.tone)}
     right = np.flatnonzero(tone_alone == clips.tone)
-    return np.array([(i, rng.choice(donors[clips.tone[i]])) for i in right if donors[clips.tone[i]].size], dtype=np.int64).reshape(-1, 2)
+    return np.array(
+        [(i, rng.choice(donors[clips.tone[i]])) for i in right if donors[clips.tone[i]].size], dtype=np.int64
+    ).reshape(-1, 2)
 
 
 def study(config: FASConfig, clips: Clips, hear: Hear, seed: int = 0) -> dict:
@@ -75,7 +77,9 @@ def study(config: FASConfig, clips: Clips, hear: Hear, seed: int = 0) -> dict:
     return {name: _figures(clips, name, before, without, pairs, swapped) for name in dict.fromkeys(clips.sets)}
 
 
-def _figures(clips: Clips, name: str, before: np.ndarray, without: np.ndarray, pairs: np.ndarray, swapped: np.ndarray) -> dict:
+def _figures(
+    clips: Clips, name: str, before: np.ndarray, without: np.ndarray, pairs: np.ndarray, swapped: np.ndarray
+) -> dict:
     here, neutral = clips.sets == name, clips.said() == NEUTRAL
     moved = (before != without)[here & neutral]
     of_pairs = pairs[:, 0]
@@ -89,13 +93,26 @@ def _figures(clips: Clips, name: str, before: np.ndarray, without: np.ndarray, p
     }
 
 
-HEADER = ("set", "clips", "with neutral words", "label changes without them", "tone alone right", "label stays against other words")
+HEADER = (
+    "set",
+    "clips",
+    "with neutral words",
+    "label changes without them",
+    "tone alone right",
+    "label stays against other words",
+)
 
 
 def markdown(sets: dict) -> str:
     """The figures as a table, shares in per cent."""
     rows = [
-        [name, *map(str, (f["clips"], f["neutral_words"])), _percent(f["changed_without"]), str(f["tone_right"]), _percent(f["kept_against_words"])]
+        [
+            name,
+            *map(str, (f["clips"], f["neutral_words"])),
+            _percent(f["changed_without"]),
+            str(f["tone_right"]),
+            _percent(f["kept_against_words"]),
+        ]
         for name, f in sets.items()
     ]
     return table_of(list(HEADER), rows)

@@ -73,7 +73,11 @@ class AudioLLM(System):
         parameters = count_parameters(place) if is_dir(place) else None
         if parameters is None and "model" in self.__dict__:
             parameters = self.model.num_parameters()
-        return {"weights": "real", "parameters": parameters, "source": place.name if is_dir(place) else self.source} | self.facts
+        return {
+            "weights": "real",
+            "parameters": parameters,
+            "source": place.name if is_dir(place) else self.source,
+        } | self.facts
 
     def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
         _ = self.model, self.processor  # a model that cannot be loaded is the system's failure, not each clip's
@@ -104,7 +108,9 @@ class AudioLLM(System):
     def rendered(self) -> str:
         """The prompt as the model's chat template writes it."""
         content = [AUDIO, {"type": "text", "text": self.prompt.fill()}]
-        return self.processor.apply_chat_template(self.prompt.messages(content), tokenize=False, add_generation_prompt=True)
+        return self.processor.apply_chat_template(
+            self.prompt.messages(content), tokenize=False, add_generation_prompt=True
+        )
 
     @cached_property
     def letters(self) -> list[list[int]]:
@@ -129,7 +135,9 @@ class AudioLLM(System):
 
         try:
             check_model_files(self.source, self.revision, quantised=True)
-            config = transformers.AutoConfig.from_pretrained(self.source, revision=self.revision, trust_remote_code=False)
+            config = transformers.AutoConfig.from_pretrained(
+                self.source, revision=self.revision, trust_remote_code=False
+            )
             kind = getattr(transformers, THINKERS.get(config.model_type, "AutoModelForMultimodalLM"))
             model, report = kind.from_pretrained(
                 self.source, revision=self.revision, dtype=loading_dtype(self.dtype, find_device(self.device)),
@@ -145,7 +153,11 @@ class AudioLLM(System):
 
     def _unusable(self, problem) -> CheckpointError:
         first = first_line(problem) if isinstance(problem, Exception) else problem
-        hint = "" if find_spec("torchvision") else "; a model that also sees (the Omni family) needs the package torchvision"
+        hint = (
+            ""
+            if find_spec("torchvision")
+            else "; a model that also sees (the Omni family) needs the package torchvision"
+        )
         return CheckpointError(
             f"audio language model {self.source}: {first}; expected a hub id or directory of a model that hears{hint}"
         )

@@ -79,7 +79,9 @@ class Answer:
             raise FASError(f"answer to {self.clip}: label {self.label!r} with how {self.how!r}")
         for name, row in (("probabilities", self.probabilities), *self.heads.items()):
             if row is not None and not _are_probabilities(row):
-                raise FASError(f"answer to {self.clip}: {name} {row}; expected {len(EMOTIONS)} numbers of at least 0 that sum to 1")
+                raise FASError(
+                    f"answer to {self.clip}: {name} {row}; expected {len(EMOTIONS)} numbers of at least 0 that sum to 1"
+                )
         for name in ("conflict", "disagreement", "divergence"):
             if (value := getattr(self, name)) is not None and not math.isfinite(value):
                 raise FASError(f"answer to {self.clip}: {name} {value}; expected a number from 0 to 1")

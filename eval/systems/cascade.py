@@ -24,7 +24,18 @@ from fas_core.precision import loading_dtype
 
 CODE_VERSION = 1
 GROUP = 64  # clips that are transcribed before the language model is asked
-OWN = ("language_model", "revision", "whisper", "prompt", "endpoint", "judge", "batch_size", "max_tokens", "dtype", "concurrency")
+OWN = (
+    "language_model",
+    "revision",
+    "whisper",
+    "prompt",
+    "endpoint",
+    "judge",
+    "batch_size",
+    "max_tokens",
+    "dtype",
+    "concurrency",
+)
 
 
 class Transcripts:
@@ -39,7 +50,9 @@ class Transcripts:
         place = cache_dir / "transcripts" / self.weights_sha256[:16]  # a directory may get other weights
         self.transcriber = Transcriber(whisper, place, device, progress)
 
-    def answers(self, clips: Sequence[Clip], ask: Callable[[list[Clip], dict[str, str]], Iterable[Answer]]) -> Iterator[Answer]:
+    def answers(
+        self, clips: Sequence[Clip], ask: Callable[[list[Clip], dict[str, str]], Iterable[Answer]]
+    ) -> Iterator[Answer]:
         """One answer for each clip: those of `ask(clips that can be read, clip id -> transcript)`, their text the transcript.
 
         Their time is Whisper's too, unless the transcript was known.
@@ -69,7 +82,12 @@ class Cascade(System):
                  batch_size: int = 16, max_tokens: int = 24):  # fmt: skip
         from fas_alm.language_models import language_model_dir
 
-        self.language_model, self.revision, self.transcripts, self.prompt = language_model, revision, transcripts, prompt
+        self.language_model, self.revision, self.transcripts, self.prompt = (
+            language_model,
+            revision,
+            transcripts,
+            prompt,
+        )
         self.name, self.title, self.judge, self.device, self.dtype = name, title, judge, device, dtype
         self.batch_size, self.max_tokens = batch_size, max_tokens
         self.place = language_model_dir(language_model)
@@ -185,7 +203,9 @@ def build(options: dict, context) -> System:
     check_options(options, OWN)
     prompt = load_prompt(options.get("prompt", "cascade-en@1"))
     if SLOTS[0] not in prompt.user:
-        raise FASError(f"system {options['name']}: prompt {prompt.id} has no {SLOTS[0]}; expected cascade-en@1 or the like")
+        raise FASError(
+            f"system {options['name']}: prompt {prompt.id} has no {SLOTS[0]}; expected cascade-en@1 or the like"
+        )
     cache = expanded(context.cache_dir)
     whisper = Transcripts(str(options.get("whisper", "offline:base")), cache, context.device, not context.quiet)
     judge = EndpointJudge.from_options(options.get("judge"))
@@ -193,7 +213,9 @@ def build(options: dict, context) -> System:
         source = str(options.get("language_model", "offline:smollm2"))
         chosen = {k: options[k] for k in ("revision", "dtype", "batch_size", "max_tokens") if k in options}
         title = options.get("title") or f"cascade: {Path(whisper.whisper).name} to {Path(source).name}"
-        return Cascade(source, whisper, prompt, name=options["name"], title=title, judge=judge, device=context.device, **chosen)
+        return Cascade(
+            source, whisper, prompt, name=options["name"], title=title, judge=judge, device=context.device, **chosen
+        )
     if "language_model" in options:
         raise FASError(f"system {options['name']}: both language_model and endpoint; expected one of them")
     served = options["endpoint"]

@@ -105,7 +105,9 @@ class ChatEndpoint:
         try:
             import openai
         except ImportError:
-            raise MissingDependencyError(f"endpoint {model}: needs the package openai: pip install 'fas-alm[endpoints]'") from None
+            raise MissingDependencyError(
+                f"endpoint {model}: needs the package openai: pip install 'fas-alm[endpoints]'"
+            ) from None
         self._openai, self.model, self.base_url = openai, model, base_url or OPENAI
         self.timeout, self.retries, self.extra = float(timeout), int(retries), extra or {}
         self.key = _key(model, base_url, api_key_env)
@@ -126,7 +128,9 @@ class ChatEndpoint:
     @cached_property
     def client(self):
         """The SDK's client; its connections are shared by all threads."""
-        logging.getLogger("openai._base_client").setLevel(logging.INFO)  # at DEBUG some versions write whole requests, audio and all
+        logging.getLogger("openai._base_client").setLevel(
+            logging.INFO
+        )  # at DEBUG some versions write whole requests, audio and all
         hooks = {"response": [_nonsense_is_a_bad_gateway]}
         http = self._openai.DefaultHttpxClient(event_hooks=hooks, timeout=self.timeout, **strict_options())
         return self._openai.OpenAI(
@@ -216,7 +220,9 @@ class EndpointJudge:
 def _key(model: str, base_url: str | None, api_key_env: str | None) -> str:
     name = api_key_env or (None if base_url else "OPENAI_API_KEY")  # OpenAI's key is not for others
     if name and not os.environ.get(name):
-        raise CheckpointError(f"endpoint {model}: the environment variable {name} is not set; expected the key (api_key_env: NAME)")
+        raise CheckpointError(
+            f"endpoint {model}: the environment variable {name} is not set; expected the key (api_key_env: NAME)"
+        )
     return os.environ[name] if name else "no-key-is-needed"
 
 

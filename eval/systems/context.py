@@ -52,7 +52,9 @@ class BuildContext:
 
         for name in self.training:
             if BENCHMARKS[name].options:
-                raise FASError(f"--train {name}: its reader takes options, which training cannot pass on; expected a corpus without")
+                raise FASError(
+                    f"--train {name}: its reader takes options, which training cannot pass on; expected a corpus without"
+                )
         corpora = [f"{BENCHMARKS[name].corpus}={self.locations.find(name)}" for name in self.training]
         values = dict(encoder=self.encoder, acoustic_layer=self.acoustic_layer) | options
         try:

@@ -90,7 +90,9 @@ class EndpointSystem(System):
                 raise EndpointError(f"not asked: the endpoint failed {GIVE_UP_AFTER} times in a row")
         wanted = {"logprobs": True, "top_logprobs": TOP_LOGPROBS} if self.prompt.kind == "options" else {}
         try:
-            completion = self.chat.ask(self.prompt.messages(content), max_tokens=self.max_tokens, temperature=0, **wanted)
+            completion = self.chat.ask(
+                self.prompt.messages(content), max_tokens=self.max_tokens, temperature=0, **wanted
+            )
         except EndpointError:
             with self._lock:
                 self._failed_in_a_row += 1

@@ -78,7 +78,8 @@ class FASSystem(System):
             "config": decisions(config),
             "streams": self.pipeline.extractor.identity(),
             "statistics": "benchmark" if self.own_statistics else "training",
-            "words": self.transcribe and {"transcriber": self.transcribe.prefix, "text_model": directory_digest(text_model.SHIPPED)},
+            "words": self.transcribe
+            and {"transcriber": self.transcribe.prefix, "text_model": directory_digest(text_model.SHIPPED)},
             "code_version": CODE_VERSION,
         }
 
@@ -118,17 +119,30 @@ class FASSystem(System):
     def _with_words(self, heads: dict[str, np.ndarray], words: Words | NoWords | None) -> tuple[list[float], dict]:
         """The probabilities of the answer, as the pipeline puts it together, and the other fields of it."""
         config, fused = self.pipeline.model.config, heads.pop("fused")
-        spread = round(float(divergence(heads["acoustic"], heads["semantic"])), 6) if {"acoustic", "semantic"} <= set(heads) else None
-        named = {head: dict(zip(EMOTIONS, map(float, p), strict=True)) for head, p in ({"fused": fused} | heads).items()}
+        spread = (
+            round(float(divergence(heads["acoustic"], heads["semantic"])), 6)
+            if {"acoustic", "semantic"} <= set(heads)
+            else None
+        )
+        named = {
+            head: dict(zip(EMOTIONS, map(float, p), strict=True)) for head, p in ({"fused": fused} | heads).items()
+        }
         told = Told("", tone=Tone.of(named.get("acoustic")), conflict_calibration=config.conflict_calibration)
         told.says(named["fused" if config.answer_from == "fused" else "acoustic"])
         if words is None:  # the FAS of the paper: what its heads make of one another is its conflict
             found = {"conflict": spread}
         else:
             told = told.hears(words) if config.gate is None else told.hears(words).gated(config.gate)
-            found = {"conflict": _short(told.conflict), "disagreement": _short(told.disagreement), "words_missing": told.words_missing}
+            found = {
+                "conflict": _short(told.conflict),
+                "disagreement": _short(told.disagreement),
+                "words_missing": told.words_missing,
+            }
         if told.words:
-            found["transcript"], heads["words"] = told.words.transcript, np.array([told.words.probabilities[e] for e in EMOTIONS])
+            found["transcript"], heads["words"] = (
+                told.words.transcript,
+                np.array([told.words.probabilities[e] for e in EMOTIONS]),
+            )
         found["heads"] = {head: [round(float(x), 6) for x in p] for head, p in heads.items()}
         return [told.probabilities[e] for e in EMOTIONS], found | {"divergence": spread}
 
@@ -205,7 +219,9 @@ def build(options: dict, context: BuildContext) -> FASSystem:
     """
     check_options(options, ("checkpoint", "own_statistics", "words"))
     checkpoint = options.get("checkpoint") or None
-    pipeline = EmotionPipeline.from_pretrained(checkpoint, device=context.device, words=bool(options.get("words", True)))
+    pipeline = EmotionPipeline.from_pretrained(
+        checkpoint, device=context.device, words=bool(options.get("words", True))
+    )
     shipped = shipped_name(checkpoint)
     title = f"FAS, shipped checkpoint ({shipped})" if shipped else f"FAS, {Path(checkpoint).name}"
     return FASSystem(

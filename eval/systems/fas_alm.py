@@ -111,7 +111,12 @@ class TransformersALM(OurALM):
     def __init__(self, *args, cache_dir: Path, language_model: str | None = None, device: str | None = None,
                  batch_size: int = GROUP, **options):  # fmt: skip
         super().__init__(*args, **options)
-        self.cache_dir, self.language_model, self.device, self.batch_size = cache_dir, language_model, device, batch_size
+        self.cache_dir, self.language_model, self.device, self.batch_size = (
+            cache_dir,
+            language_model,
+            device,
+            batch_size,
+        )
 
     def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
         _ = self.scorer  # a model that cannot be loaded is the system's failure, not each clip's
@@ -127,7 +132,10 @@ class TransformersALM(OurALM):
         audio = self.scorer.hearing(features, no_audio=not self.settings["audio"])
         parts = [{"type": "audio", "path": clip.audio} for clip in heard]
         reads = self.settings["words"] and self.scorer.model.config.transcripts
-        spoken = [row["spoken"] for row in told(self.scorer, [{"audio": c.audio} for c in heard], features, "auto" if reads else "none")]
+        spoken = [
+            row["spoken"]
+            for row in told(self.scorer, [{"audio": c.audio} for c in heard], features, "auto" if reads else "none")
+        ]
         messages = [self.messages(part, said) for part, said in zip(parts, spoken, strict=True)]
         ask = self.scorer.options if self.prompt.kind == "options" else self.scorer.write
         answers = self.read(heard, ask(audio, messages))
@@ -140,7 +148,10 @@ class TransformersALM(OurALM):
         words, conflicts = (
             self.scorer.options(
                 audio,
-                [[{"role": "user", "content": Question(task).content(*each)}] for each in zip(parts, spoken, strict=True)],
+                [
+                    [{"role": "user", "content": Question(task).content(*each)}]
+                    for each in zip(parts, spoken, strict=True)
+                ],
             )
             for task in ("words", "conflict")
         )
@@ -183,7 +194,9 @@ class VLLMALM(OurALM):
         lettered = self.prompt.kind == "options"
         wanted = dict(max_tokens=1, logprob_token_ids=self.letters) if lettered else dict(max_tokens=self.max_tokens)
         messages = [self.messages(wav_part(clip.audio, "FLOAT")) for clip in clips]
-        outputs = [o.outputs[0] for o in self.llm.chat(messages, SamplingParams(temperature=0, **wanted), use_tqdm=False)]
+        outputs = [
+            o.outputs[0] for o in self.llm.chat(messages, SamplingParams(temperature=0, **wanted), use_tqdm=False)
+        ]
         if not lettered:
             return self.read(clips, [output.text for output in outputs])
         return self.read(clips, [[o.logprobs[0][token].logprob for token in self.letters] for o in outputs])
@@ -226,7 +239,9 @@ def build(options: dict, context) -> TransformersALM:
     check_options(options, (*OWN, "audio", "words", "dtype", "language_model", "batch_size"), ("directory",))
     directory = _directory(options)
     language_model = options.get("language_model")
-    settings = {name: bool(options.get(name, True)) for name in ("audio", "words")} | {"dtype": options.get("dtype", "auto")}
+    settings = {name: bool(options.get(name, True)) for name in ("audio", "words")} | {
+        "dtype": options.get("dtype", "auto")
+    }
     more = {key: options[key] for key in ("max_tokens", "batch_size") if key in options}
     return TransformersALM(
         directory, cache_dir=expanded(context.cache_dir) / "features", device=context.device,
@@ -270,7 +285,9 @@ def training_of(options: dict) -> tuple[tuple[str, ...], int | None]:
         return tuple(options["training_corpora"]), record.get("arguments", {}).get("data", {}).get("fold")
     name = record.get("fas", {}).get("checkpoint")
     heard = read_record(FOLDER / name if name in NAMES else directory / "fas")
-    corpora = [c for each in (record, heard) for c in each.get("data", {}).get("corpora", []) if c.get("learns") != "words"]
+    corpora = [
+        c for each in (record, heard) for c in each.get("data", {}).get("corpora", []) if c.get("learns") != "words"
+    ]
     return tuple(dict.fromkeys(c["corpus"] for c in corpora)), record.get("arguments", {}).get("data", {}).get("fold")
 
 
@@ -284,7 +301,9 @@ def _common(options: dict, directory: Path, variant: str) -> dict:
 def _directory(options: dict) -> Path:
     directory = expanded(options["directory"])
     if not is_file(directory / "config.json"):
-        raise CheckpointError(f"{directory}: no model there; expected what train/alm_adapter.py or fas_alm.export wrote")
+        raise CheckpointError(
+            f"{directory}: no model there; expected what train/alm_adapter.py or fas_alm.export wrote"
+        )
     return directory
 
 

@@ -27,7 +27,7 @@ class Heard:
 
 
 def describe_encoders(extractor: FeatureExtractor, pathways: Sequence[str] = ("acoustic", "semantic")) -> dict:
-    """"weights", "source" and "encoder_parameters" of the encoders that these pathways read."""
+    """ "weights", "source" and "encoder_parameters" of the encoders that these pathways read."""
     encoders = {pathway: getattr(extractor, pathway) for pathway in pathways}
     kinds = {encoder.weights for encoder in encoders.values()}
     names = (encoder.identity() for encoder in encoders.values())

@@ -133,7 +133,9 @@ def _default_name(kind: SystemType, entry: dict) -> str:
 
 def _planned(kind: SystemType, options: dict, context: BuildContext) -> Planned:
     corpora, fold = (
-        (_corpora_of(context.training), context.fold) if kind.trained else (tuple(options.get("training_corpora", ())), None)
+        (_corpora_of(context.training), context.fold)
+        if kind.trained
+        else (tuple(options.get("training_corpora", ())), None)
     )
     if kind.training and not corpora:
         corpora, fold = resolve(kind.training)(options)
@@ -146,7 +148,9 @@ def _planned(kind: SystemType, options: dict, context: BuildContext) -> Planned:
 def _corpora_of(benchmarks: Sequence[str]) -> tuple[str, ...]:
     """Benchmarks, and what their clips may be called elsewhere: another benchmark may read the same corpus."""
     readers = {name: BENCHMARKS[name].corpus for name in benchmarks if name in BENCHMARKS}
-    names = [each for name in benchmarks for each in (name, readers.get(name, name)) if each != "manifest"]  # a form, no corpus
+    names = [
+        each for name in benchmarks for each in (name, readers.get(name, name)) if each != "manifest"
+    ]  # a form, no corpus
     return tuple(dict.fromkeys(names))
 
 

@@ -28,9 +28,13 @@ def source_digest(source: str | Path, revision: str | None = None) -> str:
     from transformers import AutoConfig
 
     try:
-        commit = getattr(AutoConfig.from_pretrained(str(source), revision=revision, trust_remote_code=False), "_commit_hash", None)
+        commit = getattr(
+            AutoConfig.from_pretrained(str(source), revision=revision, trust_remote_code=False), "_commit_hash", None
+        )
     except Exception as error:  # of the hub, of its HTTP library, or of a configuration that is none
-        raise CheckpointError(f"{source}: no such model ({first_line(error)}); expected a directory or a hub id") from None
+        raise CheckpointError(
+            f"{source}: no such model ({first_line(error)}); expected a directory or a hub id"
+        ) from None
     return hashlib.sha256(f"{source}@{commit or revision}".encode()).hexdigest()
 
 

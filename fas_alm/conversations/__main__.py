@@ -40,7 +40,11 @@ def build(
     Example: python -m fas_alm.conversations build ravdess=data/ravdess --fold 1 --out conversations.jsonl
     """
     left_out = dict(exclude=exclude, exclude_labels=exclude_labels or [])
-    _or_exit(lambda: _build(corpora, out, tasks.split(","), languages.split(","), per_clip, fold, left_out, transcripts, seed))
+    _or_exit(
+        lambda: _build(
+            corpora, out, tasks.split(","), languages.split(","), per_clip, fold, left_out, transcripts, seed
+        )
+    )
 
 
 def _build(corpora, out, tasks, languages, per_clip, fold, exclude, transcripts, seed) -> None:

@@ -7,7 +7,8 @@ from fas_alm.prompts import EMOTION_NAMES, OPTION_LETTERS
 from fas_core.labels import EMOTIONS
 
 TERMS = {
-    emotion: {emotion, *SYNONYMS[emotion], *(names[emotion] for names in EMOTION_NAMES.values())} for emotion in EMOTIONS
+    emotion: {emotion, *SYNONYMS[emotion], *(names[emotion] for names in EMOTION_NAMES.values())}
+    for emotion in EMOTIONS
 }
 EMOTION_OF = {term: emotion for emotion, terms in TERMS.items() for term in terms}
 
@@ -30,9 +31,7 @@ _FILLER = (
     "being|express|expressing|show|showing|signs|option|letter|answer|clearly|to|is|it|he|she"
 )
 _THING = rf"(?:{ENGLISH}|[{OPTION_LETTERS}]\b)\W?"
-_ENGLISH_NO = (
-    r"(?:\bnot|n['’]t|\bcannot|\bno|\bno longer|\bnever|\bneither|\bnor|\bwithout|\brather than|\binstead of|\black(?:s|ing)?)"
-)
+_ENGLISH_NO = r"(?:\bnot|n['’]t|\bcannot|\bno|\bno longer|\bnever|\bneither|\bnor|\bwithout|\brather than|\binstead of|\black(?:s|ing)?)"
 _CHINESE_THING = f"(?:{CHINESE})(?:或者?|和|、|也不是?)"
 DENIED = re.compile(
     rf"{_ENGLISH_NO}\s+(?:(?:{_FILLER})\s+)*(?:{_THING}\s*(?:or|nor|and|/)\s+(?:(?:{_FILLER})\s+)*)*[\"'“(*]*$"

@@ -25,7 +25,9 @@ from fas_core.labels import EMOTIONS
 TASKS = ("choose", "words", "conflict", "name", "tone_words", "agree", "json", "json_words")
 LETTERED = ("choose", "words", "conflict")  # answered by one letter
 OF_WORDS = ("words", "conflict", "tone_words", "agree", "json_words")  # need the emotion of the words
-OF_TONE = tuple(task for task in TASKS if task not in ("words", "conflict"))  # whose answers name the emotion of the tone
+OF_TONE = tuple(
+    task for task in TASKS if task not in ("words", "conflict")
+)  # whose answers name the emotion of the tone
 
 _EMOTION = {"type": "string", "enum": list(EMOTIONS)}
 # For `response_format` or `structured_outputs` of a request.

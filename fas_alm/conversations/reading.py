@@ -20,7 +20,9 @@ NO_CONFLICT = re.compile(
     r"|(?:没有|不|并无|无)(?:任何)?(?:互相|相互)?(?:矛盾|冲突)",
     re.IGNORECASE,
 )
-AGREES = re.compile(r"\bagree|\bmatch|\bconsistent|\bcongruent|\balign|\bthe same\b|\bfit|一致|相符|相同|吻合", re.IGNORECASE)
+AGREES = re.compile(
+    r"\bagree|\bmatch|\bconsistent|\bcongruent|\balign|\bthe same\b|\bfit|一致|相符|相同|吻合", re.IGNORECASE
+)
 AGREE_FIELD = re.compile(r"[\"']?agree[\"']?\s*:\s*[\"']?(true|false)", re.IGNORECASE)
 YES = re.compile(r"\W*(?:[AB]\W+)?(?:(yes|yeah|yep|是的?|对)|(no|nope|否|不是?的?))(?!\w)", re.IGNORECASE)
 

@@ -55,7 +55,9 @@ class DataArguments:
         "auto", "words that are told behind the audio of corpora's clips: auto (what FAS's own Whisper writes down, as in use; the "
         "corpora's texts where it has no decoder), corpus (their texts), none. Conversations hold their own"
     )  # fmt: skip
-    transcript_dropout: float = option(0.1, "share of the questions about the tone alone that are asked without the transcript")
+    transcript_dropout: float = option(
+        0.1, "share of the questions about the tone alone that are asked without the transcript"
+    )
     no_audio: bool = option(False, "zeros instead of FAS's tokens: what the same training learns without hearing")
 
     def __post_init__(self):
@@ -75,14 +77,19 @@ class DataArguments:
 class ModelArguments:
     """The parts of the model, and what is added to the LLM. LoRA's defaults are C2SER's (Zhao et al. 2025)."""
 
-    INITIALISATIONS: ClassVar[dict[str, bool | str]] = {"true": True, "gaussian": "gaussian", "orthogonal": "orthogonal"}
+    INITIALISATIONS: ClassVar[dict[str, bool | str]] = {
+        "true": True,
+        "gaussian": "gaussian",
+        "orthogonal": "orthogonal",
+    }
 
     fas: str | None = option(None, "FAS checkpoint (directory, hub id, base or tiny.en); default: the shipped one")
     language_model: str = option("offline:smollm2", "hub id or directory of an instruct LLM, or offline:smollm2")
     revision: str | None = option(None, "of the LLM on the hub")
     dtype: str = option(
-        "auto", "of the LLM's frozen weights: auto (bfloat16 with --bf16; else as they are, or float32 where bfloat16 is slow), "
-        "float32, bfloat16"
+        "auto",
+        "of the LLM's frozen weights: auto (bfloat16 with --bf16; else as they are, or float32 where bfloat16 is slow), "
+        "float32, bfloat16",
     )
     attention: str | None = option(
         None,
@@ -90,17 +97,21 @@ class ModelArguments:
     )
     audio_tokens: str = option("fused", "fused (N_q tokens a window) or distilled (k_acoustic + k_semantic)")
     quantization: str = option(
-        "none", "of the LLM's frozen weights: none, 8bit or 4bit (QLoRA); FAS and the projector stay float32. Needs bitsandbytes"
+        "none",
+        "of the LLM's frozen weights: none, 8bit or 4bit (QLoRA); FAS and the projector stay float32. Needs bitsandbytes",
     )
     lora_rank: int = option(8, "rank of LoRA")
     lora_alpha: int = option(32, "scale of LoRA")
     lora_dropout: float = option(0.1, "dropout of LoRA")
     lora_target_modules: list[str] = option(
-        ["all-linear"], "layers that LoRA adapts, by the ends of their names, e.g. q_proj v_proj; all-linear: all but the head"
+        ["all-linear"],
+        "layers that LoRA adapts, by the ends of their names, e.g. q_proj v_proj; all-linear: all but the head",
     )
     use_dora: bool = option(False, "DoRA: a magnitude beside each direction (Liu et al. 2024)")
     use_rslora: bool = option(False, "scale LoRA by alpha / sqrt(rank) (Kalajdzievski 2023)")
-    init_lora_weights: str = option("true", "first values of LoRA: true (it changes nothing at first), gaussian or orthogonal")
+    init_lora_weights: str = option(
+        "true", "first values of LoRA: true (it changes nothing at first), gaussian or orthogonal"
+    )
     train_fas: bool = option(
         False, "train FAS too, in stage 2; otherwise it is frozen and its tokens are computed once"
     )
@@ -119,7 +130,6 @@ class ModelArguments:
         if self.lora_rank < 1 or self.lora_alpha < 1 or not 0 <= self.lora_dropout < 1:
             raise FASError("--lora_rank and --lora_alpha: expected at least 1; --lora_dropout: at least 0 and below 1")
 
-
     @property
     def initialisation(self) -> bool | str:
         """`init_lora_weights` as PEFT takes it."""
@@ -130,7 +140,14 @@ class ModelArguments:
 class TrainingArguments(transformers.TrainingArguments):
     """Those of transformers, with this project's defaults, and one schedule a stage."""
 
-    _OWN: ClassVar[tuple[str, ...]] = ("stage1_epochs", "stage2_epochs", "projector_learning_rate", "fas_learning_rate", "max_minutes", "patience")
+    _OWN: ClassVar[tuple[str, ...]] = (
+        "stage1_epochs",
+        "stage2_epochs",
+        "projector_learning_rate",
+        "fas_learning_rate",
+        "max_minutes",
+        "patience",
+    )
 
     output_dir: str = option("runs/alm", "the adapter goes to its folder adapter, what a resumed run needs beside it")
     stage1_epochs: float = option(1.0, "epochs of the projector alone; 0: none")
@@ -140,10 +157,12 @@ class TrainingArguments(transformers.TrainingArguments):
     fas_learning_rate: float = option(5e-5, "peak learning rate of FAS, with --train_fas")
     option_smoothing: float = option(0.1, "share of a lettered answer's target that goes evenly to all seven letters")
     distil_options: bool = option(
-        False, "the target of a lettered answer is what the frozen FAS says of the same tokens, calibrated; not the label"
+        False,
+        "the target of a lettered answer is what the frozen FAS says of the same tokens, calibrated; not the label",
     )
     token_mixup: float = option(
-        0.0, "with --distil_options, Beta parameter of mixing the fused tokens of two clips: FAS says what the mixture is; 0: off"
+        0.0,
+        "with --distil_options, Beta parameter of mixing the fused tokens of two clips: FAS says what the mixture is; 0: off",
     )
     weight_decay: float = option(0.01, "AdamW weight decay, of matrices")
     adam_beta2: float = option(0.99, "AdamW beta 2")
@@ -192,7 +211,9 @@ class TrainingArguments(transformers.TrainingArguments):
         if self.stage1_epochs + self.stage2_epochs == 0:
             raise FASError("--stage1_epochs 0 and --stage2_epochs 0: nothing to train")
         if self.patience and self.eval_strategy == "no":
-            raise FASError("--patience with --eval_strategy no: without validation nothing ends early; expected epoch or steps")
+            raise FASError(
+                "--patience with --eval_strategy no: without validation nothing ends early; expected epoch or steps"
+            )
         check_options(self)
         if self.bf16 is None:
             self.bf16 = not self.fp16 and has_bf16("cpu" if self.use_cpu or not torch.cuda.is_available() else "cuda")
@@ -211,7 +232,9 @@ class TrainingArguments(transformers.TrainingArguments):
                 given = self.lr_scheduler_kwargs or {}
                 self.lr_scheduler_kwargs = {"mode": "max"} | (json.loads(given) if isinstance(given, str) else given)
             if self.eval_strategy == "no":
-                raise FASError(f"--lr_scheduler_type {self.lr_scheduler_type} follows validation; expected --eval_strategy epoch or steps")
+                raise FASError(
+                    f"--lr_scheduler_type {self.lr_scheduler_type} follows validation; expected --eval_strategy epoch or steps"
+                )
 
     def _prepare_sharding(self) -> None:
         """FSDP's state is kept in shards unless told otherwise: gathered, it can be written and not be read again."""

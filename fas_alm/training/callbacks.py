@@ -68,4 +68,7 @@ class Patience(TrainerCallback):
         if self.is_over(state) and state.global_step < state.max_steps:
             control.should_training_stop = True
             if state.is_world_process_zero:
-                print(f"--patience {self.patience} ends the stage after {state.global_step} of {state.max_steps} steps", flush=True)
+                print(
+                    f"--patience {self.patience} ends the stage after {state.global_step} of {state.max_steps} steps",
+                    flush=True,
+                )

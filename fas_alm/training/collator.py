@@ -44,7 +44,9 @@ class Collator:
         batch = {
             "input_ids": torch.tensor([_left(row, longest, self.pad_token_id) for row in rows]),
             "attention_mask": torch.tensor([ones + _left([1] * len(row), longest, 0) for row in rows]),
-            "labels": torch.tensor([_left(example.answer if example.learned else (), last, IGNORED) for example in examples]),
+            "labels": torch.tensor(
+                [_left(example.answer if example.learned else (), last, IGNORED) for example in examples]
+            ),
             "options": torch.tensor([example.label for example in examples]),
         }
         if all(example.order and self._is_one_window(example) for example in examples):

@@ -119,7 +119,9 @@ def load_material(
     features = WindowFeatures(sources.files(), extractor, cache, process, wait)
     usable = set(features)
     sources.keep(usable.__contains__)
-    told = tell_words(sources, data.transcripts, features, extractor, model.config.fas_config.streams, cache, process, wait)
+    told = tell_words(
+        sources, data.transcripts, features, extractor, model.config.fas_config.streams, cache, process, wait
+    )
     audio = features if train_fas else FrozenTokens(features, model.fas, model.config.audio_tokens, data.no_audio)
     encoder = ExampleEncoder(processor, audio)
     ready = [e for c in sources.conversations["train"] for e in encoder.examples(c)]

@@ -55,7 +55,9 @@ class TimeLimit:
             return 0.0
         seconds = read_object(self.file).get("seconds")
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-            raise CheckpointError(f"{self.file}: seconds {seconds!r}; expected what has been spent (leave out --resume)")
+            raise CheckpointError(
+                f"{self.file}: seconds {seconds!r}; expected what has been spent (leave out --resume)"
+            )
         return seconds
 
 

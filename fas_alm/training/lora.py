@@ -37,13 +37,21 @@ def _check_targets(llm: nn.Module, targets: list[str]) -> None:
     """The vocabulary's tables stay as they are: what is saved goes without them, and they may be one."""
     tables = [llm.get_input_embeddings(), llm.get_output_embeddings()]
     if any(hasattr(table, "lora_A") for table in tables):
-        raise FASError(f"--lora_target_modules {' '.join(targets)}: reaches the vocabulary's table, which is not trained; name linear layers")
+        raise FASError(
+            f"--lora_target_modules {' '.join(targets)}: reaches the vocabulary's table, which is not trained; name linear layers"
+        )
     layers = [name for name, module in llm.named_modules() if hasattr(module, "lora_A")]
     unknown = [t for t in targets if t != "all-linear" and not any(f".{name}".endswith(f".{t}") for name in layers)]
     if unknown:  # PEFT is content where one of several is there
-        raise FASError(f"--lora_target_modules: the language model has no layer {', '.join(unknown)}; {_linear_names(llm)}")
+        raise FASError(
+            f"--lora_target_modules: the language model has no layer {', '.join(unknown)}; {_linear_names(llm)}"
+        )
 
 
 def _linear_names(llm: nn.Module) -> str:
-    names = {name.removesuffix(".base_layer").rsplit(".", 1)[-1] for name, m in llm.named_modules() if isinstance(m, nn.Linear)}
+    names = {
+        name.removesuffix(".base_layer").rsplit(".", 1)[-1]
+        for name, m in llm.named_modules()
+        if isinstance(m, nn.Linear)
+    }
     return f"it has {', '.join(sorted(n for n in names if not n.startswith('default')))}, or all-linear for all of them"

@@ -90,14 +90,20 @@ def check_options(arguments: transformers.TrainingArguments) -> None:
         value, default = getattr(arguments, name), _default(ours[name])
         unset = value == default or (default == "no" and value is False)  # as the parser of flags has it
         if name not in WORKS and not unset:
-            raise FASError(f"--{name} {value}: {REFUSED.get(name, 'this training does not know it, and would ignore it')}")
+            raise FASError(
+                f"--{name} {value}: {REFUSED.get(name, 'this training does not know it, and would ignore it')}"
+            )
         if isinstance(value, str) and value.startswith("{"):
             with one_line(f"--{name} {value}: not JSON:"):
                 json.loads(value)
     if arguments.metric_for_best_model not in METRICS:
-        raise FASError(f"--metric_for_best_model {arguments.metric_for_best_model}: expected one of {', '.join(METRICS)}")
+        raise FASError(
+            f"--metric_for_best_model {arguments.metric_for_best_model}: expected one of {', '.join(METRICS)}"
+        )
     if str(arguments.optim).startswith(OTHER_OPTIMIZERS):
-        raise FASError(f"--optim {arguments.optim}: every part has a learning rate of its own here; expected one like adamw_torch")
+        raise FASError(
+            f"--optim {arguments.optim}: every part has a learning rate of its own here; expected one like adamw_torch"
+        )
 
 
 def _default(field: Field):

@@ -52,7 +52,9 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
         process=(state.process_index, state.num_processes), wait=state.wait_for_everyone,
     )  # fmt: skip
     if arguments.patience and not material.validation:
-        raise FASError("--patience: there are no validation clips to go by; drop it, or give --validation_fraction above 0")
+        raise FASError(
+            "--patience: there are no validation clips to go by; drop it, or give --validation_fraction above 0"
+        )
     warn_of_seen_validation(pipeline.training, material.account)
     warn_of_acoustic_head(model.fas.config.ensemble)
     record = dict(
@@ -74,7 +76,9 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
             prepare_stage(model, stage, parts, arguments.seed)
         restore(model, output / stage / BEST)
     if not record["stages"]:
-        raise FASError("--stage2_epochs 0: conversations without audio are learned in stage 2 only; give it epochs, or clips")
+        raise FASError(
+            "--stage2_epochs 0: conversations without audio are learned in stage 2 only; give it epochs, or clips"
+        )
     if scores is not None:
         model.config.option_temperature, record["validation"] = calibrated(scores.numpy(), labels.numpy())
     model.config.transcripts = processor.transcripts = material.tells_words
@@ -92,7 +96,9 @@ def build_model(
 ) -> tuple[FASAudioForConditionalGeneration, FASAudioProcessor]:
     """The whole model before any training, on the CPU."""
     low = parts.dtype == "bfloat16" or (parts.dtype == "auto" and arguments.bf16)
-    dtype = torch.bfloat16 if low else loading_dtype("auto" if parts.dtype == "auto" else torch.float32, arguments.device)
+    dtype = (
+        torch.bfloat16 if low else loading_dtype("auto" if parts.dtype == "auto" else torch.float32, arguments.device)
+    )
     with whole_weights():
         model, processor = FASAudioForConditionalGeneration.from_parts(
             pipeline,
@@ -104,7 +110,9 @@ def build_model(
             **quantized(parts, arguments),
         )
     for module in model.language_model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):  # of bitsandbytes: once validated, 4 bits would pass no gradient on
+        if hasattr(
+            module, "support_avx512bf16_for_cpu"
+        ):  # of bitsandbytes: once validated, 4 bits would pass no gradient on
             module.support_avx512bf16_for_cpu = False
     attention = parts.attention or ("eager" if low and arguments.device.type == "cpu" else None)
     if attention:

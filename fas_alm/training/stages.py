@@ -69,7 +69,9 @@ def run_stage(
         pace = make_pace(limit, arguments, args, stage, len(material.validation))
         trainer = make_trainer(answers, processor, material, data, args, stage, pace)
         record = _shares(answers, model) | dict(
-            batch=args.per_device_train_batch_size, accumulation=args.gradient_accumulation_steps, processes=args.world_size
+            batch=args.per_device_train_batch_size,
+            accumulation=args.gradient_accumulation_steps,
+            processes=args.world_size,
         )
         start = time.time()
         with _told_memory(stage):
@@ -135,9 +137,16 @@ def _tell_unasked(plan: BatchPlan, examples: ExampleSet, data: DataArguments) ->
     """Raises FASError where no batch is left."""
     tasks = " ".join(dict.fromkeys(data.tasks))
     if not len(plan):
-        raise FASError(f"--tasks {tasks}: no clip has the labels to answer any of them; `choose` needs the emotion alone")
+        raise FASError(
+            f"--tasks {tasks}: no clip has the labels to answer any of them; `choose` needs the emotion alone"
+        )
     if plan.unasked and PartialState().is_main_process:
-        log.warning("%d of %d clips have no label that answers --tasks %s: they are left out", plan.unasked, len(examples.clips), tasks)
+        log.warning(
+            "%d of %d clips have no label that answers --tasks %s: they are left out",
+            plan.unasked,
+            len(examples.clips),
+            tasks,
+        )
 
 
 def make_pace(limit: TimeLimit, whole: TrainingArguments, args: TrainingArguments, stage: str, validation: int) -> Pace:

@@ -47,5 +47,7 @@ def make_teacher(
     if not arguments.distil_options or data.no_audio:  # who hears nothing has nothing to learn from FAS
         return None
     if parts.train_fas or model.config.audio_tokens != "fused":
-        raise FASError("--distil_options needs a frozen FAS and its fused tokens; drop --train_fas and --audio_tokens distilled")
+        raise FASError(
+            "--distil_options needs a frozen FAS and its fused tokens; drop --train_fas and --audio_tokens distilled"
+        )
     return Teacher(model.fas, arguments.token_mixup)

@@ -62,7 +62,9 @@ class AdapterTrainer(Trainer):
         collator.share_prefix &= self._can_share_prefix()
         plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
         if plugin is not None and plugin.state_dict_type != StateDictType.SHARDED_STATE_DICT:
-            raise FASError("FSDP with FULL_STATE_DICT cannot be resumed; expected state_dict_type SHARDED_STATE_DICT in its configuration")
+            raise FASError(
+                "FSDP with FULL_STATE_DICT cannot be resumed; expected state_dict_type SHARDED_STATE_DICT in its configuration"
+            )
         self.latest_scores: tuple | None = None
 
     def train_from(self, checkpoint: str | None) -> None:

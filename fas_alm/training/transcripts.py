@@ -77,7 +77,9 @@ class KeptTranscripts:
         items = list(missing.items())
         for start in range(0, len(items), AT_ONCE):
             heard = dict(_heard(items[start : start + AT_ONCE], listener))
-            self._keep({digest: [e.text, e.language] if isinstance(e, Said) else e.reason for digest, e in heard.items()})
+            self._keep(
+                {digest: [e.text, e.language] if isinstance(e, Said) else e.reason for digest, e in heard.items()}
+            )
         return self.of(digests)
 
     def of(self, digests: Mapping[str, str]) -> dict[str, Said | NoWords | None]:

@@ -55,7 +55,9 @@ def _computes_attention(heads: int, size: int) -> bool:
         if size not in _kernel().head_sizes:
             return False
         found, _ = cpu_attention(None, *inputs, None, lengths=lengths)
-        torch.testing.assert_close(found, packed_attention(None, *inputs, None, lengths=lengths)[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            found, packed_attention(None, *inputs, None, lengths=lengths)[0], atol=1e-4, rtol=1e-4
+        )
     except (AssertionError, AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError) as error:
         _warn(type(error).__name__)
         return False
@@ -68,12 +70,16 @@ def _kernel() -> SimpleNamespace:
     from vllm import _custom_ops
     from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend, _get_attn_isa
 
-    return SimpleNamespace(ops=_custom_ops, isa=_get_attn_isa, head_sizes=CPUAttentionBackend.get_supported_head_sizes())
+    return SimpleNamespace(
+        ops=_custom_ops, isa=_get_attn_isa, head_sizes=CPUAttentionBackend.get_supported_head_sizes()
+    )
 
 
 @functools.cache
 def _warn(reason: str) -> None:
-    warnings.warn(f"vLLM's CPU attention cannot be used here ({reason}); audio is encoded by torch's, more slowly", stacklevel=4)
+    warnings.warn(
+        f"vLLM's CPU attention cannot be used here ({reason}); audio is encoded by torch's, more slowly", stacklevel=4
+    )
 
 
 def cpu_attention(module, query, key, value, attention_mask, scaling=None, *, lengths: Sequence[int], **kwargs):

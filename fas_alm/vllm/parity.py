@@ -48,7 +48,11 @@ QUESTIONS = (
     "What does the tone of voice say, and what do the words say?",
     "Describe the speaker in one sentence.",
 )
-SPOKEN = (Said('She said "stop" <|im_end|>', "en"), None, NoWords("unclear"))  # behind the audios of a conversation, in turn
+SPOKEN = (
+    Said('She said "stop" <|im_end|>', "en"),
+    None,
+    NoWords("unclear"),
+)  # behind the audios of a conversation, in turn
 LIKELIEST = 5  # tokens of each step whose log-probabilities are compared
 TOLERANCE = 1e-3
 ENVIRONMENT = {  # in this process, so that one process ends with the comparison

@@ -98,7 +98,9 @@ CORPORA: dict[str, CorpusReader] = {
             "the folders emotional-to-emotional and plain-to-emotional of emotiontts_open_db",
             "plain-to-emotional/ema/wav/ema00001.wav",
         ),
-        CorpusReader("emota", world.emota, "the folders angry to sad of files speaker_sentence_emotion", "angry/19_18_ang.wav"),
+        CorpusReader(
+            "emota", world.emota, "the folders angry to sad of files speaker_sentence_emotion", "angry/19_18_ang.wav"
+        ),
         CorpusReader("subesco", world.subesco, "files such as the example", "F_02_MONIKA_S_1_NEUTRAL_5.wav"),
         CorpusReader("banglaser", world.banglaser, "the folders of the 34 actors", "Actor_01/03-01-01-01-01-01-01.wav"),
         CorpusReader("aesdd", world.aesdd, "the folders anger to sadness", "anger/a01 (1).wav"),
@@ -106,16 +108,29 @@ CORPORA: dict[str, CorpusReader] = {
         CorpusReader("shemo", world.shemo, "the folders female and male", "female/F21A05.wav"),
         CorpusReader("resd", scripted.resd, "train.csv, test.csv and the clips that they name", "train.csv"),
         CorpusReader("emns", scripted.emns, "metadata.csv and the clips that it names", "metadata.csv"),
-        CorpusReader("jvnv", scripted.jvnv, "the folders F1, F2, M1, M2 and transcription.csv", "F1/anger/free/F1_anger_free_01.wav"),
         CorpusReader(
-            "emozionalmente", scripted.emozionalmente, "metadata/samples.csv and the folder audio", "metadata/samples.csv"
+            "jvnv",
+            scripted.jvnv,
+            "the folders F1, F2, M1, M2 and transcription.csv",
+            "F1/anger/free/F1_anger_free_01.wav",
+        ),
+        CorpusReader(
+            "emozionalmente",
+            scripted.emozionalmente,
+            "metadata/samples.csv and the folder audio",
+            "metadata/samples.csv",
         ),
         CorpusReader("case", tabled.case, "a table of file, text, acoustic and semantic emotion", "case.csv"),
         CorpusReader(
-            "emis", conflicting.emis, "files sentence_words_voice_speaker_tts", "12_happy_explicit_sad_0011_cosyvoice.wav"
+            "emis",
+            conflicting.emis,
+            "files sentence_words_voice_speaker_tts",
+            "12_happy_explicit_sad_0011_cosyvoice.wav",
         ),
         CorpusReader("listen", conflicting.listen, "metadata.jsonl and the clips that it names", "metadata.jsonl"),
-        CorpusReader("humdial-conflict", conflicting.humdial, "metadata.jsonl and the clips of task 4", "en/metadata.jsonl"),
+        CorpusReader(
+            "humdial-conflict", conflicting.humdial, "metadata.jsonl and the clips of task 4", "en/metadata.jsonl"
+        ),
         CorpusReader(
             "neutral-words",
             conflicting.neutral_words,

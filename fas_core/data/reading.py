@@ -18,7 +18,18 @@ from fas_core.walk import walk_files
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("id", "audio", "emotion", "semantic_emotion", "text", "speaker", "language", "corpus", "split", "synthesizer")
+COLUMNS = (
+    "id",
+    "audio",
+    "emotion",
+    "semantic_emotion",
+    "text",
+    "speaker",
+    "language",
+    "corpus",
+    "split",
+    "synthesizer",
+)
 FEATURES = Features({column: Value("string") for column in COLUMNS})
 
 # In the order of preference where one clip lies there in several formats; containers with video come last.

@@ -68,7 +68,16 @@ def emozionalmente(root: Path) -> Iterator[Clip]:
     side, audio = assign_speaker_splits(row.need(("actor",)) for row in rows), _audio_by_stem(root)
     for row in rows:
         actor, text = row.need(("actor",)), row.get(("sentence", "transcription", "text"))
-        yield _clip(row, _stem(row.need(("file_name",))), audio, row.need(("emotion_expressed",)), actor, side[actor], text, "it")
+        yield _clip(
+            row,
+            _stem(row.need(("file_name",))),
+            audio,
+            row.need(("emotion_expressed",)),
+            actor,
+            side[actor],
+            text,
+            "it",
+        )
 
 
 def _audio_by_stem(root: Path) -> dict[str, Path]:
@@ -79,7 +88,17 @@ def _stem(written: str) -> str:
     return PurePosixPath(written.replace("\\", "/")).stem
 
 
-def _clip(row: Row, name: str, audio: dict[str, Path], label: str, speaker: str | None, split: str, text, language: str, **more) -> Clip:
+def _clip(
+    row: Row,
+    name: str,
+    audio: dict[str, Path],
+    label: str,
+    speaker: str | None,
+    split: str,
+    text,
+    language: str,
+    **more,
+) -> Clip:
     problem = None if name in audio else "audio file missing"
     path = audio.get(name, Path(name))
     return Clip(name, path, label, speaker, split, text, language, where=row.where, problem=problem, **more)

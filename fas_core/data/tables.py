@@ -61,7 +61,9 @@ def read_table(path: Path, optional: Collection[str] = (), no_value: Collection[
         raise CorpusError(f"{path.name}: expected a table that ends in {', '.join(TABLE_SUFFIXES)}")
     text = read_text(path)
     if suffix in DELIMITERS:
-        return [_row(where, cells, no_value) for where, cells in _delimited(path.name, text, DELIMITERS[suffix], optional)]
+        return [
+            _row(where, cells, no_value) for where, cells in _delimited(path.name, text, DELIMITERS[suffix], optional)
+        ]
     return [_row(where, values, no_value) for where, values in _json_rows(path.name, text, lines=suffix == ".jsonl")]
 
 
@@ -110,9 +112,13 @@ def _delimited(name: str, text: str, delimiters: str, optional: Collection[str])
     if match := re.match(r"sep=(.)\r?\n", text):  # Excel's own first line
         delimiters, start = match[1], 1
     lines = list(io.StringIO(text, newline=""))
-    start += next((number for number, line in enumerate(lines[start:]) if line.strip()), 0)  # empty lines above the header
+    start += next(
+        (number for number, line in enumerate(lines[start:]) if line.strip()), 0
+    )  # empty lines above the header
     lines = lines[start:]  # str.splitlines would also cut at separators within a text
-    delimiter = max(delimiters, key=lambda character: len(next(csv.reader(lines, delimiter=character, skipinitialspace=True), ())))
+    delimiter = max(
+        delimiters, key=lambda character: len(next(csv.reader(lines, delimiter=character, skipinitialspace=True), ()))
+    )
     records = _records(name, lines, delimiter, start)
     header = [cell.strip().lower() for cell in next(records, (0, []))[1]]
     _check_header(name, header, delimiter)

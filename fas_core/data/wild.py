@@ -54,7 +54,9 @@ def _mosei_clip(where: str, line: str, ratings: dict, audio: dict[str, Path], si
     except ValueError:
         segment = None
     if segment is None:
-        raise CorpusError(f"{where}: {line.strip()[:60]!r}; expected VIDEO___SEGMENT___START___END___TEXT with times in seconds")
+        raise CorpusError(
+            f"{where}: {line.strip()[:60]!r}; expected VIDEO___SEGMENT___START___END___TEXT with times in seconds"
+        )
     label, path = ratings.get((video, number)), audio.get(video)
     problem = "no ratings" if label is None else "a tie of two emotions has no place" if label == "" else None
     return Clip(
@@ -80,7 +82,9 @@ def _mosei_ratings(root: Path) -> dict[tuple[str, str], str]:
             try:
                 ratings[key].append([float(rating) for rating in written])
             except ValueError:
-                raise CorpusError(f"{row.where}: ratings that are no numbers; expected 0 to 3 in Answer.anger and so on") from None
+                raise CorpusError(
+                    f"{row.where}: ratings that are no numbers; expected 0 to 3 in Answer.anger and so on"
+                ) from None
     return {key: _highest([sum(column) for column in zip(*rated, strict=True)]) for key, rated in ratings.items()}
 
 
@@ -94,7 +98,9 @@ def _highest(sums: list[float]) -> str:
 def _mosei_sides(root: Path, videos: set[str]) -> dict[str, str]:
     folds = next(iter(walk_files(root, _FOLDS)), None)
     if folds is None:
-        logger.warning("cmu-mosei: no %s in %s: videos are divided 70/15/15, not by the SDK's standard folds", _FOLDS, root)
+        logger.warning(
+            "cmu-mosei: no %s in %s: videos are divided 70/15/15, not by the SDK's standard folds", _FOLDS, root
+        )
         return assign_speaker_splits(videos)
     text = folds.read_text(encoding="utf-8", errors="replace")
     try:
@@ -102,7 +108,9 @@ def _mosei_sides(root: Path, videos: set[str]) -> dict[str, str]:
     except (SyntaxError, ValueError):
         found = {}
     if len(found) < 3:
-        raise CorpusError(f"{folds.name}: expected the lists standard_train_fold, standard_valid_fold and standard_test_fold")
+        raise CorpusError(
+            f"{folds.name}: expected the lists standard_train_fold, standard_valid_fold and standard_test_fold"
+        )
     return {str(video): side for side, listed in found.items() for video in listed}
 
 

@@ -64,7 +64,9 @@ def korean(root: Path) -> Iterator[Clip]:
         number = int(match[2]) if match else 0
         if match is None or match[1] not in side or not 1 <= number <= 400:
             return None
-        clip = Clip(path.stem, path, _KOREAN_HUNDREDS[(number - 1) // 100], match[1], side[match[1]], said.get(path.stem), "ko")
+        clip = Clip(
+            path.stem, path, _KOREAN_HUNDREDS[(number - 1) // 100], match[1], side[match[1]], said.get(path.stem), "ko"
+        )
         return replace(clip, text=_text(texts[path.stem])) if clip.text is None and path.stem in texts else clip
 
     return by_name(root, parse)
@@ -108,7 +110,9 @@ def aesdd(root: Path) -> Iterator[Clip]:
 
 def cafe(root: Path) -> Iterator[Clip]:
     """ACTOR-EMOTION-INTENSITY-SENTENCE, as in Gournay et al. (MMSys 2018), zenodo.org/records/1478765; twelve actors, 8/2/2."""
-    return _coded(root, r"(?P<speaker>\d\d)-(?P<label>[CDJNPST])-[12]-(?P<text>[1-6])", "fr", _numbers(12), sentences.CAFE)
+    return _coded(
+        root, r"(?P<speaker>\d\d)-(?P<label>[CDJNPST])-[12]-(?P<text>[1-6])", "fr", _numbers(12), sentences.CAFE
+    )
 
 
 def shemo(root: Path) -> Iterator[Clip]:
@@ -125,7 +129,9 @@ def _numbers(count: int) -> list[str]:
     return [f"{number:02d}" for number in range(1, count + 1)]
 
 
-def _coded(root: Path, form: str, language: str, speakers: Iterable[str], texts: Mapping[str, str] | None = None) -> Iterator[Clip]:
+def _coded(
+    root: Path, form: str, language: str, speakers: Iterable[str], texts: Mapping[str, str] | None = None
+) -> Iterator[Clip]:
     """Clips whose names say speaker, label and sometimes text, by the groups of these names; speakers 70/15/15, the same division
     for a part of the corpus."""
     pattern, side = re.compile(form), assign_speaker_splits(speakers)

@@ -63,7 +63,17 @@ def _figures(report: dict | None) -> str:
 def predictions_table(name: str, examples: list[dict], answers: list[Answer]) -> Table:
     """Answers beside what the clip was rendered with."""
     table = Table(title=name, title_justify="left")
-    columns = ("clip", "true tone", "true words", "emotion", "probability", "tone", "words", "conflict", "what was said")
+    columns = (
+        "clip",
+        "true tone",
+        "true words",
+        "emotion",
+        "probability",
+        "tone",
+        "words",
+        "conflict",
+        "what was said",
+    )
     for column in columns:
         table.add_column(column)
     for row in prediction_rows(examples, answers):

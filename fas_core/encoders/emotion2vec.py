@@ -51,7 +51,9 @@ class Emotion2vecEncoder(Encoder):
         folder = _folder(model, revision)
         options = dict(disable_update=True, disable_pbar=True, log_level="ERROR", ncpu=torch.get_num_threads())
         try:
-            self.engine = AutoModel(model=str(folder), hub="hf", device=str(find_device(device)), trust_remote_code=False, **options)
+            self.engine = AutoModel(
+                model=str(folder), hub="hf", device=str(find_device(device)), trust_remote_code=False, **options
+            )
         except (*LOADING_ERRORS, AssertionError) as error:
             raise _cannot_load(model, first_line(error)) from error
 

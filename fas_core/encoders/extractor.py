@@ -163,7 +163,9 @@ class FeatureExtractor:
             FASError: there is no Whisper among the encoders.
         """
         if self.whisper is None:
-            raise FASError("encoders: none of them is a Whisper; expected one, whose last layer a transcript is written from")
+            raise FASError(
+                "encoders: none of them is a Whisper; expected one, whose last layer a transcript is written from"
+            )
         prepared = [self.front_end(waveform) for waveform in waveforms]
         found: dict[int, tuple[ClipFeatures, Tensor]] = {}
         for batch in self.batches(prepared):

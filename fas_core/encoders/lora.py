@@ -77,7 +77,9 @@ def merge_lora(encoder: nn.Module, path: str | Path, base_sha256: str) -> None:
             raise OSError("it does not say that it is one")
         if meant_for != base_sha256:
             raise OSError(f"it changes weights of sha256 {meant_for[:16]}, these are {base_sha256[:16]}")
-        changes = {name[:-2]: SCALE * tensors[f"{name[:-2]}.b"] @ tensors[name] for name in tensors if name.endswith(".a")}
+        changes = {
+            name[:-2]: SCALE * tensors[f"{name[:-2]}.b"] @ tensors[name] for name in tensors if name.endswith(".a")
+        }
         for name, change in changes.items():
             if not change.isfinite().all():
                 raise ValueError(f"{name} is not finite")

@@ -90,7 +90,11 @@ class WhisperBackbone:
     """
 
     def __init__(
-        self, model: str, revision: str | None = None, device: str | torch.device | None = None, adapter: str | Path | None = None
+        self,
+        model: str,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        adapter: str | Path | None = None,
     ):
         device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         encoder = _load_encoder(model, revision)

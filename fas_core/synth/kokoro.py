@@ -25,7 +25,14 @@ _STYLES, _STYLE_SIZE = 510, 256  # a voice has one style for each number of phon
 _PUNCTUATION = re.compile(r"(\s*[;:,.!?—…\"()“”]+\s*)+")
 _ACCENTS = {"a": "en-us", "b": "en"}
 # What espeak-ng writes otherwise than Kokoro learnt it, as in kokoro-js.
-_REPLACED = ((r"ʲ", "j"), (r"r", "ɹ"), (r"x", "k"), (r"ɬ", "l"), (r" z(?=[;:,.!?—…\" ]|$)", "z"), (r"(?<=nˈaɪn)ti(?!ː)", "di"))
+_REPLACED = (
+    (r"ʲ", "j"),
+    (r"r", "ɹ"),
+    (r"x", "k"),
+    (r"ɬ", "l"),
+    (r" z(?=[;:,.!?—…\" ]|$)", "z"),
+    (r"(?<=nˈaɪn)ti(?!ː)", "di"),
+)
 
 
 def _pinned() -> dict:

@@ -183,7 +183,9 @@ def transplant(
     shape = _shape(world.spectrum)
     tilt = _shape_wanted(shape, own, start, delivery, neutral, amount.quality) - shape
     tilted = world.spectrum * 10 ** (_within(tilt) @ _OVER_BINS / 10)
-    loudness = world.spectrum.sum(axis=1) / tilted.sum(axis=1) * 10 ** (gain / 10)  # the spectrum moves, the energy is the contour's
+    loudness = (
+        world.spectrum.sum(axis=1) / tilted.sum(axis=1) * 10 ** (gain / 10)
+    )  # the spectrum moves, the energy is the contour's
     noise = start.noise - own.noise + amount.quality * (delivery.noise - neutral.noise)
     noise = 10 ** (_within(noise) @ _OVER_BINS / 20)
     voice = _World(f0, tilted * loudness[:, None], np.clip(world.aperiodicity * noise, 0.001, 1.0))
@@ -208,7 +210,9 @@ def _world(samples: np.ndarray) -> _World:
     try:
         import pyworld
     except ImportError:
-        raise MissingDependencyError("prosody transplants need the package pyworld: pip install 'fas-alm[transplant]'") from None
+        raise MissingDependencyError(
+            "prosody transplants need the package pyworld: pip install 'fas-alm[transplant]'"
+        ) from None
     samples = np.ascontiguousarray(samples, np.float64)
     options = dict(f0_floor=LOWEST_HZ, f0_ceil=HIGHEST_HZ, frame_period=1000 * FRAME_SECONDS)
     rough, times = pyworld.dio(samples, SAMPLE_RATE, **options)
@@ -254,7 +258,9 @@ def _floor(world: _World) -> np.ndarray:
 def _delivery(world: _World, floor: np.ndarray) -> Delivery:
     energy = world.energy()
     shape, voiced = _shape(world.spectrum[energy > energy.max() - _ACTIVE_DB]), world.f0 > 0
-    noise = 20 * np.log10(world.aperiodicity[voiced] + 1e-3).mean(axis=0) @ _IN_BANDS if voiced.any() else np.zeros(BANDS)
+    noise = (
+        20 * np.log10(world.aperiodicity[voiced] + 1e-3).mean(axis=0) @ _IN_BANDS if voiced.any() else np.zeros(BANDS)
+    )
     return Delivery(world.f0, energy, shape.mean(axis=0), shape.std(axis=0), noise, floor)
 
 
@@ -307,7 +313,9 @@ def _stretched(world: _World, pace: float) -> _World:
     return _World(world.f0[nearest], between(world.spectrum), between(world.aperiodicity))
 
 
-def _pitch(voicing: np.ndarray, own: Delivery, start: float, delivery: Delivery, neutral: Neutral, amount: Amount) -> np.ndarray:
+def _pitch(
+    voicing: np.ndarray, own: Delivery, start: float, delivery: Delivery, neutral: Neutral, amount: Amount
+) -> np.ndarray:
     """(T,) Hz, 0 where `voicing` is; the reading's own where one of the two has no voice."""
     if not (np.isfinite(own.median_f0) and np.isfinite(delivery.median_f0)):
         return voicing

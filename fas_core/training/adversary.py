@@ -34,13 +34,18 @@ def domains(clips: Clips, kind: str) -> np.ndarray:
     if kind == "corpus":
         names = list(corpora)
     elif kind == "speaker":
-        names = [None if s is None else f"{c}/{s}" for c, s in zip(corpora, clips.speakers or [None] * len(clips), strict=True)]
+        names = [
+            None if s is None else f"{c}/{s}"
+            for c, s in zip(corpora, clips.speakers or [None] * len(clips), strict=True)
+        ]
     else:
         names = [s or HUMAN for s in clips.synthesizers or [None] * len(clips)]
     known = [name for name, label in zip(names, clips.labels, strict=True) if name is not None and label != UNKNOWN]
     number = {name: i for i, name in enumerate(sorted(set(known)))}
     toned = clips.labels != UNKNOWN
-    return np.array([number[n] if n is not None and t else UNKNOWN for n, t in zip(names, toned, strict=True)], dtype=np.int64)
+    return np.array(
+        [number[n] if n is not None and t else UNKNOWN for n, t in zip(names, toned, strict=True)], dtype=np.int64
+    )
 
 
 class ReverseGradient(torch.autograd.Function):
@@ -68,7 +73,9 @@ class WithAdversaries(nn.Module):
     def __init__(self, model: FASForEmotionClassification, places: list[str], count: int, seed: int):
         super().__init__()
         if count < 2:
-            raise FASError(f"--adversarial: {count} domain among the training clips, expected 2 or more; give more --corpora, or none")
+            raise FASError(
+                f"--adversarial: {count} domain among the training clips, expected 2 or more; give more --corpora, or none"
+            )
         self.model = model
         d = model.config.hidden_size
         widths = dict(fused=model.fas.output_size, pooled=d)
@@ -96,6 +103,8 @@ def tokens_at(output: FASOutput, places: list[str]) -> dict[str, Tensor]:
     found = {}
     for place in places:
         if place == "pooled" and not output.summary:
-            raise FASError("pooled: this model has no projected statistics; expected fused, or --summary mean+deviation")
+            raise FASError(
+                "pooled: this model has no projected statistics; expected fused, or --summary mean+deviation"
+            )
         found[place] = output.fused.mean(1) if place == "fused" else sum(output.summary.values())
     return found

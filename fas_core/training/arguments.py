@@ -40,7 +40,9 @@ class DataArguments:
         "what the semantic head learns beside the labels of words that a corpus has: none; corpus: what a text model says of the "
         "corpora's texts; transcript: of these and, where a clip has none, of a transcript by the encoder's own decoder",
     )
-    words_model: str | None = option(None, "the text model: directory or hub id of a sequence classifier; default: the shipped one")
+    words_model: str | None = option(
+        None, "the text model: directory or hub id of a sequence classifier; default: the shipped one"
+    )
     fold: int | None = option(None, "fold of corpora that have folds (RAVDESS: 1 to 6, the EmoBox speakers)")
     exclude: str | None = option(None, "exclusion list written by `python -m fas_core.data check`")
     exclude_labels: list[str] = option(
@@ -63,13 +65,15 @@ class DataArguments:
         "2", "layer of the acoustic stream; several, like 2,3,4, are stacked along the feature axis"
     )
     acoustic_adapter: str | None = option(
-        None, "adapter.safetensors of train/encoder_lora.py for the Whisper of the acoustic stream; it is kept in the checkpoint"
+        None,
+        "adapter.safetensors of train/encoder_lora.py for the Whisper of the acoustic stream; it is kept in the checkpoint",
     )
     padding: str = option("clip", "Whisper encodes the clip's real frames only ('clip') or pads to 30 s ('30s')")
     trim: bool = option(True, "trim silence at both ends before encoding")
     level: bool = option(True, "bring the active speech to one level before encoding")
     augmentation: list[str] = option(
-        [], "variants of each training clip, one is drawn per epoch: speed:0.9 noise:15 codec:opus-12 ... (docs/training.md has all)"
+        [],
+        "variants of each training clip, one is drawn per epoch: speed:0.9 noise:15 codec:opus-12 ... (docs/training.md has all)",
     )
     validation_fraction: float = option(
         0.15, "share of speakers kept for validation when no corpus has such a split; 0: train without validation"
@@ -107,8 +111,9 @@ class ModelArguments:
     head_deviation_weight: float = option(1.0, "of the deviations beside the means, in that discriminant")
     whitening: int = option(0, "shrink so many directions of the acoustic statistics as the discriminant does; 0: off")
     familiarity: int = option(
-        0, "directions of the covariance by which the distance of a clip to the training clips is measured, which says of what the "
-        "checkpoint is unsure (docs/unsure.md); needs --head_shrinkage; 0: off"
+        0,
+        "directions of the covariance by which the distance of a clip to the training clips is measured, which says of what the "
+        "checkpoint is unsure (docs/unsure.md); needs --head_shrinkage; 0: off",
     )
     answer_from: str = option("fused", "what labels come from: fused (the paper), or tone, the acoustic head alone")
     ensemble: float = option(0.0, "share of the acoustic head in the answer; 0: the fused answer alone, the paper")
@@ -142,18 +147,22 @@ class TrainingArguments(InvarianceArguments):
     per_device_batch_size: int = option(256, "clips per forward pass; the rest is gradient accumulation")
     seed: int = option(42, "seed of initialisation, order, dropout and augmentation")
     class_weighting: bool = option(False, "weight classes by the inverse of their frequency")
-    corpus_balance: bool = option(False, "each corpus weighs alike, in the loss and in the discriminant, whatever its size")
+    corpus_balance: bool = option(
+        False, "each corpus weighs alike, in the loss and in the discriminant, whatever its size"
+    )
     corpus_weights: list[str] = option(
         [], "what a corpus counts for as NAME=NUMBER, e.g. ased=0.5 for labels that are trusted less; 1 for the others"
     )
     between_corpora: float = option(
-        1.0, "the discriminant mistrusts directions in which corpora of one emotion differ so many times as its own; 1: as any other"
+        1.0,
+        "the discriminant mistrusts directions in which corpora of one emotion differ so many times as its own; 1: as any other",
     )
     mask_absent: bool = option(
         False, "emotions that a clip's corpus does not have are no wrong answers for it; False: they are"
     )
     temperature_on: str = option(
-        "voices", "the discriminant's temperature is fitted on left-out voices, or on left-out corpora where there are several"
+        "voices",
+        "the discriminant's temperature is fitted on left-out voices, or on left-out corpora where there are several",
     )
     label_smoothing: float = option(0.0, "label smoothing of the fused answer")
     mixup: float = option(0.0, "Beta parameter of mixup between the fused tokens of two clips; 0: off")
@@ -254,7 +263,12 @@ def _tell_unused(data: DataArguments, streams: dict[str, dict]) -> None:
     for stream, config in streams.items():
         name = f"{stream}_layer"
         if "layer" not in config and getattr(data, name) != type(data).__dataclass_fields__[name].default:
-            log.warning("--%s %s is not used: the encoder %s has no layers to choose from", name, getattr(data, name), config["type"])
+            log.warning(
+                "--%s %s is not used: the encoder %s has no layers to choose from",
+                name,
+                getattr(data, name),
+                config["type"],
+            )
     if data.padding != "clip" and not any("padding" in config for config in streams.values()):
         log.warning("--padding %s is not used: neither encoder pads", data.padding)
 
@@ -268,7 +282,9 @@ def stream_config(data: DataArguments, model: ModelArguments) -> dict:
     streams = {stream: parse_encoder(encoders[stream], layer, data.padding) for stream, layer in layers.items()}
     if data.acoustic_adapter is not None:
         if streams["acoustic"]["type"] != "whisper":
-            raise FASError(f"--acoustic_adapter: the acoustic encoder is a {streams['acoustic']['type']}, expected a Whisper")
+            raise FASError(
+                f"--acoustic_adapter: the acoustic encoder is a {streams['acoustic']['type']}, expected a Whisper"
+            )
         streams["acoustic"]["adapter"] = str(expanded(data.acoustic_adapter))
     _tell_unused(data, streams)
     return dict(

@@ -81,7 +81,9 @@ def model_card(result: dict) -> str:
     heads = result["validation"].items()
     keys = ("accuracy", "ua", "macro_f1", "ece_before", "ece")
     return TEMPLATE.format(
-        licences="; ".join(f"{plain(c['corpus'])}: {LICENCES[c['corpus']]}" for c in corpora if c["corpus"] in LICENCES),
+        licences="; ".join(
+            f"{plain(c['corpus'])}: {LICENCES[c['corpus']]}" for c in corpora if c["corpus"] in LICENCES
+        ),
         corpora="\n".join(
             f"- {plain(c['corpus'])}: {c['train']} training and {c['validation']} validation clips, learns {LEARNS[c['learns']]}"
             for c in corpora

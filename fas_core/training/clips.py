@@ -119,7 +119,9 @@ def concatenate(parts: list[Clips]) -> Clips:
         digests=[d for p in parts for d in p.digests or [None] * len(p)],
         corpora=[c for p in parts for c in p.corpora or [None] * len(p)],
         synthesizers=[s for p in parts for s in p.synthesizers or [None] * len(p)],
-        semantic_targets=None if all(p.semantic_targets is None for p in parts) else np.concatenate([_targets(p) for p in parts]),
+        semantic_targets=None
+        if all(p.semantic_targets is None for p in parts)
+        else np.concatenate([_targets(p) for p in parts]),
     )
 
 

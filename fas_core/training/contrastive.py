@@ -8,7 +8,9 @@ from fas_core.training.clips import UNKNOWN
 TEMPERATURE = 0.1  # the paper names none; cosine similarities are at most 1, and a softmax over them would be flat
 
 
-def category_contrast(tokens: Tensor, labels: Tensor, weights: Tensor, indices: Tensor, corpora: Tensor | None = None) -> Tensor:
+def category_contrast(
+    tokens: Tensor, labels: Tensor, weights: Tensor, indices: Tensor, corpora: Tensor | None = None
+) -> Tensor:
     """Sum over the clips of their weighted losses.
 
     Of each clip, the softmax of its cosine similarities with the others owes an equal share to each of its own emotion: the

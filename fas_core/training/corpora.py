@@ -29,7 +29,9 @@ def weights_of_clips(clips: Clips, arguments: TrainingArguments) -> np.ndarray |
         return None
     names, known = corpus_names(clips), clips.labels >= 0
     if unknown := [name for name in trust if name not in set(names[known])]:
-        raise FASError(f"--corpus_weights {unknown[0]}: no such corpus here; expected among {', '.join(sorted(set(names[known])))}")
+        raise FASError(
+            f"--corpus_weights {unknown[0]}: no such corpus here; expected among {', '.join(sorted(set(names[known])))}"
+        )
     weights = np.ones(len(clips))
     for name in np.unique(names):
         rows = names == name
@@ -69,5 +71,7 @@ def held_out_groups(clips: Clips, rows: np.ndarray, arguments: TrainingArguments
     corpora_of: dict[str, set] = {}
     for speaker, name in zip(speakers, names, strict=True):
         corpora_of.setdefault(speaker, set()).add(name)
-    voices = [f"{names[i]}/{speakers[i]}" if len(corpora_of[speakers[i]]) > 1 else speakers[i] for i in range(len(clips))]
+    voices = [
+        f"{names[i]}/{speakers[i]}" if len(corpora_of[speakers[i]]) > 1 else speakers[i] for i in range(len(clips))
+    ]
     return [str(voices[i] if speakers[i] else clips.ids[i]) for i in rows], None

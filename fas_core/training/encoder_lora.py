@@ -46,7 +46,9 @@ class LoraArguments:
     """How the layers are adapted."""
 
     rank: int = option(8, "rank of each matrix's change")
-    layers: str = option("1,2,3,4", "layers of the encoder whose statistics the head reads; all up to the highest are adapted")
+    layers: str = option(
+        "1,2,3,4", "layers of the encoder whose statistics the head reads; all up to the highest are adapted"
+    )
     epochs: int = option(4, "passes over as many clips as there are, each corpus as often as any other")
     batch_size: int = option(32, "clips of a step")
     learning_rate: float = option(5e-4, "peak, cosine schedule")
@@ -87,12 +89,16 @@ def pooled(backbone: WhisperBackbone, mels: Sequence[Tensor], layers: Sequence[i
     outputs = backbone._transform(torch.cat(clips)[None], lengths := [len(clip) for clip in clips], layers)
     frames = torch.cat([outputs[layer][0] for layer in layers], -1).split(lengths)
     means = torch.stack([clip.mean(0) for clip in frames])
-    deviations = torch.stack([((clip - mean).square().mean(0) + 1e-6).sqrt() for clip, mean in zip(frames, means, strict=True)])
+    deviations = torch.stack(
+        [((clip - mean).square().mean(0) + 1e-6).sqrt() for clip, mean in zip(frames, means, strict=True)]
+    )
     return torch.cat([means, deviations], -1)
 
 
 @torch.no_grad()
-def pooled_all(backbone: WhisperBackbone, mels: Sequence[Tensor], layers: Sequence[int], batch_size: int = 64) -> Tensor:
+def pooled_all(
+    backbone: WhisperBackbone, mels: Sequence[Tensor], layers: Sequence[int], batch_size: int = 64
+) -> Tensor:
     """`pooled` of many clips, on the CPU: (N, 2 L D)."""
     order = sorted(range(len(mels)), key=lambda i: mels[i].shape[1])
     rows: list[Tensor] = [torch.empty(0)] * len(mels)
@@ -126,7 +132,9 @@ def adapt(
     adapted = add_lora(backbone.encoder, max(layers), arguments.rank)
     head = nn.Linear(len(mean), len(EMOTIONS)).to(backbone.device)
     nn.init.zeros_(head.weight)
-    optimizer = torch.optim.AdamW([*adapted, *head.parameters()], arguments.learning_rate, weight_decay=arguments.weight_decay)
+    optimizer = torch.optim.AdamW(
+        [*adapted, *head.parameters()], arguments.learning_rate, weight_decay=arguments.weight_decay
+    )
     weights = torch.tensor(class_weights, dtype=torch.float32, device=backbone.device)
     steps = math.ceil(len(labels) / arguments.batch_size)
     for epoch in range(arguments.epochs):
@@ -179,7 +187,13 @@ def train(data: DataArguments, arguments: LoraArguments) -> dict:
     if not all(1 <= layer <= backbone.num_layers for layer in layers):
         raise FASError(f"--layers {arguments.layers}: expected numbers from 1 to {backbone.num_layers}, with commas")
     base = backbone.weights_sha256
-    rows = [row for _, rows, tone in read_corpora(data, arguments.seed) if tone for row in rows if row["split"] == "train" and row["emotion"]]
+    rows = [
+        row
+        for _, rows, tone in read_corpora(data, arguments.seed)
+        if tone
+        for row in rows
+        if row["split"] == "train" and row["emotion"]
+    ]
     mels, read = log_mels(rows, FrontEnd(FrontEndConfig(trim=data.trim, level=data.level)), backbone)
     labels = label_indices(rows[i]["emotion"] for i in read)
     names = [rows[i]["corpus"] for i in read]
@@ -191,7 +205,9 @@ def train(data: DataArguments, arguments: LoraArguments) -> dict:
         bar.update()
         bar.set_postfix(loss=f"{loss:.3f}")
 
-    adapt(backbone, mels, labels, np.unique(corpus_names(clips), return_inverse=True)[1], weights, layers, arguments, told)
+    adapt(
+        backbone, mels, labels, np.unique(corpus_names(clips), return_inverse=True)[1], weights, layers, arguments, told
+    )
     bar.close()
     output = Path(expanded(arguments.output_dir))
     save_lora(backbone.encoder, output / ADAPTER, base)
@@ -206,6 +222,8 @@ def train(data: DataArguments, arguments: LoraArguments) -> dict:
 
 @reports_errors
 def main(argv: list[str] | None = None) -> int:
-    data, arguments = parse_flags((DataArguments, LoraArguments), sys.argv[1:] if argv is None else argv, "train/encoder_lora.py", __doc__)
+    data, arguments = parse_flags(
+        (DataArguments, LoraArguments), sys.argv[1:] if argv is None else argv, "train/encoder_lora.py", __doc__
+    )
     train(data, arguments)
     return 0

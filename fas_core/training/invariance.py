@@ -76,7 +76,12 @@ class Invariance:
         return model(reversal(progress), **batch)
 
     def loss(
-        self, output: FASOutput, told: dict[str, Tensor], indices: np.ndarray, labels: Tensor, totals: tuple[float, float]
+        self,
+        output: FASOutput,
+        told: dict[str, Tensor],
+        indices: np.ndarray,
+        labels: Tensor,
+        totals: tuple[float, float],
     ) -> Tensor | float:
         """This micro-batch's share of what is added to the loss of the labels.
 
@@ -88,11 +93,18 @@ class Invariance:
         weights = self._weights(indices).to(labels.device)
         if told:
             truth = torch.from_numpy(self.domains[indices]).to(labels.device).masked_fill(labels == UNKNOWN, UNKNOWN)
-            each = [F.cross_entropy(logits.float(), truth, reduction="none", ignore_index=UNKNOWN) for logits in told.values()]
+            each = [
+                F.cross_entropy(logits.float(), truth, reduction="none", ignore_index=UNKNOWN)
+                for logits in told.values()
+            ]
             loss = self.arguments.adversarial_weight * (torch.stack(each) * weights).sum() / max(totals[1], 1e-8)
         if self.arguments.contrastive:
             weights = weights * self.class_weights.to(labels.device)[labels.clamp(min=0)]
-            corpora = torch.from_numpy(self.corpora[indices]).to(labels.device) if self.arguments.contrastive_pairs == "across" else None
+            corpora = (
+                torch.from_numpy(self.corpora[indices]).to(labels.device)
+                if self.arguments.contrastive_pairs == "across"
+                else None
+            )
             same = torch.from_numpy(indices).to(labels.device)
             places = tokens_at(output, self.arguments.contrastive_on).values()
             found = sum(category_contrast(tokens, labels, weights, same, corpora) for tokens in places)

@@ -163,7 +163,9 @@ class Trainer:
             self.invariance.domain_weight(clips),
         )
 
-    def _backward(self, micro: schedule.MicroBatch, totals: tuple[float, float, float], progress: float) -> torch.Tensor:
+    def _backward(
+        self, micro: schedule.MicroBatch, totals: tuple[float, float, float], progress: float
+    ) -> torch.Tensor:
         """Forward and backward of one micro-batch. Returns its share of the loss."""
         torch.manual_seed(micro.seed)
         device = self.accelerator.device
@@ -179,7 +181,14 @@ class Trainer:
             output, told = self.invariance.forward(self.model, progress, batch | dict(mixing=mixing))
             of_clips = [None if x is None else x[indices].to(device) for x in (self.clip_weights, self.possible)]
             loss = classification_loss(
-                output, labels, words, self.class_weights.to(device), self.arguments.label_smoothing, totals[:2], mixing, *of_clips
+                output,
+                labels,
+                words,
+                self.class_weights.to(device),
+                self.arguments.label_smoothing,
+                totals[:2],
+                mixing,
+                *of_clips,
             ) + self.invariance.loss(output, told, indices, labels, (totals[0], totals[2]))
         # DDP averages gradients over the processes; the loss is already a share of the global mean.
         self.accelerator.backward(loss * self.accelerator.num_processes)

@@ -57,7 +57,9 @@ def load_resume_state(root: Path, optimizer: torch.optim.Optimizer) -> tuple[dic
         return None
     name = read_object(pointer).get("state")
     if not isinstance(name, str) or not re.fullmatch(r"resume-\d+", name):  # no way out of the folder
-        raise CheckpointError(f"{pointer}: state {name!r}; expected the name of a resume state (remove the file to start anew)")
+        raise CheckpointError(
+            f"{pointer}: state {name!r}; expected the name of a resume state (remove the file to start anew)"
+        )
     folder = root / name
     with reads_checkpoint(folder, f"a resume state; remove {pointer} to start anew"):
         info = _checked_info(folder / "info.json")

@@ -61,7 +61,9 @@ def train(data: DataArguments, model_arguments: ModelArguments, arguments: Train
         teacher_for=lambda cache: find_teacher(data, extractor, streams, cache, process, wait),
     )  # fmt: skip
     if validation is None and (given := [n for n in ("patience", "refit") if getattr(arguments, n)]):
-        raise FASError(f"--{given[0]}: there are no validation clips to go by; drop it, or give --validation_fraction above 0")
+        raise FASError(
+            f"--{given[0]}: there are no validation clips to go by; drop it, or give --validation_fraction above 0"
+        )
     config = fas_config(model_arguments, extractor.dimensions, streams, extractor.digest)
     wordless = why_untrained(clips) if config.pathway_heads else None
     config.semantic_head = UNTRAINED if wordless else TRAINED
@@ -125,7 +127,9 @@ def _accelerator(arguments: TrainingArguments) -> Accelerator:
         project_dir=arguments.output_dir,
     )
     if accelerator.num_processes == 1 and not cpu and (gpus := torch.cuda.device_count()) > 1:
-        console.print(f"one process trains on one GPU; `accelerate launch --num_processes {gpus} train/fas.py ...` uses all {gpus}")
+        console.print(
+            f"one process trains on one GPU; `accelerate launch --num_processes {gpus} train/fas.py ...` uses all {gpus}"
+        )
     return accelerator
 
 
@@ -138,7 +142,9 @@ def calibrated_heads(config, clips: Clips, arguments: TrainingArguments) -> tupl
     return ("fused", "acoustic") if config.ensemble or config.residual else ("acoustic",)
 
 
-def new_model(config, clips: Clips, seed: int, arguments: TrainingArguments | None = None) -> FASForEmotionClassification:
+def new_model(
+    config, clips: Clips, seed: int, arguments: TrainingArguments | None = None
+) -> FASForEmotionClassification:
     """A model initialised from the seed, with the training set's feature statistics where it standardises.
 
     Args:
@@ -172,7 +178,9 @@ def fit_acoustic_head(model: FASForEmotionClassification, clips: Clips, argument
     )
     model.pathway["acoustic"].set(discriminant)
     if config.familiarity:
-        model.fas.familiarity.set(*fit_familiarity(statistics, groups_of(corpus_names(clips)[indices], labels), config.familiarity))
+        model.fas.familiarity.set(
+            *fit_familiarity(statistics, groups_of(corpus_names(clips)[indices], labels), config.familiarity)
+        )
     if config.residual:
         keep_tone_logits(clips, rows, held_out)
     if config.whitening:
@@ -195,14 +203,19 @@ def acoustic_statistics(model: FASForEmotionClassification, clips: Clips, rows: 
     return clip_statistics(model, clips, rows, "acoustic")
 
 
-def clip_statistics(model: FASForEmotionClassification, clips: Clips, rows: list[tuple[int, str]], stream: str) -> np.ndarray:
+def clip_statistics(
+    model: FASForEmotionClassification, clips: Clips, rows: list[tuple[int, str]], stream: str
+) -> np.ndarray:
     """(N, 2 D) standardised statistics of clips in given variants, those that the model computes of their patches."""
     statistics = np.empty((len(rows), 2 * getattr(model.config, f"{stream}_dim")), dtype=np.float32)
     device = model.fas.standardise[stream].mean.device
     for i, row in enumerate(rows):
         clip = clips.features(*row)
         mean = np.asarray(getattr(clip, stream), dtype=np.float32).mean(0)
-        found = (torch.from_numpy(x).to(device)[None] for x in (mean, np.asarray(getattr(clip, f"{stream}_deviation"), np.float32)))
+        found = (
+            torch.from_numpy(x).to(device)[None]
+            for x in (mean, np.asarray(getattr(clip, f"{stream}_deviation"), np.float32))
+        )
         with torch.no_grad():
             statistics[i] = model.fas.standardised_statistics(*found, stream)[0].cpu().numpy()
     return statistics

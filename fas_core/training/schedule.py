@@ -43,7 +43,9 @@ def balanced_order(domains: np.ndarray, count: int, seed: int, epoch: int) -> np
     for name in names:
         rows, places = np.flatnonzero(domains == name), np.flatnonzero(turns == name)
         rounds = math.ceil(len(places) / len(rows))
-        order[places] = np.concatenate([rng.permutation(rows) for _ in range(rounds)])[: len(places)] if rounds else rows[:0]
+        order[places] = (
+            np.concatenate([rng.permutation(rows) for _ in range(rounds)])[: len(places)] if rounds else rows[:0]
+        )
     return order
 
 

@@ -104,7 +104,9 @@ def find_teacher(
         return WordsTeacher(TextModel.from_pretrained(data.words_model or SHIPPED))
     reader, why = find_reader(extractor, streams, data.words_model)
     if reader is None:
-        raise FASError(f"--words_from transcript: no transcripts, because {why}; expected corpus or none, or another --encoder")
+        raise FASError(
+            f"--words_from transcript: no transcripts, because {why}; expected corpus or none, or another --encoder"
+        )
     return WordsTeacher(reader.text_model, KeptTranscripts(cache.path, extractor, reader.transcriber, process, wait))
 
 

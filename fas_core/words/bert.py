@@ -24,7 +24,9 @@ class Bert(nn.Module):
         super().__init__()
         self.heads = heads
         rows = {"word": pieces, "position": positions, "token_type": 1}
-        self.embeddings = nn.ModuleDict({f"{name}_embeddings": nn.Embedding(count, width) for name, count in rows.items()})
+        self.embeddings = nn.ModuleDict(
+            {f"{name}_embeddings": nn.Embedding(count, width) for name, count in rows.items()}
+        )
         self.embeddings["LayerNorm"] = nn.LayerNorm(width, EPSILON)
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(_layer(width, inner) for _ in range(layers))})
         self.pooler = nn.ModuleDict({"dense": nn.Linear(width, width)})
@@ -57,8 +59,10 @@ def _layer(width: int, inner: int) -> nn.ModuleDict:
         return nn.ModuleDict({"dense": nn.Linear(size, width), "LayerNorm": nn.LayerNorm(width, EPSILON)})
 
     attention = nn.ModuleDict({name: nn.Linear(width, width) for name in ("query", "key", "value")})
-    return nn.ModuleDict({
-        "attention": nn.ModuleDict({"self": attention, "output": then_normalised(width)}),
-        "intermediate": nn.ModuleDict({"dense": nn.Linear(width, inner)}),
-        "output": then_normalised(inner),
-    })
+    return nn.ModuleDict(
+        {
+            "attention": nn.ModuleDict({"self": attention, "output": then_normalised(width)}),
+            "intermediate": nn.ModuleDict({"dense": nn.Linear(width, inner)}),
+            "output": then_normalised(inner),
+        }
+    )

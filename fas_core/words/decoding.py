@@ -45,7 +45,9 @@ class GreedyDecoder:
         self.decoder, self.settings, self.limit = use_onednn(model.model.decoder), model.generation_config, limit
         self.head = TokenHead(model.proj_out.weight.detach())
         self._config = copy.deepcopy(model.config)
-        self._config.num_hidden_layers = model.config.decoder_layers  # what a cache asks for; of Whisper it is the encoder's
+        self._config.num_hidden_layers = (
+            model.config.decoder_layers
+        )  # what a cache asks for; of Whisper it is the encoder's
         self._suppressed = self.head.mask(self.settings.suppress_tokens)
         self._suppressed_first = self._suppressed + self.head.mask(self.settings.begin_suppress_tokens)
         with torch.inference_mode():
@@ -101,7 +103,9 @@ class GreedyDecoder:
         return repeated_period(found.tokens) is None
 
     def _step(self, tokens: Tensor, cache: EncoderDecoderCache) -> Tensor:
-        nothing = self.head.weight.new_empty(len(tokens), 0, self._config.d_model)  # the cache has what it would read of frames
+        nothing = self.head.weight.new_empty(
+            len(tokens), 0, self._config.d_model
+        )  # the cache has what it would read of frames
         output = self.decoder(tokens, encoder_hidden_states=nothing, past_key_values=cache, use_cache=True)
         return output.last_hidden_state[:, -1]
 

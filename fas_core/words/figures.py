@@ -44,8 +44,13 @@ def figures_by_source(model: Reader, sources: dict[str, Texts]) -> dict[str, dic
 
 def as_markdown(rows: dict[tuple[str, str], dict]) -> str:
     """A table with a row for each (model, source), in per cent."""
-    lines = [f"| model | source | {' | '.join(name.replace('_', ' ') for name in COLUMNS)} |", "|---" * (len(COLUMNS) + 2) + "|"]
+    lines = [
+        f"| model | source | {' | '.join(name.replace('_', ' ') for name in COLUMNS)} |",
+        "|---" * (len(COLUMNS) + 2) + "|",
+    ]
     for (model, source), found in rows.items():
-        cells = ["" if found[c] is None else str(found[c]) if c == "texts" else f"{100 * found[c]:.1f}" for c in COLUMNS]
+        cells = [
+            "" if found[c] is None else str(found[c]) if c == "texts" else f"{100 * found[c]:.1f}" for c in COLUMNS
+        ]
         lines.append(f"| {model} | {source} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -20,7 +20,13 @@ from fas_core.words.small_bert import SmallBert
 from fas_core.words.texts import Texts
 
 MOST_TOKENS = 40
-LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-linear", "modules_to_save": ["classifier"]}
+LORA = {
+    "r": 16,
+    "lora_alpha": 32,
+    "lora_dropout": 0.05,
+    "target_modules": "all-linear",
+    "modules_to_save": ["classifier"],
+}
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
@@ -31,7 +37,9 @@ class Small(NamedTuple):
     layers: int
 
 
-def fine_tune(base: str | Path, data: Texts, weights: np.ndarray, *, seed: int, lora: bool = False, **training) -> Loaded:
+def fine_tune(
+    base: str | Path, data: Texts, weights: np.ndarray, *, seed: int, lora: bool = False, **training
+) -> Loaded:
     """A sequence classifier of the seven, trained on soft targets.
 
     Args:
@@ -53,7 +61,9 @@ def fine_tune(base: str | Path, data: Texts, weights: np.ndarray, *, seed: int, 
     return (trained.merge_and_unload() if lora else model).cpu(), tokenizer
 
 
-def fine_tune_small(base: str | Path, data: Texts, weights: np.ndarray, small: Small, *, seed: int, **training) -> SmallBert:
+def fine_tune_small(
+    base: str | Path, data: Texts, weights: np.ndarray, small: Small, *, seed: int, **training
+) -> SmallBert:
     """As `fine_tune`, of what `shrink` keeps of a BERT.
 
     Raises:

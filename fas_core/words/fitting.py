@@ -67,7 +67,9 @@ def fit(
     steps = math.ceil(epochs * len(rows.lengths) / batch)
     parameters = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=0.01, fused=device.type == "cuda")
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / (steps * 0.1 + 1), 1 - step / steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / (steps * 0.1 + 1), 1 - step / steps)
+    )
     start, mean = time.monotonic(), torch.zeros((), device=device)
     for step, places in zip(range(steps), rows.batches(math.ceil(epochs), batch, seed), strict=False):
         loss = rows.loss(read, places, device)

@@ -79,7 +79,9 @@ class KeptTranscripts:
     def _write(self, transcripts: dict[str, Transcript]) -> None:
         if not transcripts:
             return
-        content = json.dumps({digest: asdict(each) for digest, each in sorted(transcripts.items())}, ensure_ascii=False).encode()
+        content = json.dumps(
+            {digest: asdict(each) for digest, each in sorted(transcripts.items())}, ensure_ascii=False
+        ).encode()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / f"{self.prefix}-{hashlib.sha256(content).hexdigest()[:16]}.json", content)
 

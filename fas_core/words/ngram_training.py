@@ -59,7 +59,9 @@ def _empty(data: Texts) -> NgramModel:
     vocabulary = {k: sorted(t for t, n in counts[k].items() if n >= FEWEST_LINES[k]) for k in KINDS}
     lines = np.array([counts[kind][term] for kind in KINDS for term in vocabulary[kind]])
     idf = np.log((1 + len(data)) / (1 + lines)) + 1
-    return NgramModel(vocabulary, idf.astype(np.float32), np.zeros((len(idf), len(EMOTIONS)), np.float32), np.zeros(len(EMOTIONS)))
+    return NgramModel(
+        vocabulary, idf.astype(np.float32), np.zeros((len(idf), len(EMOTIONS)), np.float32), np.zeros(len(EMOTIONS))
+    )
 
 
 def _fit(

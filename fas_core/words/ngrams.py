@@ -28,7 +28,9 @@ from fas_core.model_files import read_object, reads_checkpoint
 KIND = "fas-words-ngrams"
 FILES = ("config.json", "vocabulary.json", "model.safetensors")
 MOST_CHARACTERS = 20_000  # of a text; what follows is not read
-UNKNOWN = 5.0  # logit of neutral over the others for a text in which no word is known: what says nothing carries no emotion
+UNKNOWN = (
+    5.0  # logit of neutral over the others for a text in which no word is known: what says nothing carries no emotion
+)
 WORD_NGRAMS, LETTER_NGRAMS = (1, 2, 3), (2, 3, 4, 5)
 _TOKENS = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?]+")
 _LONG = re.compile(r"(\w)\1{2,}")
@@ -123,7 +125,9 @@ class NgramModel:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / FILES[0]).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (directory / FILES[1]).write_text(json.dumps(self.vocabulary, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+        (directory / FILES[1]).write_text(
+            json.dumps(self.vocabulary, ensure_ascii=False, indent=0) + "\n", encoding="utf-8"
+        )
         (directory / FILES[2]).write_bytes(save(tensors))
 
     @classmethod

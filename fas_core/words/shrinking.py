@@ -41,7 +41,13 @@ def shrink(
     kept = _kept(tokenizer, texts, pieces)
     places = np.linspace(0, config.num_hidden_layers - 1, layers).round().astype(int)
     bert = Bert(
-        len(kept), WINDOW, config.hidden_size, config.intermediate_size, layers, config.num_attention_heads, config.num_labels
+        len(kept),
+        WINDOW,
+        config.hidden_size,
+        config.intermediate_size,
+        layers,
+        config.num_attention_heads,
+        config.num_labels,
     )
     bert.load_state_dict(_state(model, tokenizer.convert_tokens_to_ids(kept), places))
     return SmallBert(_tokenizer_of(tokenizer, kept), bert)
@@ -54,7 +60,9 @@ def _state(model: PreTrainedModel, rows: list[int], places: Sequence[int]) -> di
     found.pop("embeddings.position_ids", None)
     for new, old in enumerate(places):
         of = f"encoder.layer.{old}."
-        found |= {f"encoder.layer.{new}.{name.removeprefix(of)}": each for name, each in state.items() if name.startswith(of)}
+        found |= {
+            f"encoder.layer.{new}.{name.removeprefix(of)}": each for name, each in state.items() if name.startswith(of)
+        }
     for name, kept in (("word", rows), ("position", range(WINDOW)), ("token_type", [0])):
         name = f"embeddings.{name}_embeddings.weight"
         found[name] = found[name][torch.tensor(list(kept))]
@@ -64,7 +72,10 @@ def _state(model: PreTrainedModel, rows: list[int], places: Sequence[int]) -> di
 def _kept(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], pieces: int) -> list[str]:
     """At most `pieces`, the special ones first."""
     counts = Counter(number for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"] for number in ids)
-    often = [tokenizer.convert_ids_to_tokens(number) for number, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0]))]
+    often = [
+        tokenizer.convert_ids_to_tokens(number)
+        for number, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    ]
     known = tokenizer.get_vocab()
     always = [piece for c in _LETTERS for piece in (c, f"##{c}") if piece in known]
     order = dict.fromkeys([*SPECIAL, *always, *often])
@@ -73,5 +84,8 @@ def _kept(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], pieces: int)
 
 def _tokenizer_of(tokenizer: PreTrainedTokenizerBase, kept: list[str]) -> Tokenizer:
     small = Tokenizer(WordPiece({piece: number for number, piece in enumerate(kept)}, unk_token="[UNK]"))
-    small.normalizer, small.pre_tokenizer = tokenizer.backend_tokenizer.normalizer, tokenizer.backend_tokenizer.pre_tokenizer
+    small.normalizer, small.pre_tokenizer = (
+        tokenizer.backend_tokenizer.normalizer,
+        tokenizer.backend_tokenizer.pre_tokenizer,
+    )
     return small

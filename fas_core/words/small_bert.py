@@ -143,7 +143,10 @@ def _in_eight_bits(bert: Bert) -> dict[str, Tensor]:
 
 def _in_floats(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     found = {name: tensor.float() for name, tensor in stored.items() if not name.endswith(_SCALE)}
-    return {name: tensor * stored[name + _SCALE][:, None] if name + _SCALE in stored else tensor for name, tensor in found.items()}
+    return {
+        name: tensor * stored[name + _SCALE][:, None] if name + _SCALE in stored else tensor
+        for name, tensor in found.items()
+    }
 
 
 def _bert(path: Path, pieces: int, heads: int) -> Bert:

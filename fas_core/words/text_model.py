@@ -73,7 +73,9 @@ class TextModel:
         """
         directory = find_directory(source, revision)
         if not (directory / "config.json").is_file():
-            raise CheckpointError(f"{source}: no text model, config.json is missing; expected a directory or hub id with one")
+            raise CheckpointError(
+                f"{source}: no text model, config.json is missing; expected a directory or hub id with one"
+            )
         name = "shipped" if directory == SHIPPED else directory.name
         own = OWN.get(str(read_object(directory / "config.json").get("kind")))
         if own:
@@ -103,14 +105,20 @@ class _Classifier:
                 directory, use_safetensors=True, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
             )
         if missing := sorted(report["missing_keys"]):  # transformers would go on with random values
-            raise CheckpointError(f"{directory}: its weights lack {missing[0]}; expected a sequence classifier of transformers")
+            raise CheckpointError(
+                f"{directory}: its weights lack {missing[0]}; expected a sequence classifier of transformers"
+            )
         if model.config.num_labels != len(self.groups):
-            raise CheckpointError(f"{directory}/config.json: {model.config.num_labels} outputs, {len(self.groups)} in id2label")
+            raise CheckpointError(
+                f"{directory}/config.json: {model.config.num_labels} outputs, {len(self.groups)} in id2label"
+            )
         self.model = model.eval().to(device or "cpu")
         self.is_multilabel = model.config.problem_type == "multi_label_classification"
         positions = getattr(model.config, "max_position_embeddings", None) or MOST_TOKENS
         # RoBERTa counts positions from behind its padding token
-        self.limit = min(MOST_TOKENS, positions - (2 if "roberta" in model.config.model_type else 0), self.tokenizer.model_max_length)
+        self.limit = min(
+            MOST_TOKENS, positions - (2 if "roberta" in model.config.model_type else 0), self.tokenizer.model_max_length
+        )
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         order = np.argsort([len(text) for text in texts], kind="stable")  # so that little is padded

@@ -19,7 +19,13 @@ from fas_core.labels import EMOTIONS, map_label
 GOEMOTIONS = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 # Öhman et al., COLING 2020: Plutchik's eight; two of them have no place among the seven
 XED = {"1": "angry", "2": None, "3": "disgust", "4": "fear", "5": "happy", "6": "sad", "7": "surprise", "8": None}
-XED_LANGUAGES = ("de", "es", "fr", "it", "pl")  # projected: of a line of subtitles in the languages beside the English one
+XED_LANGUAGES = (
+    "de",
+    "es",
+    "fr",
+    "it",
+    "pl",
+)  # projected: of a line of subtitles in the languages beside the English one
 MELD_SPLITS = {"train": "meld_train.csv", "validation": "meld_dev.csv", "test": "meld_test.csv"}
 GOEMOTIONS_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 NEUTRAL = EMOTIONS.index("neutral")
@@ -117,7 +123,9 @@ def read_meld(path: Path) -> Texts:
     """
     rows = list(csv.DictReader(_lines(path)))
     if not rows or not {"Utterance", "Emotion"} <= set(rows[0]):
-        raise CorpusError(f"{path}: lacks the columns Utterance and Emotion; expected a CSV of MELD with sentence emotions")
+        raise CorpusError(
+            f"{path}: lacks the columns Utterance and Emotion; expected a CSV of MELD with sentence emotions"
+        )
     return Texts.of((row["Utterance"], [map_label("meld", row["Emotion"])]) for row in rows)
 
 
@@ -141,7 +149,9 @@ def _columns(path: Path, expected: str) -> Iterator[tuple[int, str, str]]:
     A column that begins with a quotation mark goes to the next one, as csv has it, in XED's projections; a few of these swallowed
     lines of another file, which are no text and are left out.
     """
-    rows = csv.reader(_lines(path), delimiter="\t", quoting=csv.QUOTE_MINIMAL if "projections" in path.name else csv.QUOTE_NONE)
+    rows = csv.reader(
+        _lines(path), delimiter="\t", quoting=csv.QUOTE_MINIMAL if "projections" in path.name else csv.QUOTE_NONE
+    )
     for columns in rows:
         if len(columns) < 2:
             raise CorpusError(f"{path}, line {rows.line_num}: {len(columns)} column; expected {expected}")

@@ -55,7 +55,9 @@ class TokenHead:
         if self._packed is None:
             return hidden @ self.weight.T
         # row by row: one scale for all would let the rows of a batch round each other
-        product = torch.ops.quantized.linear_dynamic  # `True`: 7 bits of the row, for processors whose sums of 8 overflow
+        product = (
+            torch.ops.quantized.linear_dynamic
+        )  # `True`: 7 bits of the row, for processors whose sums of 8 overflow
         return torch.cat([product(row[None], self._packed, True) for row in hidden])
 
 

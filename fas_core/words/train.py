@@ -70,7 +70,7 @@ def train(texts: Path, output: Path, options: Options, log=lambda line: None) ->
             temperature = _linear(directory, data, validation, options)
         model = TextModel.from_pretrained(directory, device=_device() if options.base else None)
         record = {
-            "options": {k: v for k, v in vars(options).items()} 
+            "options": {k: v for k, v in vars(options).items()}
             | {"base": _name(options.base), "teacher": [_name(each) for each in options.teacher]},
             "data": _data(data, validation, options),
             "temperature": temperature,
@@ -104,7 +104,9 @@ def _fine_tuned(directory: Path, data: Texts, validation: dict[str, Texts], opti
     given = {name: getattr(options, name) for name in ("epochs", "learning_rate", "seed", "batch")} | {"log": log}
     weights = _weights(data, options.balance)
     if not options.layers:
-        return _save_classifier(directory, *fine_tune(options.base, data, weights, lora=options.lora, **given), validation)
+        return _save_classifier(
+            directory, *fine_tune(options.base, data, weights, lora=options.lora, **given), validation
+        )
     model = fine_tune_small(options.base, data, weights, Small(options.pieces, options.layers), **given)
     model.temperature = _temperature(model.logits, validation)
     model.save(directory)
@@ -145,7 +147,9 @@ def _with_teacher(data: Texts, folder: Path, options: Options) -> Texts:
     more, share = unlabelled_texts(folder, options.seed), options.teacher_share
     more += fragments(data.texts, options.fragments, options.seed)
     told = np.mean([teacher([*data.texts, *more]) for teacher in teachers], axis=0).astype(np.float32)
-    return Texts.joined([Texts(data.texts, (1 - share) * data.shares + share * told[: len(data)]), Texts(more, told[len(data) :])])
+    return Texts.joined(
+        [Texts(data.texts, (1 - share) * data.shares + share * told[: len(data)]), Texts(more, told[len(data) :])]
+    )
 
 
 def _data(data: Texts, validation: dict[str, Texts], options: Options) -> dict:
@@ -170,24 +174,44 @@ def _public(record: dict) -> dict:
 
 @app.command()
 def main(
-    texts: Annotated[Path, typer.Option(help="Folder with goemotions_ekman_*.tsv, xed_*.tsv, xed_neutral_en.txt, meld_*.csv.")],
+    texts: Annotated[
+        Path, typer.Option(help="Folder with goemotions_ekman_*.tsv, xed_*.tsv, xed_neutral_en.txt, meld_*.csv.")
+    ],
     output: Annotated[Path, typer.Option(help="Directory to write; one that is there is replaced.")],
-    meld: Annotated[bool, typer.Option("--meld", help="Also learn MELD's training texts (GPL-3.0: not for shipping).")] = False,
-    languages: Annotated[list[str] | None, typer.Option(help="Also XED's lines in de, es, fr, it or pl; repeatable.")] = None,
-    emotional: Annotated[bool, typer.Option(help="Also learn our emotional sentences; without them to see what they do.")] = True,
-    base: Annotated[str | None, typer.Option(help="Fine-tune this encoder of transformers instead: directory or hub id.")] = None,
+    meld: Annotated[
+        bool, typer.Option("--meld", help="Also learn MELD's training texts (GPL-3.0: not for shipping).")
+    ] = False,
+    languages: Annotated[
+        list[str] | None, typer.Option(help="Also XED's lines in de, es, fr, it or pl; repeatable.")
+    ] = None,
+    emotional: Annotated[
+        bool, typer.Option(help="Also learn our emotional sentences; without them to see what they do.")
+    ] = True,
+    base: Annotated[
+        str | None, typer.Option(help="Fine-tune this encoder of transformers instead: directory or hub id.")
+    ] = None,
     lora: Annotated[bool, typer.Option("--lora", help="By low-rank updates, needs peft.")] = False,
     epochs: Annotated[float, typer.Option(help="Of --base.")] = Options.epochs,
     learning_rate: Annotated[float, typer.Option(help="Of --base.")] = Options.learning_rate,
     batch: Annotated[int, typer.Option(help="Lines a step, of --base.")] = Options.batch,
-    layers: Annotated[int | None, typer.Option(help="Make --base, a BERT, small: this many of its layers, in 8 bits.")] = None,
+    layers: Annotated[
+        int | None, typer.Option(help="Make --base, a BERT, small: this many of its layers, in 8 bits.")
+    ] = None,
     pieces: Annotated[int, typer.Option(help="Word pieces that are kept with --layers.")] = Options.pieces,
-    teacher: Annotated[list[str] | None, typer.Option(help="Text model that supplies part of the targets; repeatable.")] = None,
+    teacher: Annotated[
+        list[str] | None, typer.Option(help="Text model that supplies part of the targets; repeatable.")
+    ] = None,
     teacher_share: Annotated[float, typer.Option(help="That part, 0 to 1.")] = Options.teacher_share,
-    fragments: Annotated[int, typer.Option(help="Pieces of training texts that only the teacher labels.")] = Options.fragments,
+    fragments: Annotated[
+        int, typer.Option(help="Pieces of training texts that only the teacher labels.")
+    ] = Options.fragments,
     terms: Annotated[int, typer.Option(help="N-grams that are kept.")] = Options.terms,
-    strength: Annotated[float, typer.Option(help="C of the regression, the inverse of its penalty.")] = Options.strength,
-    balance: Annotated[float, typer.Option(help="How far rare emotions count for more: 0 not, 1 as much as frequent ones.")] = Options.balance,
+    strength: Annotated[
+        float, typer.Option(help="C of the regression, the inverse of its penalty.")
+    ] = Options.strength,
+    balance: Annotated[
+        float, typer.Option(help="How far rare emotions count for more: 0 not, 1 as much as frequent ones.")
+    ] = Options.balance,
     seed: Annotated[int, typer.Option(help="Of sentences, order and weights.")] = 0,
 ) -> None:
     """Train a text model and write it with `training.json` and a card."""

@@ -53,7 +53,7 @@ class Limits:
     translation: float = 0.4
 
     def why_unclear(self, said: Transcript) -> str | None:
-        """"no speech" or "unclear"; None for a transcript to rely on."""
+        """ "no speech" or "unclear"; None for a transcript to rely on."""
         if not said.text and said.no_speech > self.no_speech:
             return NO_SPEECH
         is_sure = said.confidence >= self.confidence and said.language_probability >= self.language_probability

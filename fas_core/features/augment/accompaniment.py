@@ -6,11 +6,18 @@ from fas_core.audio import SAMPLE_RATE
 from fas_core.features.augment.level import added, rms
 from fas_core.features.augment.vocoder import WINDOW, transform
 
-PROGRESSIONS = ((0, 7, 9, 5), (0, 9, 5, 7), (9, 5, 0, 7), (0, 5, 7, 5))  # roots of four chords above the key, in semitones
+PROGRESSIONS = (
+    (0, 7, 9, 5),
+    (0, 9, 5, 7),
+    (9, 5, 0, 7),
+    (0, 5, 7, 5),
+)  # roots of four chords above the key, in semitones
 MINOR = (2, 4, 9)  # roots whose third is minor
 HARMONICS = np.arange(1, 7)
 TALKERS, SYLLABLES = 6, 4.5  # a second
-FORMANTS = np.array([(730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (660, 1720, 2410), (490, 1350, 1690)])
+FORMANTS = np.array(
+    [(730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (660, 1720, 2410), (490, 1350, 1690)]
+)
 WIDTHS = np.array([90.0, 130.0, 200.0])  # Hz; vowels after Peterson and Barney (1952)
 
 
@@ -54,7 +61,9 @@ def talker(length: int, rng: np.random.Generator) -> np.ndarray:
     frames = vocoder.stft(source * (0.05 + loudness))  # (F, T)
     at = vocoder.t(size) * SYLLABLES
     vowels = FORMANTS[rng.integers(0, len(FORMANTS), knots)] * rng.uniform(0.9, 1.2)
-    gain = sum(_resonance(vocoder.f, np.interp(at, np.arange(knots), vowels[:, i]), WIDTHS[i]) / (i + 1) for i in range(3))
+    gain = sum(
+        _resonance(vocoder.f, np.interp(at, np.arange(knots), vowels[:, i]), WIDTHS[i]) / (i + 1) for i in range(3)
+    )
     return vocoder.istft(frames * gain, k1=size)[:length]
 
 

@@ -45,7 +45,9 @@ def _compression(name: str, kbits: int) -> dict:
     return dict(compression_level=(160 - kbits) / 152, bitrate_mode="CONSTANT")
 
 
-def _coded(samples: np.ndarray, rate: int, form: str, subtype: str, codec: str, settings: dict | None = None) -> np.ndarray:
+def _coded(
+    samples: np.ndarray, rate: int, form: str, subtype: str, codec: str, settings: dict | None = None
+) -> np.ndarray:
     if form not in soundfile.available_formats() or subtype not in soundfile.available_subtypes(form):
         raise FASError(
             f"augmentation: codec {codec!r}: libsndfile {soundfile.__libsndfile_version__} of this machine cannot write it: "

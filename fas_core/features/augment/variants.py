@@ -62,8 +62,12 @@ def _named(variant: str, name: str, text: str) -> str:
         return codec
     kbits, rates = _number(rate), RATES[codec]
     if kbits not in rates:
-        allowed = f"a whole number from {rates[0]} to {rates[-1]}" if isinstance(rates, range) else ", ".join(map(str, rates))
-        raise FASError(f"--augmentation {variant!r}: {codec} takes kbit/s of {allowed}, as in {name}:{codec}-{rates[0]}")
+        allowed = (
+            f"a whole number from {rates[0]} to {rates[-1]}" if isinstance(rates, range) else ", ".join(map(str, rates))
+        )
+        raise FASError(
+            f"--augmentation {variant!r}: {codec} takes kbit/s of {allowed}, as in {name}:{codec}-{rates[0]}"
+        )
     return f"{codec}-{kbits:g}"
 
 
