@@ -447,9 +447,10 @@ class TestFASALM:
         from fas_core.words.types import NoWords
 
         said = {clips[0].audio: Said("I won!", "en"), clips[1].audio: NoWords("unclear")}
-        told = lambda scorer, rows, features, source: [
-            r | {"spoken": said.get(r["audio"]) if source == "auto" else None} for r in rows
-        ]  # noqa: E731
+
+        def told(scorer, rows, features, source):
+            return [r | {"spoken": said.get(r["audio"]) if source == "auto" else None} for r in rows]
+
         monkeypatch.setattr(fas_alm, "told", told)
         plain = ask(alm(adapter, tmp_path), clips)
         assert all(a.conflict is a.disagreement is a.transcript is None for a in plain.values())
