@@ -22,8 +22,8 @@ $(VENV)/.installed: pyproject.toml constraints/cpu.txt
 	touch $@
 
 demo: env
-	$(BIN)/python -m fas_core.demo --output demo_out
-	$(BIN)/python -m serve.demo --demo demo_out
+	$(BIN)/python -m demo --output demo_out
+	$(BIN)/python -m demo.server --demo demo_out
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal

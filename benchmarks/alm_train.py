@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from benchmarks.measure import exit_code, machine, run_modes, seconds_of, write_result
 from fas_alm.projector import MultiModalProjector
-from fas_alm.training.answers import AnswerModel
+from fas_alm.training.answer_model import AnswerModel
 
 AUDIO_WIDTH, AUDIO_TOKENS, OPTIONS, ANSWER = 512, 2, list(range(10, 17)), 2
 MODES = ("lora", "full")

@@ -59,7 +59,7 @@ def measuring(name: str, seed: int, texts: Path, output: Path) -> list[list]:
     """The commands that measure it on both splits."""
     model, found = f"{name}_{seed}={output}/{name}_{seed}", ("validation", "test")
     files = {split: output / f"{name}_{seed}.{split}.json" for split in found}
-    common = ["eval.text_model", "--texts", texts, "--model", model]
+    common = ["fas_eval.text_model", "--texts", texts, "--model", model]
     return [[*common, "--split", split, "--output", file] for split, file in files.items() if not file.is_file()]
 
 

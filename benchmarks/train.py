@@ -40,8 +40,8 @@ from fas_core.training.arguments import (
     stream_config,
 )
 from fas_core.training.data import load_clips
+from fas_core.training.fas import new_model
 from fas_core.training.loop import Trainer
-from fas_core.training.run import new_model
 
 PATCHES = 30  # 3 s: 50 frames a second, 5 frames a patch
 FLOAT = 4  # bytes of a float32

@@ -2,7 +2,7 @@
 
 The checkpoint answers each transplant, the acted clip that lent its tone, and the reading before the transplant. Of each: how often the
 tone is called what the actor meant (mean recall, UA), by corpus and by reader, and the word error rate of the transcript. Of a reading the
-tone is known to be neutral: its UA says what chance looks like. Then words and conflict as in `eval.study.conflict`. Clips of the side
+tone is known to be neutral: its UA says what chance looks like. Then words and conflict as in `experiments.conflict`. Clips of the side
 that the checkpoint was not trained on (`--split`, actors and all).
 """
 
@@ -13,12 +13,12 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fas_eval.case.tones import load_tones
 from tqdm import tqdm
 
 from benchmarks.measure import write_result
 from benchmarks.words import word_errors, words_of
-from eval.case.tones import load_tones
-from eval.study.conflict import figures, record
+from experiments.conflict import figures, record
 from fas_core.answers import Answer
 from fas_core.errors import reports_errors
 from fas_core.labels import EMOTIONS

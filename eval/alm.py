@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from fas_eval.alm_words import asked, heads, words_and_conflict
+from fas_eval.systems.transcripts import transcripts
 
-from eval.alm_words import asked, heads, words_and_conflict
-from eval.scorer import Scorer
-from eval.transcripts import transcripts
 from fas_alm.conversations import Question
 from fas_alm.conversations.reading import read_answer
 from fas_alm.prompts import transcript_prompt
+from fas_alm.scorer import Scorer
 from fas_alm.training.audio import FrozenTokens, WindowFeatures
 from fas_alm.training.data import fas_accuracy
 from fas_alm.training.metrics import option_metrics

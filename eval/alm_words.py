@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from eval.scorer import Scorer
 from fas_alm.conversations import Question
 from fas_alm.conversations.questions import conflicts
 from fas_alm.conversations.reading import read_conflict
 from fas_alm.prompts import conflict_probability
+from fas_alm.scorer import Scorer
 from fas_alm.training.audio import FrozenTokens, WindowFeatures
 from fas_alm.training.metrics import option_metrics
 from fas_alm.transcript import Said, Spoken

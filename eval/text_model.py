@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fas_eval.case.scenarios import load_scenarios
 
-from eval.case.scenarios import load_scenarios
 from fas_core.atomic import write_json
 from fas_core.errors import INPUT_ERRORS, FASError, error_line
 from fas_core.provenance import provenance

@@ -3,7 +3,7 @@
     confidence = sigmoid(a + b logit(p) - c (d - median)),   b, c >= 0
 
 p is the largest probability, d the distance to the training clips (`fas_core.familiarity`). Its weights are fitted on corpora and voices
-that were left out (`eval.study.unsure`), so that far from the training clips the same p is believed less. A label set holds every
+that were left out (`experiments.unsure`), so that far from the training clips the same p is believed less. A label set holds every
 emotion whose probability is at least 1 - q: split conformal prediction (Sadinle, Lei and Wasserman 2019), q the quantile over left-out
 corpora, each of the same weight (Dunn, Wasserman and Ramdas 2023): what holds for a corpus drawn as these were, not for each of them.
 """

@@ -73,7 +73,7 @@ class EmotionPipeline:
         self.judge = Judge(Certainty.of(model.config.certainty), unsure_below, label_sets)
         if label_sets is not None and self.judge.certainty is None:
             expected = (
-                "expected one that `eval.study.unsure calibrate` has written to, or no --label-sets (label_sets=None)"
+                "expected one that `experiments.unsure calibrate` has written to, or no --label-sets (label_sets=None)"
             )
             raise FASError(f"{name}: has no calibration for label sets; {expected}")
         self.words_reader = words_reader

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fas_serve.settings import ConnectionLimits, Settings
 
 from fas_core.audio import AudioLimits
 from fas_core.errors import INPUT_ERRORS, error_line
 from fas_core.words.options import WordsModelOption, WordsOption
-from serve.settings import ConnectionLimits, Settings
 
 LIMITS = "Limits"
 DEFAULTS, AUDIO = Settings(), Settings().audio
@@ -139,7 +139,7 @@ def main(
     Ctrl-C lets requests at work finish, for up to 30 seconds. Exit code: 0; 2 when it could not be started.
     """
     try:
-        from serve.launch import Launch, configure_logging, serve
+        from fas_serve.launch import Launch, configure_logging, serve
     except ModuleNotFoundError as error:
         typer.echo(f"error: the package {error.name} is missing: pip install 'fas-alm[serve]'", err=True)
         raise typer.Exit(2) from None

@@ -7,26 +7,25 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
+from fas_serve.audio_parts import AudioReader
+from fas_serve.backend import Backend
+from fas_serve.batching import Turn
+from fas_serve.budget import Budgets, Share
+from fas_serve.chat_request import check_model, read_chat
+from fas_serve.clips import Asked
+from fas_serve.emotion import EmotionService
+from fas_serve.errors import APIError
+from fas_serve.gate import Gate
+from fas_serve.guard import Guard
+from fas_serve.metrics import Metrics
+from fas_serve.requests import FORM, JSON, read_clips, read_json
+from fas_serve.schemas import ClipEmotion, EmotionOptions, EmotionRequest, EmotionResponse, ErrorResponse
+from fas_serve.settings import Settings
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
-
-from serve.audio_parts import AudioReader
-from serve.backend import Backend
-from serve.batching import Turn
-from serve.budget import Budgets, Share
-from serve.chat_request import check_model, read_chat
-from serve.clips import Asked
-from serve.emotion import EmotionService
-from serve.errors import APIError
-from serve.gate import Gate
-from serve.guard import Guard
-from serve.metrics import Metrics
-from serve.requests import FORM, JSON, read_clips, read_json
-from serve.schemas import ClipEmotion, EmotionOptions, EmotionRequest, EmotionResponse, ErrorResponse
-from serve.settings import Settings
 
 ERRORS = {
     status: {"model": ErrorResponse, "description": text}

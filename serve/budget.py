@@ -4,7 +4,7 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from serve.errors import APIError
+from fas_serve.errors import APIError
 
 RETRY = 5.0  # seconds
 

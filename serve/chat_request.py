@@ -8,11 +8,12 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fas_serve.audio_parts import KINDS, AudioReader, wav_part
+from fas_serve.batching import gather
+from fas_serve.errors import APIError, invalid
+from fas_serve.settings import Settings
+
 from fas_core.audio import Audio
-from serve.audio_parts import KINDS, AudioReader, wav_part
-from serve.batching import gather
-from serve.errors import APIError, invalid
-from serve.settings import Settings
 
 COPIES = 4  # of an audio on its way: samples, wav, base64, the request
 LONGEST_NAME = 64  # of a client's own field that an error repeats

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from serve.errors import APIError
+from fas_serve.errors import APIError
 
 SHARE = 0.75  # of the places, that one address may have
 SMOOTHING = 0.1  # of the running mean of how long a request takes

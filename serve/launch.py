@@ -12,6 +12,15 @@ from pathlib import Path
 
 import torch
 import uvicorn
+from fas_serve.app import create_app
+from fas_serve.backend import Backend
+from fas_serve.batching import Batcher
+from fas_serve.connection import connection_options, raise_file_limit
+from fas_serve.emotion import EmotionService
+from fas_serve.guard import is_loopback, without_content
+from fas_serve.listening import Listener
+from fas_serve.settings import Settings
+from fas_serve.vllm_process import VLLMError, VLLMProcess, gpu_arguments
 from transformers.utils import logging as transformers_logging
 
 from fas_core.errors import CheckpointError, FASError
@@ -21,15 +30,6 @@ from fas_core.model_files import check_lora, check_model_files
 from fas_core.pipeline import EmotionPipeline
 from fas_core.shipped import find_shipped
 from fas_core.speech import THRESHOLD
-from serve.app import create_app
-from serve.backend import Backend
-from serve.batching import Batcher
-from serve.connection import connection_options, raise_file_limit
-from serve.emotion import EmotionService
-from serve.guard import is_loopback, without_content
-from serve.listening import Listener
-from serve.settings import Settings
-from serve.vllm_process import VLLMError, VLLMProcess, gpu_arguments
 
 log = logging.getLogger("serve")
 WINDOWS_AT_ONCE = 4  # whose words are decoded together
@@ -182,7 +182,7 @@ def build_app(launch: Launch, backend: Backend | None):
     read = pipeline.words_reader and Batcher(pipeline.words_reader, WINDOWS_AT_ONCE)
     language = None
     if backend is not None:
-        from serve.language import LanguageModel
+        from fas_serve.language import LanguageModel
 
         language = LanguageModel.from_directory(backend, launch.directory)
         language.transcripts &= launch.transcript
@@ -222,7 +222,7 @@ async def start_backend(launch: Launch, say: Callable[[str], None]) -> Backend:
             )
         else:
             say("vLLM is not installed: going on with transformers, one request at a time")
-    from serve.transformers_backend import TransformersBackend
+    from fas_serve.transformers_backend import TransformersBackend
 
     return await asyncio.to_thread(
         TransformersBackend.load, launch.directory, launch.device, launch.settings.max_tokens
@@ -230,7 +230,7 @@ async def start_backend(launch: Launch, say: Callable[[str], None]) -> Backend:
 
 
 async def _start_vllm(launch: Launch, say: Callable[[str], None]) -> Backend:
-    from serve.vllm_backend import VLLMBackend
+    from fas_serve.vllm_backend import VLLMBackend
 
     process = VLLMProcess(
         launch.directory,

@@ -10,8 +10,7 @@ import socket
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
-
-from serve.errors import APIError, invalid
+from fas_serve.errors import APIError, invalid
 
 TIMEOUT = 15.0  # seconds, for all of a download
 DEFAULT_PORTS = {"http": 80, "https": 443}

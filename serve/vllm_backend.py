@@ -5,9 +5,8 @@ import re
 from collections.abc import AsyncGenerator
 
 import httpx
-
-from serve.errors import APIError
-from serve.vllm_process import VLLMProcess
+from fas_serve.errors import APIError
+from fas_serve.vllm_process import VLLMProcess
 
 CHAT = "/v1/chat/completions"
 RETRY = 10.0  # seconds

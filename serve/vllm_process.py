@@ -16,6 +16,8 @@ from pathlib import Path
 
 import httpx
 import torch
+from fas_serve.child_log import ChildLog, PrivateLog
+from fas_serve.settings import MIB, Settings
 
 from fas_alm.artifacts import WHISPER_FOLDER
 from fas_alm.vllm.check import explain
@@ -23,8 +25,6 @@ from fas_core.audio import SAMPLE_RATE
 from fas_core.errors import FASError
 from fas_core.model_files import read_object
 from fas_core.precision import describe, has_bf16
-from serve.child_log import ChildLog, PrivateLog
-from serve.settings import MIB, Settings
 
 START_TIMEOUT = 900.0  # seconds; compiling a large model takes minutes
 STOP_TIMEOUT = 15.0
@@ -73,7 +73,7 @@ class VLLMProcess:
         self.log_file = log_file or Path(self._private.name) / "vllm.log"
         self._log = _opened(self.log_file)
         self.key = secrets.token_urlsafe(32)
-        self._command = [sys.executable, "-m", "serve.vllm_child"]
+        self._command = [sys.executable, "-m", "fas_serve.vllm_child"]
         self._command += vllm_arguments(directory, settings, self.socket, eager) + list(arguments)
         self._environment = vllm_environment(settings, self.key, eager)
         self._process: asyncio.subprocess.Process | None = None

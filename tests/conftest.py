@@ -13,7 +13,7 @@ os.environ["FAS_BF16"] = "0"  # float32 where a processor would choose; `test_pr
 
 
 def pytest_configure(config) -> None:
-    """Processes that tests start are forks of one that has imported torch, see tests/warm.py."""
+    """Processes that tests start are forks of one that has imported torch, see tests/helpers/warm.py."""
     server = warm.server()
     server.__enter__()
     config.add_cleanup(lambda: server.__exit__(None, None, None))

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from fas_eval.benchmarks.loading import UNREADABLE, LoadedBenchmark, digest_of_digests
+from fas_eval.benchmarks.published import published_results
+from fas_eval.systems.base import Clip
 from tqdm import tqdm
 
-from eval.benchmarks.loading import UNREADABLE, LoadedBenchmark, digest_of_digests
-from eval.benchmarks.published import published_results
-from eval.systems.base import Clip
 from fas_core.atomic import write_text
 from fas_core.audio import load_audio
 from fas_core.errors import AudioError, FASError, MissingDependencyError

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import Dataset
+from fas_eval.benchmarks.entries import BENCHMARKS as BENCHMARKS
+from fas_eval.benchmarks.entries import MANIFEST, Benchmark, find_benchmark
 
-from eval.benchmarks.registry import BENCHMARKS as BENCHMARKS
-from eval.benchmarks.registry import MANIFEST, Benchmark, find_benchmark
 from fas_core.data import has_folds, read_corpus
 from fas_core.errors import CorpusError
 from fas_core.labels import UNKNOWN

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fas_eval.case import scenarios, speakers
+from fas_eval.case.agreement import MIN_LISTENERS, format_alpha
 
-from eval.case import scenarios, speakers
-from eval.case.agreement import MIN_LISTENERS, format_alpha
 from fas_core.errors import INPUT_ERRORS, FASError, error_line
 from fas_core.text import printable
 
@@ -89,8 +89,8 @@ def render(
 
       python -m eval.case render runs/case --endpoint https://api.openai.com/v1 --model gpt-4o-mini-tts
     """
-    from eval.case.rendering import render
-    from eval.case.speech import EndpointSpeech, EspeakSpeech
+    from fas_eval.case.rendering import render
+    from fas_eval.case.speech import EndpointSpeech, EspeakSpeech
 
     items = _chosen(scenarios.load_scenarios(scenario_file, per_pair=per_pair), language)
     able = speakers.load_voices(voices) if voices else speakers.shipped_voices("openai" if endpoint else "espeak")
@@ -138,8 +138,8 @@ def page(
 
     Example: python -m eval.case page runs/case
     """
-    from eval.case.panel import write_pages
-    from eval.case.rendering import read_takes
+    from fas_eval.case.panel import write_pages
+    from fas_eval.case.rendering import read_takes
 
     takes = read_takes(out)
     for language, path in write_pages(takes, out, to or out / "panel", embed=not files).items():
@@ -164,9 +164,9 @@ def collect(
 
     Example: python -m eval.case collect runs/case responses/ --share 0.75
     """
-    from eval.case import agreement, manifest
-    from eval.case.rendering import read_takes
-    from eval.case.responses import load_votes, split_known
+    from fas_eval.case import agreement, manifest
+    from fas_eval.case.rendering import read_takes
+    from fas_eval.case.responses import load_votes, split_known
 
     takes = read_takes(out)
     votes, strange = split_known(load_votes(responses), [take.key for take in takes])
@@ -227,8 +227,8 @@ def publish(
 
     Example: python -m eval.case publish runs/case data/my-case --audio-licence cc-by-4.0
     """
-    from eval.case import manifest
-    from eval.case.rendering import read_takes
+    from fas_eval.case import manifest
+    from fas_eval.case.rendering import read_takes
 
     takes = read_takes(out)
     verdicts, summary = (None, None) if unscreened else manifest.load_verdicts(out, takes)

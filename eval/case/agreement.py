@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from fas_eval.case.responses import NONE, Vote
 
-from eval.case.responses import NONE, Vote
 from fas_core.errors import FASError, MissingDependencyError
 from fas_core.labels import EMOTIONS
 

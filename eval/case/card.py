@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 import yaml
+from fas_eval.case.agreement import format_alpha
+from fas_eval.case.scenarios import LICENCE, SHIPPED, read_scenarios
 
-from eval.case.agreement import format_alpha
-from eval.case.scenarios import LICENCE, SHIPPED, read_scenarios
 from fas_core.labels import EMOTIONS
 from fas_core.markdown import plain
 

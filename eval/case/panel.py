@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
-from eval.case.rendering import Take
+from fas_eval.case.rendering import Take
+
 from fas_core.atomic import atomic_path, write_text
 from fas_core.labels import EMOTIONS
 from fas_core.paths import file_name

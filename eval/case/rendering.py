@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import soundfile
+from fas_eval.case.scenarios import Scenario, check_id, check_language
+from fas_eval.case.speakers import Voice
+from fas_eval.case.speech import Generator, SpeechError
 from tqdm import tqdm
 
-from eval.case.scenarios import Scenario, check_id, check_language
-from eval.case.speakers import Voice
-from eval.case.speech import Generator, SpeechError
 from fas_core.atomic import atomic_path, write_text
 from fas_core.audio import AudioLimits, load_audio
 from fas_core.errors import AudioError, FASError

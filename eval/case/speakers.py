@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from fas_eval.case.scenarios import Scenario
 
-from eval.case.scenarios import Scenario
 from fas_core.errors import FASError
 
 SHIPPED = Path(__file__).with_name("voices.json")

@@ -15,8 +15,8 @@ from typing import Protocol
 
 import numpy as np
 import soundfile
+from fas_eval.case.scenarios import Scenario
 
-from eval.case.scenarios import Scenario
 from fas_core.errors import FASError, MissingDependencyError
 from fas_core.http import strict_options
 from fas_core.provenance import package_versions

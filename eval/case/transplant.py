@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from fas_eval.case.readings import READERS, Reader, load_readers
+from fas_eval.case.tones import Actors, Tone, delivery_of, load_tones
+from fas_eval.case.transplant_plan import Transplant, plan_set
 from tqdm import tqdm
 
-from eval.case.readings import READERS, Reader, load_readers
-from eval.case.tones import Actors, Tone, delivery_of, load_tones
-from eval.case.transplant_plan import Transplant, plan_set
 from fas_core.atomic import atomic_path, write_json, write_text
 from fas_core.audio import load_audio
 from fas_core.errors import AudioError, FASError, reports_errors

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from fas_eval.case.scenarios import SHIPPED, read_scenarios
+from fas_eval.case.tones import Tone, by_emotion
 
-from eval.case.scenarios import SHIPPED, read_scenarios
-from eval.case.tones import Tone, by_emotion
 from fas_core.data.splits import SPLITS
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS

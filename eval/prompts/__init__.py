@@ -1,6 +1,6 @@
 """What audio language models are asked: one JSON file a prompt and version, never edited once it is published.
 
-A wording that changes is a new version, so that a figure and the cached answers behind it say what was asked. tests/test_prompts.py
+A wording that changes is a new version, so that a figure and the cached answers behind it say what was asked. tests/eval/test_prompts.py
 holds the sha256 of every published file.
 """
 

@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from eval.report.build import build_report
+from fas_eval.report.build import build_report
+
 from fas_core.errors import reports_errors
 
 

@@ -1,6 +1,6 @@
 """report.md: the page in short, for a repository or an issue. Figures are those of the page."""
 
-from eval.report.formats import (
+from fas_eval.report.formats import (
     METRIC_NAMES,
     count,
     duration,
@@ -8,11 +8,12 @@ from eval.report.formats import (
     percent,
     without_places,
 )
-from eval.report.pooling import Figure
-from eval.report.reading import Run
-from eval.report.scoretable import Cell, PublishedRow, ScoreTable, published_notes, usual_setting
-from eval.report.sections import answer_counts, costs, failures, tone_or_words
-from eval.report.summary import caveats, compared, findings, interval_text, legend
+from fas_eval.report.pooling import Figure
+from fas_eval.report.reading import Run
+from fas_eval.report.scoretable import Cell, PublishedRow, ScoreTable, published_notes, usual_setting
+from fas_eval.report.sections import answer_counts, costs, failures, tone_or_words
+from fas_eval.report.summary import caveats, compared, findings, interval_text, legend
+
 from fas_core.markdown import code
 from fas_core.markdown import table as table_of
 

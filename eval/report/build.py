@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
-from eval.report import sections
-from eval.report.brief import command_line, render_brief
-from eval.report.clip_pages import write_clip_pages
-from eval.report.clips import Index, choose_clips, emotions_of, index_answers
-from eval.report.details import COLOURED, benchmark_sections
-from eval.report.formats import METRIC_NAMES, unique_slugs
-from eval.report.long_csv import write_scores
-from eval.report.pages import render
-from eval.report.reading import Run, read_run
-from eval.report.scoretable import ScoreTable, ablations, published_notes, score_table, usual_setting
-from eval.report.summary import caveats, compared, findings, legend
+from fas_eval.report import sections
+from fas_eval.report.brief import command_line, render_brief
+from fas_eval.report.clip_pages import write_clip_pages
+from fas_eval.report.clips import Index, choose_clips, emotions_of, index_answers
+from fas_eval.report.details import COLOURED, benchmark_sections
+from fas_eval.report.formats import METRIC_NAMES, unique_slugs
+from fas_eval.report.long_csv import write_scores
+from fas_eval.report.pages import render
+from fas_eval.report.reading import Run, read_run
+from fas_eval.report.scoretable import ScoreTable, ablations, published_notes, score_table, usual_setting
+from fas_eval.report.summary import caveats, compared, findings, legend
+
 from fas_core.atomic import write_text
 from fas_core.labels import EMOTIONS
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from fas_eval.report.clips import ClipAnswers
+from fas_eval.report.formats import is_number
+from fas_eval.report.pages import render
+from fas_eval.report.reading import Run
+from fas_eval.report.waveform import bands, outline
 from tqdm import tqdm
 
-from eval.report.clips import ClipAnswers
-from eval.report.formats import is_number
-from eval.report.pages import render
-from eval.report.reading import Run
-from eval.report.waveform import bands, outline
 from fas_core.atomic import atomic_directory, write_text
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import FASError

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from eval.report.reading import Run
+from fas_eval.report.reading import Run
 
 Index = dict[str, dict[str, "ClipAnswers"]]  # benchmark -> clip id -> answers
 

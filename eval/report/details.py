@@ -3,12 +3,11 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from fas_eval.report import figures, pooling
+from fas_eval.report.formats import METRIC_NAMES
+from fas_eval.report.reading import Run
+from fas_eval.report.scoretable import published_rows, usual_setting
 from markupsafe import Markup
-
-from eval.report import figures, pooling
-from eval.report.formats import METRIC_NAMES
-from eval.report.reading import Run
-from eval.report.scoretable import published_rows, usual_setting
 
 COLOURED = 14  # lines of a plot that can be told apart; the others are grey
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from eval.report.formats import METRIC_NAMES, is_number
-from eval.report.reading import Run
+from fas_eval.report.formats import METRIC_NAMES, is_number
+from fas_eval.report.reading import Run
+
 from fas_core.atomic import atomic_path
 from fas_core.cells import CellWriter
 

@@ -7,11 +7,10 @@ from collections import Counter
 from functools import cache
 
 import jinja2
+from fas_eval.report import formats
+from fas_eval.report.figures import line_style
+from fas_eval.report.summary import interval_text
 from markupsafe import Markup
-
-from eval.report import formats
-from eval.report.figures import line_style
-from eval.report.summary import interval_text
 
 
 def render(name: str, content: dict) -> str:
@@ -22,7 +21,7 @@ def render(name: str, content: dict) -> str:
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("eval.report"),
+        loader=jinja2.PackageLoader("fas_eval.report"),
         autoescape=True,
         undefined=jinja2.ChainableUndefined,  # most fields of results.json may be missing
         finalize=_finalize,

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from eval.report.formats import is_number
-from eval.report.pooling import mean_of
+from fas_eval.report.formats import is_number
+from fas_eval.report.pooling import mean_of
 
 
 @dataclass(frozen=True)

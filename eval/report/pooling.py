@@ -4,9 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-
-from eval.report.formats import is_number
-from eval.statistics.comparison import summarise
+from fas_eval.report.formats import is_number
+from fas_eval.statistics.comparison import summarise
 
 
 @dataclass(frozen=True)

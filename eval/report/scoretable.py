@@ -3,10 +3,10 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from eval.report.formats import METRIC_NAMES
-from eval.report.pairs import Pairs
-from eval.report.pooling import Figure, figure
-from eval.report.reading import Run
+from fas_eval.report.formats import METRIC_NAMES
+from fas_eval.report.pairs import Pairs
+from fas_eval.report.pooling import Figure, figure
+from fas_eval.report.reading import Run
 
 METRICS = tuple(METRIC_NAMES)
 

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
+from fas_eval.report import figures, pooling
+from fas_eval.report.formats import is_number
+from fas_eval.report.pairs import Pairs
+from fas_eval.report.reading import Run
 from markupsafe import Markup
-
-from eval.report import figures, pooling
-from eval.report.formats import is_number
-from eval.report.pairs import Pairs
-from eval.report.reading import Run
 
 LISTED = 100  # failures in a table; results.json has all
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from eval.report.formats import METRIC_NAMES, percent
-from eval.report.pairs import Pairs
-from eval.report.pooling import Figure, mean_shares
-from eval.report.reading import Run
-from eval.report.scoretable import ScoreTable, usual_setting
+from fas_eval.report.formats import METRIC_NAMES, percent
+from fas_eval.report.pairs import Pairs
+from fas_eval.report.pooling import Figure, mean_shares
+from fas_eval.report.reading import Run
+from fas_eval.report.scoretable import ScoreTable, usual_setting
 
 LISTED = 4  # names in a sentence
 

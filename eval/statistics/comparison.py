@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+from fas_eval.statistics.metrics import COLUMNS, METRICS, answer_columns, checked_indices, confusion_metrics
+from fas_eval.statistics.resampling import Bootstrap
 from scipy.special import stdtr
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from eval.statistics.metrics import COLUMNS, METRICS, answer_columns, checked_indices, confusion_metrics
-from eval.statistics.resampling import Bootstrap
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+from fas_eval.statistics.metrics import METRICS, answer_figures, checked_indices
+from fas_eval.statistics.resampling import Bootstrap
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 from statsmodels.stats.proportion import proportion_confint
 
-from eval.statistics.metrics import METRICS, answer_figures, checked_indices
-from eval.statistics.resampling import Bootstrap
 from fas_core.conflict import conflict_auroc
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS

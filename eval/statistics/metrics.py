@@ -8,9 +8,9 @@ an error likewise.
 """
 
 import numpy as np
+from fas_eval.statistics.resampling import Bootstrap
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from eval.statistics.resampling import Bootstrap
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 

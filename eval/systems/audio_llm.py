@@ -11,15 +11,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import soxr
+from fas_eval.prompts import Prompt, load_prompt
+from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.batches import in_batches
+from fas_eval.systems.chat import EndpointJudge
+from fas_eval.systems.extraction import option_answer, text_answer
+from fas_eval.systems.generation import letter_token_ids, option_logprobs, written
+from fas_eval.systems.model_digests import count_parameters, source_digest
+from fas_eval.systems.options import check_options
 
-from eval.extraction import option_answer, text_answer
-from eval.prompts import Prompt, load_prompt
-from eval.systems.base import Answer, Clip, System
-from eval.systems.batches import in_batches
-from eval.systems.chat import EndpointJudge
-from eval.systems.generation import letter_token_ids, option_logprobs, written
-from eval.systems.options import check_options
-from eval.systems.weights import count_parameters, source_digest
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.checkpoint import find_device
 from fas_core.encoders.weights import LOADING_ERRORS

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from eval.systems.base import Answer, Clip
+from fas_eval.systems.base import Answer, Clip
+
 from fas_core.errors import FASError
 
 # What a clip can do to a model: bad audio (`FASError`), too little memory or a shape that does not fit (RuntimeError), a processor

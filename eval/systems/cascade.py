@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from eval.extraction import option_answer, text_answer
-from eval.prompts import SLOTS, Prompt, load_prompt
-from eval.systems.base import Answer, Clip, System
-from eval.systems.batches import in_batches
-from eval.systems.chat import OPTIONS, ChatEndpoint, EndpointJudge
-from eval.systems.endpoint import EndpointSystem
-from eval.systems.options import check_options
-from eval.systems.weights import count_parameters, source_digest
-from eval.transcripts import Transcriber, whisper_dir
+from fas_eval.prompts import SLOTS, Prompt, load_prompt
+from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.batches import in_batches
+from fas_eval.systems.chat import OPTIONS, ChatEndpoint, EndpointJudge
+from fas_eval.systems.endpoint import EndpointSystem
+from fas_eval.systems.extraction import option_answer, text_answer
+from fas_eval.systems.model_digests import count_parameters, source_digest
+from fas_eval.systems.options import check_options
+from fas_eval.systems.transcripts import Transcriber, whisper_dir
+
 from fas_core.checkpoint import find_device
 from fas_core.errors import CheckpointError, FASError
 from fas_core.paths import expanded, is_dir
@@ -119,7 +120,7 @@ class Cascade(System):
         )
 
     def _answers(self, clips: Sequence[Clip], said: dict[str, str]) -> list[Answer]:
-        from eval.systems.generation import option_logprobs, written
+        from fas_eval.systems.generation import option_logprobs, written
 
         model, tokenizer, letters = self.parts
         texts = [self._render(self.prompt.fill(transcript=said[clip.id])) for clip in clips]
@@ -139,7 +140,8 @@ class Cascade(System):
     @cached_property
     def parts(self) -> tuple:
         """Model, tokenizer, ids of the letters."""
-        from eval.systems.generation import letter_token_ids
+        from fas_eval.systems.generation import letter_token_ids
+
         from fas_alm.chat import audio_chat_template
         from fas_alm.language_models import load_language_model
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eval.benchmarks.loading import DataLocations
-from eval.workers import Workers
+from fas_eval.benchmarks.loading import DataLocations
+from fas_eval.suite.workers import Workers
+
 from fas_core.errors import FASError
 from fas_core.paths import expanded
 from fas_core.training.arguments import DataArguments
@@ -48,7 +49,7 @@ class BuildContext:
         """
         if not self.training:
             raise FASError("needs training corpora: give --train ravdess tess (or others) and --data-root DIR")
-        from eval.benchmarks.registry import BENCHMARKS
+        from fas_eval.benchmarks.entries import BENCHMARKS
 
         for name in self.training:
             if BENCHMARKS[name].options:

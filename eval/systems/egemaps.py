@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.classifier import Classifier
+from fas_eval.systems.context import BuildContext
+from fas_eval.systems.options import check_options
+from fas_eval.systems.training_set import TrainingSet, training_set
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from eval.systems.base import Answer, Clip, System
-from eval.systems.classifier import Classifier
-from eval.systems.context import BuildContext
-from eval.systems.options import check_options
-from eval.systems.training_set import TrainingSet, training_set
 from fas_core.atomic import atomic_path, locked
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import AudioError, MissingDependencyError

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import soundfile
+from fas_eval.prompts import Prompt, load_prompt
+from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.chat import OPTIONS, ChatEndpoint, Completion, EndpointError, EndpointJudge
+from fas_eval.systems.options import check_options
 
-from eval.prompts import Prompt, load_prompt
-from eval.systems.base import Answer, Clip, System
-from eval.systems.chat import OPTIONS, ChatEndpoint, Completion, EndpointError, EndpointJudge
-from eval.systems.options import check_options
 from fas_alm.prompts import question_content
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import FASError

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from fas_eval.suite.workers import Workers, environment_of_one_process
+from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.context import BuildContext
+from fas_eval.systems.features import GROUP, Heard, describe_encoders, read_features
+from fas_eval.systems.model_digests import directory_digest
+from fas_eval.systems.options import check_options
+from fas_eval.systems.recipes import SYSTEMS as RECIPES
+from fas_eval.systems.training_set import training_set
 
-from eval.study.recipes import SYSTEMS as RECIPES
-from eval.systems.base import Answer, Clip, System
-from eval.systems.context import BuildContext
-from eval.systems.features import GROUP, Heard, describe_encoders, read_features
-from eval.systems.options import check_options
-from eval.systems.training_set import training_set
-from eval.systems.weights import directory_digest
-from eval.workers import Workers, environment_of_one_process
 from fas_core.answers import Answer as Told
 from fas_core.answers import Tone
 from fas_core.atomic import write_text
@@ -238,7 +238,7 @@ def training_of(options: dict) -> tuple[tuple[str, ...], int | None]:
 def build_trained(options: dict, context: BuildContext) -> FASSystem:
     """FAS trained on the run's training corpora, kept below the cache and trained once.
 
-    Options: `recipe` (a system of eval.study.recipes: paper, fas, concat, gated, random, all, no-queries, shipped, ...; "fas"),
+    Options: `recipe` (a system of fas_eval.systems.recipes: paper, fas, concat, gated, random, all, no-queries, shipped, ...; "fas"),
     `model`, `training`, `encoders` (changed fields of `ModelArguments`, `TrainingArguments`, `DataArguments`), `seed`.
 
     Raises:
@@ -286,7 +286,7 @@ def _train(data: DataArguments, model: ModelArguments, arguments: TrainingArgume
         FASError: the training failed.
     """
     if workers.number == 1:
-        from fas_core.training.run import train
+        from fas_core.training.fas import train
 
         train(data, model, arguments)
         return

@@ -6,16 +6,16 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from fas_eval.alm import told
+from fas_eval.prompts import Prompt, load_prompt
+from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.batches import in_batches
+from fas_eval.systems.chat import EndpointJudge
+from fas_eval.systems.endpoint import wav_part
+from fas_eval.systems.extraction import option_answer, text_answer
+from fas_eval.systems.model_digests import count_parameters, directory_digest, source_digest
+from fas_eval.systems.options import check_options
 
-from eval.alm import told
-from eval.extraction import option_answer, text_answer
-from eval.prompts import Prompt, load_prompt
-from eval.systems.base import Answer, Clip, System
-from eval.systems.batches import in_batches
-from eval.systems.chat import EndpointJudge
-from eval.systems.endpoint import wav_part
-from eval.systems.options import check_options
-from eval.systems.weights import count_parameters, directory_digest, source_digest
 from fas_alm.conversations import Question
 from fas_alm.prompts import conflict_probability, option_token_ids, question_content
 from fas_alm.transcript import Said, Spoken
@@ -167,7 +167,7 @@ class TransformersALM(OurALM):
 
     @cached_property
     def scorer(self):
-        from eval.scorer import Scorer
+        from fas_alm.scorer import Scorer
 
         return Scorer.from_directory(
             self.directory, self.cache_dir, language_model=self.language_model, dtype=self.settings["dtype"],

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from fas_eval.systems.base import Clip
 from tqdm import tqdm
 
-from eval.systems.base import Clip
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.features.cache import FeatureCache

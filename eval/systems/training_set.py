@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+from fas_eval.systems.context import BuildContext
 
-from eval.systems.context import BuildContext
 from fas_core.errors import AudioError
 from fas_core.segments import file_of
 from fas_core.sources import audio_digest

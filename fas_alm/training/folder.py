@@ -11,8 +11,8 @@ from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
 from fas_alm.training.data import Material
 from fas_alm.training.limit import SPENT
+from fas_alm.training.trained_weights import weights_digest
 from fas_alm.training.trainer import BEST
-from fas_alm.training.weights import weights_digest
 from fas_core.atomic import write_json
 from fas_core.errors import CheckpointError
 from fas_core.model_files import read_object

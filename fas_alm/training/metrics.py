@@ -4,7 +4,7 @@ import numpy as np
 from transformers import EvalPrediction
 
 from fas_core.calibration import fit_temperature
-from fas_core.training.run import head_metrics
+from fas_core.training.fas import head_metrics
 
 
 def option_metrics(scores: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> dict[str, float]:

@@ -17,7 +17,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_alm.prompts import option_token_ids
-from fas_alm.training.answers import AnswerModel
+from fas_alm.training.answer_model import AnswerModel
 from fas_alm.training.arguments import STAGES, DataArguments, ModelArguments, TrainingArguments
 from fas_alm.training.collator import Collator
 from fas_alm.training.data import Material
@@ -27,8 +27,8 @@ from fas_alm.training.lora import with_lora
 from fas_alm.training.options import one_line
 from fas_alm.training.plan import BatchPlan, Draw, ExampleSet
 from fas_alm.training.teacher import make_teacher
+from fas_alm.training.trained_weights import load_trainable_state, load_weights
 from fas_alm.training.trainer import BEST, AdapterTrainer
-from fas_alm.training.weights import load_trainable_state, load_weights
 from fas_core.atomic import write_json
 from fas_core.errors import CheckpointError, FASError
 from fas_core.model_files import read_object

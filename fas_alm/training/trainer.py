@@ -11,7 +11,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from fas_alm.training.answers import AnswerModel
+from fas_alm.training.answer_model import AnswerModel
 from fas_alm.training.arguments import TrainingArguments
 from fas_alm.training.callbacks import Epoch, FiniteGradients, Patience, WholeStates, not_finite
 from fas_alm.training.collator import Collator
@@ -20,7 +20,7 @@ from fas_alm.training.limit import Pace
 from fas_alm.training.metrics import trainer_metrics
 from fas_alm.training.options import one_line
 from fas_alm.training.plan import BatchPlan, ExampleSet
-from fas_alm.training.weights import save_weights, trainable_state
+from fas_alm.training.trained_weights import save_weights, trainable_state
 from fas_core.errors import FASError
 
 BEST = "best.safetensors"

@@ -20,7 +20,7 @@ CHOICES = {
     "mixed_precision": ("no", "bf16", "fp16"),
     "tracker": ("none", "tensorboard"),
     "temperature_on": ("voices", "corpora"),
-    "answer_from": ("fused", "tone"),  # a gate is fitted afterwards (eval.study.gate)
+    "answer_from": ("fused", "tone"),  # a gate is fitted afterwards (experiments.gate)
 }
 
 

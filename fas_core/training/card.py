@@ -51,7 +51,7 @@ on others, and see the results by corpus before you rely on it.
 
 ## On each corpus
 <!-- figures -->
-`python -m eval.study.card DIR ravdess=data/ravdess ...` writes what it does on which corpus here.
+`python -m experiments.card DIR ravdess=data/ravdess ...` writes what it does on which corpus here.
 <!-- /figures -->
 """
 

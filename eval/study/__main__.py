@@ -1,8 +1,0 @@
-"""`python -m eval.study`."""
-
-import sys
-
-from eval.study.run import main
-
-if __name__ == "__main__":
-    sys.exit(main())
