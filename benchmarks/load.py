@@ -20,9 +20,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import soundfile
-from fas_serve.client import audio_part, user_message
 
 from benchmarks.measure import write_result
+from fas_serve.client import audio_part, user_message
 
 ROUTES = {"emotion": "/v1/emotion", "chat": "/v1/chat/completions"}
 BAD_EVERY = 10

@@ -6,10 +6,10 @@ Their answers are as long as real ones: a FAS says two heads and 24 kept tokens,
 import hashlib
 
 import numpy as np
-from fas_eval.systems.base import Answer, System
-from fas_eval.systems.system_types import SYSTEMS, SystemType, register
 
 from fas_core.labels import EMOTIONS
+from fas_eval.systems.base import Answer, System
+from fas_eval.systems.system_types import SYSTEMS, SystemType, register
 
 KINDS = ("fas", "fas", "fas", "classifier", "classifier", "classifier", "alm", "alm", "endpoint", "cascade")
 NAMES = tuple(f"made-up-{number}-{kind}" for number, kind in enumerate(KINDS))

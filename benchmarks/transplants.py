@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fas_eval.case.tones import load_tones
 from tqdm import tqdm
 
 from benchmarks.measure import write_result
@@ -24,6 +23,7 @@ from fas_core.errors import reports_errors
 from fas_core.labels import EMOTIONS
 from fas_core.pipeline import EmotionPipeline
 from fas_core.training.arguments import parse_pairs
+from fas_eval.case.tones import load_tones
 
 AT_ONCE = 16  # clips
 KINDS = ("acted", "reading", "transplant")

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fas_core.errors import FASError
 from fas_eval.benchmarks.loading import DataLocations
 from fas_eval.presets import load_preset
 from fas_eval.suite.run import SYNTHETIC, Settings, run_suite
 from fas_eval.suite.score import Statistics
 from fas_eval.systems.context import BuildContext
-
-from fas_core.errors import FASError
 
 SYSTEM = "fas-demo"
 PRESET = "quick"

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from fas_serve.client import Client
 from rich.console import Console
 
 from demo.stages import Clock
@@ -29,6 +28,7 @@ from fas_alm.prompts import CONFLICT, OPTION_LETTERS
 from fas_core.data import load_corpus
 from fas_core.errors import INPUT_ERRORS, FASError, error_line
 from fas_core.labels import EMOTIONS
+from fas_serve.client import Client
 
 START_SECONDS, STOP_SECONDS = 400, 60
 ROOT = Path(__file__).resolve().parent.parent

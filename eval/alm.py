@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from fas_eval.alm_words import asked, heads, words_and_conflict
-from fas_eval.systems.transcripts import transcripts
 
 from fas_alm.conversations import Question
 from fas_alm.conversations.reading import read_answer
@@ -36,6 +34,8 @@ from fas_core.labels import EMOTIONS
 from fas_core.markdown import cell, plain
 from fas_core.provenance import provenance
 from fas_core.training.arguments import parse_pairs
+from fas_eval.alm_words import asked, heads, words_and_conflict
+from fas_eval.systems.transcripts import transcripts
 
 FIGURES = ("accuracy", "ua", "macro_f1", "mass", "ece")
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from fas_eval.case.scenarios import load_scenarios
 
 from fas_core.atomic import write_json
 from fas_core.errors import INPUT_ERRORS, FASError, error_line
@@ -22,6 +21,7 @@ from fas_core.words.fitting import find_device
 from fas_core.words.text_model import SHIPPED, TextModel
 from fas_core.words.texts import Texts
 from fas_core.words.training_texts import held_out
+from fas_eval.case.scenarios import load_scenarios
 
 app = typer.Typer(add_completion=False, help=__doc__)
 TIMED = 500  # sentences, one by one

@@ -21,8 +21,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from fas_eval.alm import Wanted, evaluate, load_rows
-from fas_eval.statistics.comparison import summarise
 
 from experiments.stages import append, read
 from fas_alm.modeling import FASAudioForConditionalGeneration
@@ -36,6 +34,8 @@ from fas_core.pipeline import EmotionPipeline
 from fas_core.precision import loading_dtype
 from fas_core.provenance import git_state
 from fas_core.training import fas
+from fas_eval.alm import Wanted, evaluate, load_rows
+from fas_eval.statistics.comparison import summarise
 
 SYSTEMS = ("alm", "no-audio", "cascade")
 TRAINING = ("ravdess", "tess")

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from fas_eval.statistics.metrics import point_figures
 
 from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
@@ -32,6 +31,7 @@ from fas_core.provenance import provenance
 from fas_core.training.arguments import parse_pairs
 from fas_core.training.clips import UNKNOWN, label_indices
 from fas_core.training.data import FeatureSource
+from fas_eval.statistics.metrics import point_figures
 
 SURE = 0.9
 MARKS = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)

@@ -16,7 +16,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from fas_eval.statistics.conflicts import detection
 from tqdm import tqdm
 
 from experiments.paired import difference, is_conflicting, paired
@@ -33,6 +32,7 @@ from fas_core.model_files import read_object
 from fas_core.pipeline import EmotionPipeline
 from fas_core.provenance import provenance
 from fas_core.training.arguments import parse_pairs
+from fas_eval.statistics.conflicts import detection
 
 NEUTRAL = "neutral"
 PLAIN = ("ravdess", "tess", "emodb", "nemo")  # corpora whose sentences carry no emotion

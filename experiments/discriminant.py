@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from fas_eval.systems.recipes import AUGMENTATION
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
@@ -22,6 +21,7 @@ from fas_core.discriminant import fit_discriminant
 from fas_core.errors import reports_errors
 from fas_core.provenance import provenance
 from fas_core.training.clips import Clips
+from fas_eval.systems.recipes import AUGMENTATION
 
 FOLDS = (1, 2, 3)
 SETTINGS = [{"C": 0.003}] + [

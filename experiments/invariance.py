@@ -15,13 +15,12 @@ from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, T
 from multiprocessing import get_context
 from pathlib import Path
 
-from fas_eval.systems.recipes import LORA
-
 from experiments import left_out
 from experiments import stages as study
 from experiments.invariance_worker import Worker, kind
 from fas_core.errors import FASError, reports_errors
 from fas_core.provenance import git_state
+from fas_eval.systems.recipes import LORA
 
 METHODS = (
     "before-unaugmented", "unaugmented", "balanced", "adversarial-corpus", "adversarial-corpus-even", "adversarial-speaker",

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from fas_eval.systems.recipes import LORA, SYSTEMS
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -32,6 +31,7 @@ from fas_core.training.corpora import corpus_names, discriminant_corpora, held_o
 from fas_core.training.data import FeatureSource
 from fas_core.training.encoder_lora import LoraArguments, adapt, pooled_all
 from fas_core.training.fas import new_model
+from fas_eval.systems.recipes import LORA, SYSTEMS
 
 FITTED = ("fas.standardise", "fas.within_emotion", "pathway.acoustic")  # what does not depend on the seed
 MEANS = ("acoustic", "semantic", "acoustic_deviation", "semantic_deviation")

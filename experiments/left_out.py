@@ -7,7 +7,6 @@ from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
-from fas_eval.statistics.metrics import point_figures
 from scipy.special import softmax
 
 from fas_core.calibration import expected_calibration_error
@@ -16,6 +15,7 @@ from fas_core.training.arguments import ModelArguments, TrainingArguments, fas_c
 from fas_core.training.clips import Clips, concatenate
 from fas_core.training.corpora import corpus_names, discriminant_corpora, held_out_groups
 from fas_core.training.fas import acoustic_statistics, new_model
+from fas_eval.statistics.metrics import point_figures
 
 STAGE = "leave-corpus-out"
 CORPORA = ("ravdess", "tess", "nemo", "ased", "korean")

@@ -3,11 +3,11 @@
 import json
 
 import numpy as np
-from fas_eval.statistics.comparison import compare, summarise
 from scipy.stats import norm, t
 
 from experiments.left_out import CORPORA, DEVELOPMENT
 from fas_core.markdown import cell, plain
+from fas_eval.statistics.comparison import compare, summarise
 
 
 def table(records: list[dict], titles: dict[str, str], heads: bool = False) -> str:

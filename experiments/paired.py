@@ -5,10 +5,10 @@ others. Records are those of `experiments.conflict`.
 """
 
 import numpy as np
-from fas_eval.statistics.comparison import compare
 
 from fas_core.labels import EMOTIONS
 from fas_core.markdown import table as table_of
+from fas_eval.statistics.comparison import compare
 
 NEUTRAL = "neutral"
 OTHERS = ("tone", "words")

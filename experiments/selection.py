@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from fas_eval.systems.recipes import SYSTEMS
 from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
@@ -27,6 +26,7 @@ from fas_core.inference import predict_logits
 from fas_core.training.arguments import ModelArguments, TrainingArguments, fas_config
 from fas_core.training.fas import new_model
 from fas_core.training.loop import Trainer
+from fas_eval.systems.recipes import SYSTEMS
 
 PROBES = ("kept", "left out", "random", "all, mean", "all, mean and deviation")
 

@@ -21,8 +21,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from fas_eval.statistics.metrics import point_figures
-from fas_eval.systems.recipes import SYSTEMS, System
 from scipy.special import log_softmax
 
 from experiments import left_out
@@ -41,6 +39,8 @@ from fas_core.training.clips import Clips, concatenate, label_indices
 from fas_core.training.data import FeatureSource
 from fas_core.training.fas import new_model
 from fas_core.training.loop import Trainer
+from fas_eval.statistics.metrics import point_figures
+from fas_eval.systems.recipes import SYSTEMS, System
 
 TRAINING_CORPORA = ("ravdess", "tess")
 ZERO_SHOT = ("emodb", "urdu")

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-from fas_eval.statistics.comparison import summarise
-from fas_eval.systems.recipes import LORA, RETIRED, SYSTEMS
 
 from experiments import left_out_tables
 from fas_core.markdown import cell, plain
+from fas_eval.statistics.comparison import summarise
+from fas_eval.systems.recipes import LORA, RETIRED, SYSTEMS
 
 STAGES = ("choose", "transfer", "leave-corpus-out", "test")
 COLUMNS = ("encoder", "acoustic_encoder", "padding", "layer", "system", "set")

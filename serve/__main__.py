@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from fas_serve.settings import ConnectionLimits, Settings
 
 from fas_core.audio import AudioLimits
 from fas_core.errors import INPUT_ERRORS, error_line
 from fas_core.words.options import WordsModelOption, WordsOption
+from fas_serve.settings import ConnectionLimits, Settings
 
 LIMITS = "Limits"
 DEFAULTS, AUDIO = Settings(), Settings().audio

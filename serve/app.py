@@ -7,6 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
 from fas_serve.audio_parts import AudioReader
 from fas_serve.backend import Backend
 from fas_serve.batching import Turn
@@ -21,11 +27,6 @@ from fas_serve.metrics import Metrics
 from fas_serve.requests import FORM, JSON, read_clips, read_json
 from fas_serve.schemas import ClipEmotion, EmotionOptions, EmotionRequest, EmotionResponse, ErrorResponse
 from fas_serve.settings import Settings
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response, StreamingResponse
 
 ERRORS = {
     status: {"model": ErrorResponse, "description": text}

@@ -11,15 +11,15 @@ from typing import BinaryIO
 
 import numpy as np
 import soundfile
-from fas_serve.errors import APIError, invalid
-from fas_serve.gate import Gate
-from fas_serve.remote import fetch
-from fas_serve.settings import Settings
 from scipy.io import wavfile
 
 from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits, load_audio, stream_audio
 from fas_core.errors import AudioError
 from fas_core.windows import cut
+from fas_serve.errors import APIError, invalid
+from fas_serve.gate import Gate
+from fas_serve.remote import fetch
+from fas_serve.settings import Settings
 
 KINDS = ("input_audio", "audio_url")
 EXPECTED = (

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from fas_serve.client import DEFAULT_URL, Client, ServerError, audio_part, user_message
 
 from fas_core.errors import INPUT_ERRORS, error_line
 from fas_core.paths import exists
 from fas_core.text import printable_lines
+from fas_serve.client import DEFAULT_URL, Client, ServerError, audio_part, user_message
 
 HELP = """/audio FILE   the next question is about this file too
 /emotion      probabilities of the files so far

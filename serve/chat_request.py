@@ -8,12 +8,11 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fas_core.audio import Audio
 from fas_serve.audio_parts import KINDS, AudioReader, wav_part
 from fas_serve.batching import gather
 from fas_serve.errors import APIError, invalid
 from fas_serve.settings import Settings
-
-from fas_core.audio import Audio
 
 COPIES = 4  # of an audio on its way: samples, wav, base64, the request
 LONGEST_NAME = 64  # of a client's own field that an error repeats

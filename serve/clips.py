@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import numpy as np
+
+from fas_core.answers import Answer
+from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits
+from fas_core.pipeline import LONG_SECONDS
+from fas_core.summaries import summarise
 from fas_serve.audio_parts import Window
 from fas_serve.batching import Turn
 from fas_serve.budget import Budgets, Share
 from fas_serve.errors import invalid
 from fas_serve.listening import Heard
 from fas_serve.schemas import ClipEmotion, EmotionOptions
-
-from fas_core.answers import Answer
-from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits
-from fas_core.pipeline import LONG_SECONDS
-from fas_core.summaries import summarise
 
 COPIES = 4  # of audio on its way to the language model: samples, wav, base64, the request
 

@@ -8,9 +8,10 @@ import functools
 import json
 
 import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
 from fas_serve.errors import APIError
 from fas_serve.settings import ConnectionLimits
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 KEEP_ALIVE = 75  # seconds; longer than clients keep a connection, or some would ask just as it is closed
 CODES = {413: "body_too_big", 431: "headers_too_big"}

@@ -11,6 +11,11 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
+
+from fas_core.answers import Answer, Tone, top
+from fas_core.audio import SAMPLE_RATE, Audio
+from fas_core.pipeline import LONG_SECONDS, WINDOW_SECONDS
+from fas_core.words.types import OFF, NoWords, Words
 from fas_serve.audio_parts import AudioReader, Window
 from fas_serve.batching import Turn, gather
 from fas_serve.budget import Budgets
@@ -18,11 +23,6 @@ from fas_serve.clips import Asked, Clip, ClipSource, counted, with_timelines
 from fas_serve.errors import APIError, invalid
 from fas_serve.listening import Heard, Question
 from fas_serve.schemas import ClipEmotion, EmotionOptions, LanguageModelAnswer
-
-from fas_core.answers import Answer, Tone, top
-from fas_core.audio import SAMPLE_RATE, Audio
-from fas_core.pipeline import LONG_SECONDS, WINDOW_SECONDS
-from fas_core.words.types import OFF, NoWords, Words
 
 AT_ONCE = 4  # clips of one request
 AHEAD = 8  # windows of one clip that are decoded before they are answered, and no more seconds than:

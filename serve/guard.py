@@ -7,12 +7,13 @@ import time
 import traceback
 from urllib.parse import urlsplit
 
-from fas_serve.errors import APIError
-from fas_serve.metrics import Metrics
-from fas_serve.settings import Settings
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fas_serve.errors import APIError
+from fas_serve.metrics import Metrics
+from fas_serve.settings import Settings
 
 OPEN_ROUTES = ("/health",)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

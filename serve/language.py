@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from fas_serve.audio_parts import wav_part
-from fas_serve.backend import Backend
 
 from fas_alm.conversations import Question
 from fas_alm.prompts import (
@@ -18,6 +16,8 @@ from fas_alm.prompts import (
 )
 from fas_alm.transcript import Spoken
 from fas_core.model_files import reads_checkpoint
+from fas_serve.audio_parts import wav_part
+from fas_serve.backend import Backend
 
 AT_ONCE = 8  # questions of all `/v1/emotion` requests together
 RATIONALE_TOKENS = 96

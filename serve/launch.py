@@ -12,15 +12,6 @@ from pathlib import Path
 
 import torch
 import uvicorn
-from fas_serve.app import create_app
-from fas_serve.backend import Backend
-from fas_serve.batching import Batcher
-from fas_serve.connection import connection_options, raise_file_limit
-from fas_serve.emotion import EmotionService
-from fas_serve.guard import is_loopback, without_content
-from fas_serve.listening import Listener
-from fas_serve.settings import Settings
-from fas_serve.vllm_process import VLLMError, VLLMProcess, gpu_arguments
 from transformers.utils import logging as transformers_logging
 
 from fas_core.errors import CheckpointError, FASError
@@ -30,6 +21,15 @@ from fas_core.model_files import check_lora, check_model_files
 from fas_core.pipeline import EmotionPipeline
 from fas_core.shipped import find_shipped
 from fas_core.speech import THRESHOLD
+from fas_serve.app import create_app
+from fas_serve.backend import Backend
+from fas_serve.batching import Batcher
+from fas_serve.connection import connection_options, raise_file_limit
+from fas_serve.emotion import EmotionService
+from fas_serve.guard import is_loopback, without_content
+from fas_serve.listening import Listener
+from fas_serve.settings import Settings
+from fas_serve.vllm_process import VLLMError, VLLMProcess, gpu_arguments
 
 log = logging.getLogger("serve")
 WINDOWS_AT_ONCE = 4  # whose words are decoded together

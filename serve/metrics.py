@@ -1,7 +1,8 @@
 """Counters for Prometheus; never anything about what was said."""
 
-from fas_serve.gate import Gate
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from fas_serve.gate import Gate
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 

@@ -10,6 +10,7 @@ import socket
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
+
 from fas_serve.errors import APIError, invalid
 
 TIMEOUT = 15.0  # seconds, for all of a download

@@ -8,17 +8,18 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from pydantic import ValidationError
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
 from fas_serve.audio_parts import AudioReader
 from fas_serve.budget import Budget, Budgets, Share
 from fas_serve.clips import ClipSource
 from fas_serve.errors import APIError, invalid
 from fas_serve.schemas import EmotionOptions
 from fas_serve.settings import Settings
-from pydantic import ValidationError
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
 
 JSON, FORM = "application/json", "multipart/form-data"
 FILE_FIELDS = ("file", "files")

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from fas_serve.errors import invalid
 from transformers import StoppingCriteria, StoppingCriteriaList, TextStreamer
 
 from fas_alm.artifacts import LORA_FOLDER, load_model_directory, with_lora
@@ -20,6 +19,7 @@ from fas_alm.processing import FASAudioProcessor
 from fas_core.checkpoint import find_device
 from fas_core.errors import FASError
 from fas_core.precision import describe, loading_dtype
+from fas_serve.errors import invalid
 
 log = logging.getLogger("serve")
 SAMPLING = ("top_p", "top_k", "min_p")

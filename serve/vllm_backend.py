@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncGenerator
 
 import httpx
+
 from fas_serve.errors import APIError
 from fas_serve.vllm_process import VLLMProcess
 

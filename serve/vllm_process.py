@@ -16,8 +16,6 @@ from pathlib import Path
 
 import httpx
 import torch
-from fas_serve.child_log import ChildLog, PrivateLog
-from fas_serve.settings import MIB, Settings
 
 from fas_alm.artifacts import WHISPER_FOLDER
 from fas_alm.vllm.check import explain
@@ -25,6 +23,8 @@ from fas_core.audio import SAMPLE_RATE
 from fas_core.errors import FASError
 from fas_core.model_files import read_object
 from fas_core.precision import describe, has_bf16
+from fas_serve.child_log import ChildLog, PrivateLog
+from fas_serve.settings import MIB, Settings
 
 START_TIMEOUT = 900.0  # seconds; compiling a large model takes minutes
 STOP_TIMEOUT = 15.0

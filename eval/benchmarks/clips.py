@@ -11,9 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from fas_eval.benchmarks.loading import UNREADABLE, LoadedBenchmark, digest_of_digests
-from fas_eval.benchmarks.published import published_results
-from fas_eval.systems.base import Clip
 from tqdm import tqdm
 
 from fas_core.atomic import write_text
@@ -23,6 +20,9 @@ from fas_core.labels import EMOTIONS
 from fas_core.paths import expanded
 from fas_core.segments import file_of
 from fas_core.sources import audio_digest
+from fas_eval.benchmarks.loading import UNREADABLE, LoadedBenchmark, digest_of_digests
+from fas_eval.benchmarks.published import published_results
+from fas_eval.systems.base import Clip
 
 VERSION = 1
 

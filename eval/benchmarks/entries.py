@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from fas_eval.benchmarks.published import published_results
 
 from fas_core.data import CORPORA
 from fas_core.errors import CorpusError
+from fas_eval.benchmarks.published import published_results
 
 if TYPE_CHECKING:
     from fas_eval.benchmarks.loading import DataLocations

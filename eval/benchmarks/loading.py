@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import Dataset
-from fas_eval.benchmarks.entries import BENCHMARKS as BENCHMARKS
-from fas_eval.benchmarks.entries import MANIFEST, Benchmark, find_benchmark
 
 from fas_core.data import has_folds, read_corpus
 from fas_core.errors import CorpusError
 from fas_core.labels import UNKNOWN
 from fas_core.paths import exists, expanded
+from fas_eval.benchmarks.entries import BENCHMARKS as BENCHMARKS
+from fas_eval.benchmarks.entries import MANIFEST, Benchmark, find_benchmark
 
 UNREADABLE = "unreadable"  # takes the place of a file's digest
 logger = logging.getLogger(__name__)

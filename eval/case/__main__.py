@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from fas_eval.case import scenarios, speakers
-from fas_eval.case.agreement import MIN_LISTENERS, format_alpha
 
 from fas_core.errors import INPUT_ERRORS, FASError, error_line
 from fas_core.text import printable
+from fas_eval.case import scenarios, speakers
+from fas_eval.case.agreement import MIN_LISTENERS, format_alpha
 
 ENDPOINT_WORKERS = 4
 SHOWN = 20  # failures on the screen

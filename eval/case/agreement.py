@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from fas_eval.case.responses import NONE, Vote
 
 from fas_core.errors import FASError, MissingDependencyError
 from fas_core.labels import EMOTIONS
+from fas_eval.case.responses import NONE, Vote
 
 MIN_LISTENERS = 3
 _HEARD = (*EMOTIONS, NONE)

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import yaml
-from fas_eval.case.agreement import format_alpha
-from fas_eval.case.scenarios import LICENCE, SHIPPED, read_scenarios
 
 from fas_core.labels import EMOTIONS
 from fas_core.markdown import plain
+from fas_eval.case.agreement import format_alpha
+from fas_eval.case.scenarios import LICENCE, SHIPPED, read_scenarios
 
 _NO_PANEL = (
     "**Not screened: no panel has listened to this set.** The tone of a clip is what the generator was asked for, not what people "

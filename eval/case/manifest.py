@@ -5,13 +5,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fas_eval.case.agreement import Verdict
-from fas_eval.case.card import data_card
-from fas_eval.case.rendering import Take
-
 from fas_core.atomic import atomic_directory, write_json, write_text
 from fas_core.cells import CellWriter
 from fas_core.errors import FASError
+from fas_eval.case.agreement import Verdict
+from fas_eval.case.card import data_card
+from fas_eval.case.rendering import Take
 
 TABLE = "case.csv"
 VERDICTS = "votes.json"

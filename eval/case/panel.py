@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
-from fas_eval.case.rendering import Take
-
 from fas_core.atomic import atomic_path, write_text
 from fas_core.labels import EMOTIONS
 from fas_core.paths import file_name
+from fas_eval.case.rendering import Take
 
 _TEMPLATE = Path(__file__).with_name("panel.html")
 _WORDS = json.loads(Path(__file__).with_name("panel_words.json").read_text(encoding="utf-8"))

@@ -13,9 +13,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import soundfile
-from fas_eval.case.scenarios import Scenario, check_id, check_language
-from fas_eval.case.speakers import Voice
-from fas_eval.case.speech import Generator, SpeechError
 from tqdm import tqdm
 
 from fas_core.atomic import atomic_path, write_text
@@ -23,6 +20,9 @@ from fas_core.audio import AudioLimits, load_audio
 from fas_core.errors import AudioError, FASError
 from fas_core.paths import is_inside
 from fas_core.sources import audio_digest
+from fas_eval.case.scenarios import Scenario, check_id, check_language
+from fas_eval.case.speakers import Voice
+from fas_eval.case.speech import Generator, SpeechError
 
 RECORDS = "renders.jsonl"
 LIMITS = AudioLimits(

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from fas_eval.case.scenarios import Scenario
 
 from fas_core.errors import FASError
+from fas_eval.case.scenarios import Scenario
 
 SHIPPED = Path(__file__).with_name("voices.json")
 

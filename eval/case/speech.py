@@ -15,7 +15,6 @@ from typing import Protocol
 
 import numpy as np
 import soundfile
-from fas_eval.case.scenarios import Scenario
 
 from fas_core.errors import FASError, MissingDependencyError
 from fas_core.http import strict_options
@@ -23,6 +22,7 @@ from fas_core.provenance import package_versions
 from fas_core.synth.corpus import SAMPLE_RATE, ClipPlan, render_clip
 from fas_core.synth.espeak import Synthesizer
 from fas_core.synth.prosody import Prosody, sample_prosody
+from fas_eval.case.scenarios import Scenario
 
 DELIVERY = json.loads(Path(__file__).with_name("delivery.json").read_text(encoding="utf-8"))
 ESPEAK_LANGUAGES = {"en": "en-us", "zh": "cmn"}

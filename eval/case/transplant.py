@@ -15,9 +15,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from fas_eval.case.readings import READERS, Reader, load_readers
-from fas_eval.case.tones import Actors, Tone, delivery_of, load_tones
-from fas_eval.case.transplant_plan import Transplant, plan_set
 from tqdm import tqdm
 
 from fas_core.atomic import atomic_path, write_json, write_text
@@ -25,6 +22,9 @@ from fas_core.audio import load_audio
 from fas_core.errors import AudioError, FASError, reports_errors
 from fas_core.synth.transplant import SAMPLE_RATE, Amount, transplant
 from fas_core.training.arguments import parse_pairs
+from fas_eval.case.readings import READERS, Reader, load_readers
+from fas_eval.case.tones import Actors, Tone, delivery_of, load_tones
+from fas_eval.case.transplant_plan import Transplant, plan_set
 
 MANIFEST, SETTINGS = "manifest.jsonl", "transplants.json"
 LICENCE = "the terms of the corpora that lent their tones and of the readers; made for research"

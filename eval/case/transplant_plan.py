@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from fas_eval.case.scenarios import SHIPPED, read_scenarios
-from fas_eval.case.tones import Tone, by_emotion
 
 from fas_core.data.splits import SPLITS
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 from fas_core.synth.sentences import load_sentences
+from fas_eval.case.scenarios import SHIPPED, read_scenarios
+from fas_eval.case.tones import Tone, by_emotion
 
 SHARES = {"train": 0.5, "validation": 0.15, "test": 0.35}
 CORPUS = "transplants"

@@ -3,9 +3,8 @@
 import argparse
 import sys
 
-from fas_eval.report.build import build_report
-
 from fas_core.errors import reports_errors
+from fas_eval.report.build import build_report
 
 
 @reports_errors

@@ -1,5 +1,7 @@
 """report.md: the page in short, for a repository or an issue. Figures are those of the page."""
 
+from fas_core.markdown import code
+from fas_core.markdown import table as table_of
 from fas_eval.report.formats import (
     METRIC_NAMES,
     count,
@@ -13,9 +15,6 @@ from fas_eval.report.reading import Run
 from fas_eval.report.scoretable import Cell, PublishedRow, ScoreTable, published_notes, usual_setting
 from fas_eval.report.sections import answer_counts, costs, failures, tone_or_words
 from fas_eval.report.summary import caveats, compared, findings, interval_text, legend
-
-from fas_core.markdown import code
-from fas_core.markdown import table as table_of
 
 
 def render_brief(run: Run, table: ScoreTable) -> str:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from fas_core.atomic import write_text
+from fas_core.labels import EMOTIONS
 from fas_eval.report import sections
 from fas_eval.report.brief import command_line, render_brief
 from fas_eval.report.clip_pages import write_clip_pages
@@ -13,9 +15,6 @@ from fas_eval.report.pages import render
 from fas_eval.report.reading import Run, read_run
 from fas_eval.report.scoretable import ScoreTable, ablations, published_notes, score_table, usual_setting
 from fas_eval.report.summary import caveats, compared, findings, legend
-
-from fas_core.atomic import write_text
-from fas_core.labels import EMOTIONS
 
 
 def build_report(folder: str | Path, audio: bool | None = None, clip_pages: int = 40, progress: bool = True) -> Path:

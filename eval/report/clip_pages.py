@@ -6,11 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from fas_eval.report.clips import ClipAnswers
-from fas_eval.report.formats import is_number
-from fas_eval.report.pages import render
-from fas_eval.report.reading import Run
-from fas_eval.report.waveform import bands, outline
 from tqdm import tqdm
 
 from fas_core.atomic import atomic_directory, write_text
@@ -19,6 +14,11 @@ from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 from fas_core.segments import split_segment
 from fas_core.sources import AUDIO_SUFFIXES
+from fas_eval.report.clips import ClipAnswers
+from fas_eval.report.formats import is_number
+from fas_eval.report.pages import render
+from fas_eval.report.reading import Run
+from fas_eval.report.waveform import bands, outline
 
 Shown = dict[str, list[ClipAnswers]]  # benchmark -> clips in the order of their pages
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from markupsafe import Markup
+
 from fas_eval.report import figures, pooling
 from fas_eval.report.formats import METRIC_NAMES
 from fas_eval.report.reading import Run
 from fas_eval.report.scoretable import published_rows, usual_setting
-from markupsafe import Markup
 
 COLOURED = 14  # lines of a plot that can be told apart; the others are grey
 

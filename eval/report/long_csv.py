@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from fas_eval.report.formats import METRIC_NAMES, is_number
-from fas_eval.report.reading import Run
-
 from fas_core.atomic import atomic_path
 from fas_core.cells import CellWriter
+from fas_eval.report.formats import METRIC_NAMES, is_number
+from fas_eval.report.reading import Run
 
 COLUMNS = ("benchmark", "system", "seed", "metric", "value", "low", "high")
 PLAIN = ("clips", "answered", "ece", "retries", "seconds", "audio_seconds", "peak_memory_mb")

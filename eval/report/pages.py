@@ -7,10 +7,11 @@ from collections import Counter
 from functools import cache
 
 import jinja2
+from markupsafe import Markup
+
 from fas_eval.report import formats
 from fas_eval.report.figures import line_style
 from fas_eval.report.summary import interval_text
-from markupsafe import Markup
 
 
 def render(name: str, content: dict) -> str:

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+
 from fas_eval.report.formats import is_number
 from fas_eval.statistics.comparison import summarise
 

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from fas_eval.report import figures, pooling
 from fas_eval.report.formats import is_number
 from fas_eval.report.pairs import Pairs
 from fas_eval.report.reading import Run
-from markupsafe import Markup
 
 LISTED = 100  # failures in a table; results.json has all
 

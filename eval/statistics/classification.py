@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from fas_eval.statistics.abstention import risk_coverage
-from fas_eval.statistics.metrics import answer_figures, checked_indices
-from fas_eval.statistics.resampling import Bootstrap
 
 from fas_core.calibration import expected_calibration_error, reliability_bins
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
+from fas_eval.statistics.abstention import risk_coverage
+from fas_eval.statistics.metrics import answer_figures, checked_indices
+from fas_eval.statistics.resampling import Bootstrap
 
 
 def score_answers(

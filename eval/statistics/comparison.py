@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from fas_eval.statistics.metrics import COLUMNS, METRICS, answer_columns, checked_indices, confusion_metrics
-from fas_eval.statistics.resampling import Bootstrap
 from scipy.special import stdtr
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
+from fas_eval.statistics.metrics import COLUMNS, METRICS, answer_columns, checked_indices, confusion_metrics
+from fas_eval.statistics.resampling import Bootstrap
 
 CORRECTIONS = {"holm": "holm", "bh": "fdr_bh"}  # names of statsmodels
 EXACT_BELOW = 25  # discordant clips: McNemar's statistic is then far from chi-squared

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from fas_eval.statistics.metrics import METRICS, answer_figures, checked_indices
-from fas_eval.statistics.resampling import Bootstrap
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 from statsmodels.stats.proportion import proportion_confint
@@ -12,6 +10,8 @@ from statsmodels.stats.proportion import proportion_confint
 from fas_core.conflict import conflict_auroc
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
+from fas_eval.statistics.metrics import METRICS, answer_figures, checked_indices
+from fas_eval.statistics.resampling import Bootstrap
 
 NEUTRAL = EMOTIONS.index("neutral")
 OF_HALVES = (*METRICS, "intervals", "confusion")

@@ -8,11 +8,11 @@ an error likewise.
 """
 
 import numpy as np
-from fas_eval.statistics.resampling import Bootstrap
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
+from fas_eval.statistics.resampling import Bootstrap
 
 METRICS = ("accuracy", "ua", "macro_f1")
 COLUMNS = len(EMOTIONS) + 1  # of a confusion matrix: the last one holds answers that name no emotion

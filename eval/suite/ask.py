@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
-from fas_eval.suite.store import AnswerStore, StoreError
-from fas_eval.suite.workers import Workers
-from fas_eval.systems.base import Answer, Clip, System
-from fas_eval.systems.system_types import Planned
 from tqdm import tqdm
 
 from fas_core.atomic import write_json
 from fas_core.errors import FASError
+from fas_eval.suite.store import AnswerStore, StoreError
+from fas_eval.suite.workers import Workers
+from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.system_types import Planned
 
 SAMPLE_SECONDS = 0.2
 

@@ -18,12 +18,11 @@ from pathlib import Path
 # Threads that spin while they wait cost a factor of ten where other processes hold the cores; read when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from fas_eval.benchmarks.entries import BENCHMARKS, Benchmark, register  # noqa: E402
-from fas_eval.presets import PRESETS, Preset, load_preset  # noqa: E402
-
 from fas_core.errors import INPUT_ERRORS, FASError, error_line  # noqa: E402
 from fas_core.paths import is_file
 from fas_core.text import printable  # noqa: E402
+from fas_eval.benchmarks.entries import BENCHMARKS, Benchmark, register  # noqa: E402
+from fas_eval.presets import PRESETS, Preset, load_preset  # noqa: E402
 
 STOPPED = 130  # as shells say it of Ctrl-C
 EPILOG = "systems: TYPE or TYPE:ARGUMENT, or entries of a YAML file (--systems-file); `--list` shows all types and benchmarks"

@@ -8,6 +8,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import transformers
+from huggingface_hub import constants
+
+from fas_core.atomic import write_json
+from fas_core.errors import CorpusError, FASError
+from fas_core.labels import EMOTIONS
+from fas_core.paths import expanded
+from fas_core.provenance import provenance
 from fas_eval.benchmarks.clips import CheckedClips, clips_of, facts
 from fas_eval.benchmarks.entries import BENCHMARKS, find_benchmark, missing, missing_entry
 from fas_eval.benchmarks.loading import DataLocations, load_benchmark, shared_side
@@ -20,13 +27,6 @@ from fas_eval.suite.store import StoreError
 from fas_eval.suite.workers import Workers
 from fas_eval.systems.context import BuildContext
 from fas_eval.systems.system_types import Planned, plan_systems
-from huggingface_hub import constants
-
-from fas_core.atomic import write_json
-from fas_core.errors import CorpusError, FASError
-from fas_core.labels import EMOTIONS
-from fas_core.paths import expanded
-from fas_core.provenance import provenance
 
 VERSION = 1
 PROTOCOLS = ("inductive", "transductive")

@@ -8,16 +8,16 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+
+from fas_core.atomic import atomic_path, write_text
+from fas_core.cells import CellWriter
+from fas_core.labels import EMOTIONS
 from fas_eval.statistics.classification import score_answers
 from fas_eval.statistics.comparison import compare, correct
 from fas_eval.statistics.conflicts import conflicting, detection, halves, tone_or_words
 from fas_eval.statistics.metrics import point_figures
 from fas_eval.suite.ask import Asked
 from fas_eval.systems.base import Answer, Clip
-
-from fas_core.atomic import atomic_path, write_text
-from fas_core.cells import CellWriter
-from fas_core.labels import EMOTIONS
 
 NONE = -1  # no emotion named: wrong, never dropped
 DETECTIONS = {  # entry of a score -> the figure of an answer, and whether words without emotion contradict a tone for it

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from fas_eval.systems.base import Answer, Clip, System
-
 from fas_core.atomic import write_json
 from fas_core.errors import FASError
 from fas_core.paths import expanded, file_name
+from fas_eval.systems.base import Answer, Clip, System
 
 LONGEST_NAME = 80  # characters of a folder's name that are the system's: file systems take 255 bytes
 

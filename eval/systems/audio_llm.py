@@ -11,14 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import soxr
-from fas_eval.prompts import Prompt, load_prompt
-from fas_eval.systems.base import Answer, Clip, System
-from fas_eval.systems.batches import in_batches
-from fas_eval.systems.chat import EndpointJudge
-from fas_eval.systems.extraction import option_answer, text_answer
-from fas_eval.systems.generation import letter_token_ids, option_logprobs, written
-from fas_eval.systems.model_digests import count_parameters, source_digest
-from fas_eval.systems.options import check_options
 
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.checkpoint import find_device
@@ -27,6 +19,14 @@ from fas_core.errors import CheckpointError, first_line
 from fas_core.model_files import check_model_files
 from fas_core.paths import is_dir
 from fas_core.precision import loading_dtype
+from fas_eval.prompts import Prompt, load_prompt
+from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.batches import in_batches
+from fas_eval.systems.chat import EndpointJudge
+from fas_eval.systems.extraction import option_answer, text_answer
+from fas_eval.systems.generation import letter_token_ids, option_logprobs, written
+from fas_eval.systems.model_digests import count_parameters, source_digest
+from fas_eval.systems.options import check_options
 
 CODE_VERSION = 1
 # Models that also speak, and the class of their part that listens and writes.

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from fas_eval.systems.base import Answer, Clip
-
 from fas_core.errors import FASError
+from fas_eval.systems.base import Answer, Clip
 
 # What a clip can do to a model: bad audio (`FASError`), too little memory or a shape that does not fit (RuntimeError), a processor
 # that refuses it (ValueError). Anything else is a fault of the program and ends the run.

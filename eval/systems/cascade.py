@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from fas_core.checkpoint import find_device
+from fas_core.errors import CheckpointError, FASError
+from fas_core.paths import expanded, is_dir
+from fas_core.precision import loading_dtype
 from fas_eval.prompts import SLOTS, Prompt, load_prompt
 from fas_eval.systems.base import Answer, Clip, System
 from fas_eval.systems.batches import in_batches
@@ -17,11 +21,6 @@ from fas_eval.systems.extraction import option_answer, text_answer
 from fas_eval.systems.model_digests import count_parameters, source_digest
 from fas_eval.systems.options import check_options
 from fas_eval.systems.transcripts import Transcriber, whisper_dir
-
-from fas_core.checkpoint import find_device
-from fas_core.errors import CheckpointError, FASError
-from fas_core.paths import expanded, is_dir
-from fas_core.precision import loading_dtype
 
 CODE_VERSION = 1
 GROUP = 64  # clips that are transcribed before the language model is asked
@@ -140,10 +139,9 @@ class Cascade(System):
     @cached_property
     def parts(self) -> tuple:
         """Model, tokenizer, ids of the letters."""
-        from fas_eval.systems.generation import letter_token_ids
-
         from fas_alm.chat import audio_chat_template
         from fas_alm.language_models import load_language_model
+        from fas_eval.systems.generation import letter_token_ids
 
         model, tokenizer = load_language_model(
             self.language_model, self.revision, loading_dtype(self.dtype, find_device(self.device))

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import urlsplit
 
+from fas_alm.prompts import OPTION_LETTERS
+from fas_core.errors import CheckpointError, FASError, MissingDependencyError
+from fas_core.http import strict_options
 from fas_eval.prompts import Prompt, load_prompt
 from fas_eval.systems.base import Answer
 from fas_eval.systems.extraction import Judge, option_answer, text_answer
 from fas_eval.systems.options import check_options
-
-from fas_alm.prompts import OPTION_LETTERS
-from fas_core.errors import CheckpointError, FASError, MissingDependencyError
-from fas_core.http import strict_options
 
 OPTIONS = ("model", "base_url", "api_key_env", "timeout", "retries", "extra")
 OPENAI = "https://api.openai.com/v1"

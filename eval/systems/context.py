@@ -3,12 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fas_eval.benchmarks.loading import DataLocations
-from fas_eval.suite.workers import Workers
-
 from fas_core.errors import FASError
 from fas_core.paths import expanded
 from fas_core.training.arguments import DataArguments
+from fas_eval.benchmarks.loading import DataLocations
+from fas_eval.suite.workers import Workers
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from fas_eval.systems.base import Answer, Clip, System
-from fas_eval.systems.classifier import Classifier
-from fas_eval.systems.context import BuildContext
-from fas_eval.systems.options import check_options
-from fas_eval.systems.training_set import TrainingSet, training_set
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
@@ -19,6 +14,11 @@ from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import AudioError, MissingDependencyError
 from fas_core.paths import expanded
 from fas_core.sources import audio_digest
+from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.classifier import Classifier
+from fas_eval.systems.context import BuildContext
+from fas_eval.systems.options import check_options
+from fas_eval.systems.training_set import TrainingSet, training_set
 
 CODE_VERSION = 1
 SAVE_EVERY = 200

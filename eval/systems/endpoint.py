@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import soundfile
-from fas_eval.prompts import Prompt, load_prompt
-from fas_eval.systems.base import Answer, Clip, System
-from fas_eval.systems.chat import OPTIONS, ChatEndpoint, Completion, EndpointError, EndpointJudge
-from fas_eval.systems.options import check_options
 
 from fas_alm.prompts import question_content
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import FASError
+from fas_eval.prompts import Prompt, load_prompt
+from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.chat import OPTIONS, ChatEndpoint, Completion, EndpointError, EndpointJudge
+from fas_eval.systems.options import check_options
 
 CODE_VERSION = 1
 TOP_LOGPROBS = 20  # the most that OpenAI and vLLM give

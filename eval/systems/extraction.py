@@ -9,12 +9,11 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from fas_eval.prompts import Prompt
-from fas_eval.systems.base import Answer
-
 from fas_alm.conversations.naming import EMOTION_OF, named_emotions, option_letters
 from fas_alm.prompts import OPTION_LETTERS, option_probabilities
 from fas_core.labels import EMOTIONS
+from fas_eval.prompts import Prompt
+from fas_eval.systems.base import Answer
 
 Judge = Callable[[str], str | None]  # a text -> one of `EMOTIONS`, or None
 

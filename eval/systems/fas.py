@@ -12,14 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from fas_eval.suite.workers import Workers, environment_of_one_process
-from fas_eval.systems.base import Answer, Clip, System
-from fas_eval.systems.context import BuildContext
-from fas_eval.systems.features import GROUP, Heard, describe_encoders, read_features
-from fas_eval.systems.model_digests import directory_digest
-from fas_eval.systems.options import check_options
-from fas_eval.systems.recipes import SYSTEMS as RECIPES
-from fas_eval.systems.training_set import training_set
 
 from fas_core.answers import Answer as Told
 from fas_core.answers import Tone
@@ -39,6 +31,14 @@ from fas_core.training.arguments import DataArguments, ModelArguments, TrainingA
 from fas_core.words import text_model
 from fas_core.words.kept_transcripts import KeptTranscripts
 from fas_core.words.types import UNCLEAR, NoWords, Words
+from fas_eval.suite.workers import Workers, environment_of_one_process
+from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.context import BuildContext
+from fas_eval.systems.features import GROUP, Heard, describe_encoders, read_features
+from fas_eval.systems.model_digests import directory_digest
+from fas_eval.systems.options import check_options
+from fas_eval.systems.recipes import SYSTEMS as RECIPES
+from fas_eval.systems.training_set import training_set
 
 CODE_VERSION = 2
 

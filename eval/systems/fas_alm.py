@@ -6,15 +6,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from fas_eval.alm import told
-from fas_eval.prompts import Prompt, load_prompt
-from fas_eval.systems.base import Answer, Clip, System
-from fas_eval.systems.batches import in_batches
-from fas_eval.systems.chat import EndpointJudge
-from fas_eval.systems.endpoint import wav_part
-from fas_eval.systems.extraction import option_answer, text_answer
-from fas_eval.systems.model_digests import count_parameters, directory_digest, source_digest
-from fas_eval.systems.options import check_options
 
 from fas_alm.conversations import Question
 from fas_alm.prompts import conflict_probability, option_token_ids, question_content
@@ -28,6 +19,15 @@ from fas_core.hub import named_source
 from fas_core.paths import expanded, is_file
 from fas_core.shipped import FOLDER, NAMES
 from fas_core.words.types import UNCLEAR
+from fas_eval.alm import told
+from fas_eval.prompts import Prompt, load_prompt
+from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.batches import in_batches
+from fas_eval.systems.chat import EndpointJudge
+from fas_eval.systems.endpoint import wav_part
+from fas_eval.systems.extraction import option_answer, text_answer
+from fas_eval.systems.model_digests import count_parameters, directory_digest, source_digest
+from fas_eval.systems.options import check_options
 
 CODE_VERSION = 2
 GROUP = 64  # clips of which the answers appear together

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from fas_eval.systems.base import Clip
 from tqdm import tqdm
 
 from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.features.cache import FeatureCache
 from fas_core.features.extract import extract_features
+from fas_eval.systems.base import Clip
 
 GROUP = 256  # clips whose answers are lost at most when the machine dies
 

@@ -4,17 +4,17 @@ import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+from fas_core.encoders.base import ClipFeatures
+from fas_core.encoders.extractor import FeatureExtractor
+from fas_core.errors import FASError
+from fas_core.training.arguments import ModelArguments, stream_config
 from fas_eval.systems.base import Answer, Clip, System
 from fas_eval.systems.classifier import Classifier
 from fas_eval.systems.context import BuildContext
 from fas_eval.systems.features import describe_encoders, read_features
 from fas_eval.systems.options import check_options
 from fas_eval.systems.training_set import UNREADABLE, TrainingSet, content_digest, training_set
-
-from fas_core.encoders.base import ClipFeatures
-from fas_core.encoders.extractor import FeatureExtractor
-from fas_core.errors import FASError
-from fas_core.training.arguments import ModelArguments, stream_config
 
 CODE_VERSION = 1
 STATISTICS = ("mean", "mean+deviation")

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from fas_core.errors import FASError
 from fas_eval.benchmarks.entries import BENCHMARKS
 from fas_eval.systems.base import System
 from fas_eval.systems.context import BuildContext
-
-from fas_core.errors import FASError
 
 
 @dataclass(frozen=True)

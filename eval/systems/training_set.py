@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from fas_eval.systems.context import BuildContext
 
 from fas_core.errors import AudioError
 from fas_core.segments import file_of
 from fas_core.sources import audio_digest
 from fas_core.training.clips import label_indices
 from fas_core.training.data import read_corpora
+from fas_eval.systems.context import BuildContext
 
 UNREADABLE = "unreadable"
 SPLIT_SEED = 42  # of the validation speakers, where the corpora have none

@@ -8,8 +8,6 @@ import subprocess
 import pytest
 import torch
 from alm_tiny import clip, save_tiny_fas, save_tiny_language_model, tiny_language_model, tiny_model, user
-from fas_serve.launch import Launch, check
-from fas_serve.settings import Settings
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -26,6 +24,8 @@ from fas_alm.export import export_model, main
 from fas_core.errors import CheckpointError, FASError, IdentityMismatchError
 from fas_core.model_files import LORA
 from fas_core.pipeline import EmotionPipeline
+from fas_serve.launch import Launch, check
+from fas_serve.settings import Settings
 
 RECORD = {
     "data": {"corpora": [{"corpus": "ravdess", "train": 300, "validation": 40}]},

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from alm_tiny import clip, save_tiny_fas, save_tiny_language_model, user
-from fas_serve.launch import Launch, check
-from fas_serve.settings import Settings
 from huggingface_hub.utils import filter_repo_objects
 from peft import LoraConfig, get_peft_model
 
@@ -15,6 +13,8 @@ from fas_alm import FASAudioForConditionalGeneration, load_adapter, load_emotion
 from fas_alm.export import export_model, main
 from fas_core.errors import CheckpointError
 from fas_core.hub import find_directory
+from fas_serve.launch import Launch, check
+from fas_serve.settings import Settings
 
 ADAPTER, MODEL = "someone/adapter", "someone/model"
 PICKLES = ("pytorch_model.bin", "optimizer.pt", "fas/model.pkl", "modeling_x.py")

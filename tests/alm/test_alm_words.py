@@ -8,8 +8,6 @@ import pytest
 import soundfile
 from alm_corpus import train_fas, write_corpus
 from alm_tiny import clip, save_tiny_fas, save_tiny_language_model, tiny_model, user
-from fas_eval.alm import Wanted, evaluate, load_rows, table
-from fas_eval.alm_words import conflict_metrics, written_conflict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_transcriber import save_tiny_transcriber
@@ -28,6 +26,8 @@ from fas_alm.transcript import LONGEST, Said, given_words, is_transcript, quotab
 from fas_core.errors import CheckpointError, FASError
 from fas_core.labels import EMOTIONS
 from fas_core.words.types import NoWords, Words
+from fas_eval.alm import Wanted, evaluate, load_rows, table
+from fas_eval.alm_words import conflict_metrics, written_conflict
 
 emotions = st.sampled_from(EMOTIONS)
 TEXTS = {"angry": "I hate you so much.", "happy": "What a lovely day.", "sad": "I miss her every night."}

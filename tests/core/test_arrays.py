@@ -4,11 +4,11 @@ import base64
 
 import numpy as np
 import pytest
-from fas_serve.client import audio_part
 
 from fas_core.arrays import float_array
 from fas_core.audio import load_audio
 from fas_core.errors import AudioError
+from fas_serve.client import audio_part
 
 RATE = 16_000
 WAVE = np.sin(np.arange(RATE) / 20) * 0.3

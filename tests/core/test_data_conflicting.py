@@ -4,9 +4,9 @@ import json
 
 import pytest
 from corpus_layouts import MAKERS, touch, write
-from fas_eval.benchmarks.loading import DataLocations, load_benchmark
 
 from fas_core.data import load_corpus, read_corpus
+from fas_eval.benchmarks.loading import DataLocations, load_benchmark
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from fas_eval.case.scenarios import load_scenarios
 from safetensors.numpy import load_file, save_file
 from tiny_text_model import save_tiny_text_model
 from transformers import (
@@ -29,6 +28,7 @@ from fas_core.words.small_bert import SmallBert
 from fas_core.words.text_model import SHIPPED, TextModel
 from fas_core.words.texts import Texts, read_goemotions, read_meld, read_xed, read_xed_neutral
 from fas_core.words.training_texts import fragments
+from fas_eval.case.scenarios import load_scenarios
 
 # of none of the templates, and of no corpus
 PLAIN = (

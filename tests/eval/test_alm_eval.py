@@ -8,8 +8,6 @@ import pytest
 import torch
 from alm_corpus import train_fas, write_corpus
 from alm_tiny import save_tiny_fas, save_tiny_language_model
-from fas_eval import alm
-from fas_eval.alm import Wanted, evaluate, free_text, load_rows, some_of, table
 from torch.utils.flop_counter import FlopCounterMode
 from warm import PYTHON
 
@@ -20,6 +18,8 @@ from fas_alm.conversations import Question
 from fas_alm.scorer import Scorer
 from fas_alm.training import adapter as run
 from fas_core.errors import FASError
+from fas_eval import alm
+from fas_eval.alm import Wanted, evaluate, free_text, load_rows, some_of, table
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,10 @@ from itertools import product
 import numpy as np
 import pytest
 import soundfile
+
+from fas_core.data import load_corpus
+from fas_core.errors import FASError
+from fas_core.labels import EMOTIONS
 from fas_eval.case import __main__ as command
 from fas_eval.case.agreement import agreement_report, alpha, alpha_with_interval, count_matrix, fleiss_kappa, judge
 from fas_eval.case.manifest import COLUMNS, load_verdicts, manifest_row
@@ -28,10 +32,6 @@ from fas_eval.case.responses import Vote, load_votes, read_response, split_known
 from fas_eval.case.scenarios import LENGTHS, PAIRS, Scenario, load_scenarios, problems, text_length
 from fas_eval.case.speakers import Voice, assign_speakers, load_voices, shipped_voices
 from fas_eval.case.speech import EndpointSpeech, EspeakSpeech, SpeechError, describe_delivery
-
-from fas_core.data import load_corpus
-from fas_core.errors import FASError
-from fas_core.labels import EMOTIONS
 
 ITEMS = load_scenarios()
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

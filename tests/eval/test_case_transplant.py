@@ -9,15 +9,14 @@ import soundfile
 
 pytest.importorskip("pyworld")
 
-from fas_eval.case import transplant as command  # noqa: E402
-from fas_eval.case.readings import divided  # noqa: E402
-from fas_eval.case.tones import Actors, Tone, delivery_of, load_tones  # noqa: E402
-from fas_eval.case.transplant_plan import SHARES, load_texts, plan_set  # noqa: E402
-
 from fas_core.errors import AudioError, FASError, MissingDependencyError  # noqa: E402
 from fas_core.labels import EMOTIONS  # noqa: E402
 from fas_core.synth.kokoro import KokoroReader, voice_names  # noqa: E402
 from fas_core.synth.transplant import SAMPLE_RATE, Amount, Neutral, analyse, transplant  # noqa: E402
+from fas_eval.case import transplant as command  # noqa: E402
+from fas_eval.case.readings import divided  # noqa: E402
+from fas_eval.case.tones import Actors, Tone, delivery_of, load_tones  # noqa: E402
+from fas_eval.case.transplant_plan import SHARES, load_texts, plan_set  # noqa: E402
 
 NOTHING = Amount(pitch=0, register=0, energy=0, timing=0, quality=0, room=0)
 

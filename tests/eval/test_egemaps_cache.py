@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fas_eval.systems.egemaps import Functionals
 from synthetic import write_clips
+
+from fas_eval.systems.egemaps import Functionals
 
 
 @pytest.fixture

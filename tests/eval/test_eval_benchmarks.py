@@ -13,12 +13,6 @@ import pytest
 import soundfile
 import yaml
 from corpus_layouts import MAKERS, touch
-from fas_eval.benchmarks import clips as clips_module
-from fas_eval.benchmarks import entries as registry
-from fas_eval.benchmarks.clips import clips_of, facts
-from fas_eval.benchmarks.entries import BENCHMARKS, Benchmark, missing, missing_entry, register
-from fas_eval.benchmarks.loading import DataLocations, digest_of_digests, load_benchmark, shared_side
-from fas_eval.suite import cli as suite
 from repository import ROOT
 from synthetic import noise
 
@@ -27,6 +21,12 @@ from fas_core.audio import load_audio
 from fas_core.data import CORPORA, load_corpus, read_corpus
 from fas_core.errors import AudioError, CorpusError, FASError, MissingDependencyError
 from fas_core.sources import audio_digest
+from fas_eval.benchmarks import clips as clips_module
+from fas_eval.benchmarks import entries as registry
+from fas_eval.benchmarks.clips import clips_of, facts
+from fas_eval.benchmarks.entries import BENCHMARKS, Benchmark, missing, missing_entry, register
+from fas_eval.benchmarks.loading import DataLocations, digest_of_digests, load_benchmark, shared_side
+from fas_eval.suite import cli as suite
 
 PAPER = {"CASE", "Emo-Emilia", "EMOVO", "EmoDB", "MELD", "RAVDESS", "ESD"}
 OTHERS = {"IEMOCAP", "TESS", "CREMA-D", "CASIA", "M3ED", "EmoV-DB", "ASVP-ESD", "MESD", "FAU-Aibo"}

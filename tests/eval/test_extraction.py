@@ -4,8 +4,6 @@ import json
 import math
 
 import pytest
-from fas_eval.prompts import load_prompt
-from fas_eval.systems.extraction import extract_label, option_answer, text_answer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +11,8 @@ from fas_alm.conversations.naming import TERMS, named_emotions
 from fas_alm.prompts import EMOTION_NAMES, OPTION_LETTERS
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
+from fas_eval.prompts import load_prompt
+from fas_eval.systems.extraction import extract_label, option_answer, text_answer
 
 OPTIONS, FREE = load_prompt("options-en@1"), load_prompt("free-en@1")
 emotions = st.sampled_from(EMOTIONS)

@@ -8,13 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fas_eval.benchmarks.loading import DataLocations
-from fas_eval.presets import Preset
-from fas_eval.suite.run import Settings, run_suite
-from fas_eval.suite.score import Statistics, detected
-from fas_eval.systems.base import Answer, Clip
-from fas_eval.systems.context import BuildContext
-from fas_eval.systems.fas import FASSystem, build
 from synthetic import save_tiny_whisper, write_clips
 from tiny_fas import save_tiny_checkpoint
 from tiny_transcriber import save_tiny_transcriber
@@ -24,6 +17,13 @@ from fas_core.labels import EMOTIONS
 from fas_core.pipeline import EmotionPipeline
 from fas_core.sources import audio_digest
 from fas_core.words.transcript import Limits
+from fas_eval.benchmarks.loading import DataLocations
+from fas_eval.presets import Preset
+from fas_eval.suite.run import Settings, run_suite
+from fas_eval.suite.score import Statistics, detected
+from fas_eval.systems.base import Answer, Clip
+from fas_eval.systems.context import BuildContext
+from fas_eval.systems.fas import FASSystem, build
 
 SECONDS = [1.3, 0.4, 3.1, 0.05, 2.2, 0.9, 1.7]
 HEADS = ("acoustic", "semantic")

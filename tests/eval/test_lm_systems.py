@@ -14,12 +14,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
-from fas_eval.systems import chat, endpoint
-from fas_eval.systems.base import Answer, Clip
 from standin import completion, error, standin
 
 from fas_core.errors import CheckpointError, FASError
 from fas_core.labels import EMOTIONS
+from fas_eval.systems import chat, endpoint
+from fas_eval.systems.base import Answer, Clip
 
 LOGPROBS = {"D": math.log(0.5), " D": math.log(0.1), "A": math.log(0.2), "The": math.log(0.1)}
 SLOW = 20.0  # seconds that a stand-in sleeps in the place of hanging for ever
@@ -339,10 +339,10 @@ class TestAudioLLM:
 
     def test_options_are_the_probabilities_of_the_next_token(self, qwen2_audio, tmp_path, clips):
         import torch
-        from fas_eval.systems.generation import letter_token_ids
         from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
         from fas_core.audio import load_audio
+        from fas_eval.systems.generation import letter_token_ids
 
         answer = ask(audio_llm(qwen2_audio, tmp_path), clips[:1])["clip-0"]
         model = Qwen2AudioForConditionalGeneration.from_pretrained(qwen2_audio).eval()
@@ -442,10 +442,9 @@ class TestFASALM:
     def test_a_model_that_reads_transcripts_is_told_them_and_asked_for_the_conflict(
         self, adapter, tmp_path, clips, monkeypatch
     ):
-        from fas_eval.systems import fas_alm
-
         from fas_alm.transcript import Said
         from fas_core.words.types import NoWords
+        from fas_eval.systems import fas_alm
 
         said = {clips[0].audio: Said("I won!", "en"), clips[1].audio: NoWords("unclear")}
 
@@ -497,13 +496,13 @@ class TestFASALM:
     @pytest.mark.slow
     def test_vllm_says_what_transformers_says(self, tmp_path, clips):
         pytest.importorskip("vllm")
-        from fas_eval.systems import fas_alm
         from test_vllm_plugin import save_model
 
         from fas_alm import export_model
         from fas_alm.artifacts import save_adapter
         from fas_alm.modeling import FASAudioForConditionalGeneration
         from fas_alm.processing import FASAudioProcessor
+        from fas_eval.systems import fas_alm
 
         bare = save_model(tmp_path / "bare")
         model, processor = (
@@ -562,10 +561,10 @@ class TestCascade:
 
     def test_the_options_are_the_probabilities_of_the_next_token(self, readers, tmp_path, clips, spoken):
         import torch
-        from fas_eval.systems.generation import letter_token_ids
 
         from fas_alm.language_models import load_language_model
         from fas_alm.prompts import transcript_prompt
+        from fas_eval.systems.generation import letter_token_ids
 
         answer = ask(cascade(readers, tmp_path), clips[:1])["clip-0"]
         model, tokenizer = load_language_model(readers / "llm")

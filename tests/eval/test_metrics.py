@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
-from fas_eval.benchmarks.published import METRIC_OF, published_results
-from fas_eval.statistics.classification import score_answers
-from fas_eval.statistics.conflicts import auroc_interval, halves
-from fas_eval.statistics.metrics import confusion_metrics, point_figures, resample_confusions
-from fas_eval.statistics.resampling import Bootstrap
 from scipy.stats import bootstrap
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
 from experiments.pooled import PooledBaseline, pool
 from fas_core.errors import FASError
+from fas_eval.benchmarks.published import METRIC_OF, published_results
+from fas_eval.statistics.classification import score_answers
+from fas_eval.statistics.conflicts import auroc_interval, halves
+from fas_eval.statistics.metrics import confusion_metrics, point_figures, resample_confusions
+from fas_eval.statistics.resampling import Bootstrap
 
 
 def noisy_answers(clips=300, classes=7, right=0.6, seed=0):

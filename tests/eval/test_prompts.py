@@ -4,11 +4,11 @@ import hashlib
 import json
 
 import pytest
-from fas_eval.prompts import FOLDER, Prompt, list_prompts, load_prompt
 
 from fas_alm.conversations import Question
 from fas_alm.prompts import choice_prompt, transcript_prompt
 from fas_core.errors import FASError
+from fas_eval.prompts import FOLDER, Prompt, list_prompts, load_prompt
 
 # A published prompt is never edited: figures and cached answers name it. To change a wording, add a version.
 SNAPSHOT = {

@@ -10,6 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from report_fixture import BENCHMARKS, SYSTEMS, write_fixture
+from repository import ROOT
+from warm import PYTHON
+
+from fas_core.errors import FASError
 from fas_eval.report import build_report, pooling
 from fas_eval.report.__main__ import main
 from fas_eval.report.clips import ClipAnswers, choose_clips
@@ -19,11 +24,6 @@ from fas_eval.report.reading import read_run
 from fas_eval.report.scoretable import ablations, score_table
 from fas_eval.report.summary import findings, interval_text
 from fas_eval.report.waveform import bands, outline
-from repository import ROOT
-from report_fixture import BENCHMARKS, SYSTEMS, write_fixture
-from warm import PYTHON
-
-from fas_core.errors import FASError
 
 SECTIONS = "summary scores ablations comparisons tone benchmarks maps training cost answers missing failures provenance".split()
 

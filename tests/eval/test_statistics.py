@@ -8,12 +8,6 @@ import warnings
 
 import numpy as np
 import pytest
-from fas_eval.statistics.abstention import risk_coverage
-from fas_eval.statistics.classification import score_answers
-from fas_eval.statistics.comparison import compare, correct, mcnemar_p, summarise
-from fas_eval.statistics.conflicts import conflicting, detection, tone_or_words
-from fas_eval.statistics.metrics import METRICS, confusion_metrics
-from fas_eval.statistics.resampling import Bootstrap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, chi2, kstest, norm
@@ -30,6 +24,12 @@ from sklearn.metrics import (
 from fas_core.calibration import expected_calibration_error
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
+from fas_eval.statistics.abstention import risk_coverage
+from fas_eval.statistics.classification import score_answers
+from fas_eval.statistics.comparison import compare, correct, mcnemar_p, summarise
+from fas_eval.statistics.conflicts import conflicting, detection, tone_or_words
+from fas_eval.statistics.metrics import METRICS, confusion_metrics
+from fas_eval.statistics.resampling import Bootstrap
 
 SIMULATIONS = 600
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from warm import PYTHON
+
+from fas_core.errors import FASError
 from fas_eval.presets import PRESETS, load_preset
 from fas_eval.suite import cli as suite
 from fas_eval.suite.store import AnswerStore
 from fas_eval.systems.base import Answer, Clip
 from fas_eval.systems.context import BuildContext
 from fas_eval.systems.system_types import plan_systems
-from warm import PYTHON
-
-from fas_core.errors import FASError
 
 PLUGIN = str(Path(fake_systems.__file__))
 CLIPS = 12
@@ -163,9 +163,10 @@ def test_what_is_missing_is_named_once_whatever_its_seeds(ask):
 
 
 def test_whoever_cannot_reach_the_hub_stays_offline_and_mirrors_are_the_hub(monkeypatch, capsys):
-    from fas_eval.suite import run
     from huggingface_hub import constants
     from standin import completion, standin
+
+    from fas_eval.suite import run
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with standin(lambda number, body: completion("A")) as mirror:

@@ -18,16 +18,16 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from fas_eval.report.formats import unique_slugs
-from fas_eval.suite import cli as suite
-from fas_eval.suite import store as answers
-from fas_eval.suite.store import AnswerStore
-from fas_eval.systems.base import LONGEST_TEXT, Answer, Clip
 from standin import completion, error, standin
 from warm import KILL, PYTHON
 
 from fas_core.cells import cell_text
 from fas_core.errors import FASError
+from fas_eval.report.formats import unique_slugs
+from fas_eval.suite import cli as suite
+from fas_eval.suite import store as answers
+from fas_eval.suite.store import AnswerStore
+from fas_eval.systems.base import LONGEST_TEXT, Answer, Clip
 
 PLUGIN = str(Path(misbehaving_systems.__file__))
 SECRET = "sk-this-is-a-secret-0123456789"
@@ -447,9 +447,8 @@ def kept_lines(store: Path) -> int:
 
 @pytest.mark.parametrize("changed", [{"k_acoustic": 4}, {"ensemble": 0.5}, {"temperature": 2.0}, {"selection": "all"}])
 def test_what_a_fas_decides_beside_its_weights_is_part_of_its_identity(changed):
-    from fas_eval.systems.fas import decisions
-
     from fas_core.configuration_fas import FASConfig
+    from fas_eval.systems.fas import decisions
 
     plain, other = (json.dumps(decisions(FASConfig(**values)), sort_keys=True) for values in ({}, changed))
     assert plain != other

@@ -7,12 +7,12 @@ import re
 import numpy as np
 import pytest
 import soundfile
-from fas_eval.benchmarks.entries import BENCHMARKS
-from fas_eval.suite import cli as suite
-from fas_eval.systems.system_types import SYSTEMS
 from repository import ROOT
 
 from fas_core.encoders.registry import ENCODERS
+from fas_eval.benchmarks.entries import BENCHMARKS
+from fas_eval.suite import cli as suite
+from fas_eval.systems.system_types import SYSTEMS
 
 TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 BLOCKS = {

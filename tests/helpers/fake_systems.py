@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 import numpy as np
-from fas_eval.systems.base import Answer, System
-from fas_eval.systems.system_types import SYSTEMS, SystemType, register
 
 from fas_core.audio import load_audio
 from fas_core.errors import MissingDependencyError
 from fas_core.labels import EMOTIONS
+from fas_eval.systems.base import Answer, System
+from fas_eval.systems.system_types import SYSTEMS, SystemType, register
 
 LOG = "FAKE_SYSTEMS_LOG"  # environment variable: file to which every clip that was asked about is written
 

@@ -4,10 +4,9 @@ import os
 import time
 from pathlib import Path
 
+from fas_core.labels import EMOTIONS
 from fas_eval.systems.base import Answer, System
 from fas_eval.systems.system_types import SYSTEMS, SystemType, register
-
-from fas_core.labels import EMOTIONS
 
 LOG = "FAKE_SYSTEMS_LOG"  # environment variable: file to which every clip that was asked about is written
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+
+from fas_core.labels import EMOTIONS
 from fas_eval.benchmarks.entries import BENCHMARKS as ENTRIES
 from fas_eval.benchmarks.published import published_results
 from fas_eval.statistics.conflicts import halves
-
-from fas_core.labels import EMOTIONS
 
 E = len(EMOTIONS)
 # name: (title, kind, seeds, skill, pull of the words, group, parameters)

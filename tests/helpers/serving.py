@@ -15,6 +15,13 @@ import httpx
 import numpy as np
 import soundfile
 import uvicorn
+from repository import ROOT
+from synthetic import noise
+from warm import PYTHON
+
+from fas_core.answers import Answer, AudioFacts, Pathways, Tone, no_speech
+from fas_core.labels import EMOTIONS
+from fas_core.words.types import Words
 from fas_serve.app import create_app
 from fas_serve.audio_parts import samples_of
 from fas_serve.batching import Batcher
@@ -24,13 +31,6 @@ from fas_serve.errors import invalid
 from fas_serve.language import LanguageModel
 from fas_serve.listening import Heard
 from fas_serve.settings import ConnectionLimits, Settings
-from repository import ROOT
-from synthetic import noise
-from warm import PYTHON
-
-from fas_core.answers import Answer, AudioFacts, Pathways, Tone, no_speech
-from fas_core.labels import EMOTIONS
-from fas_core.words.types import Words
 
 
 def wav(seconds: float = 0.5, rate: int = 16_000, channels: int = 1, seed: int = 0) -> bytes:

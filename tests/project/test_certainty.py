@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fas_serve.emotion import _told
-from fas_serve.schemas import EmotionOptions
 from synthetic import noise
 from tiny_fas import save_tiny_checkpoint
 from tiny_transcriber import save_tiny_transcriber
@@ -21,6 +19,8 @@ from fas_core.configuration_fas import FASConfig
 from fas_core.errors import CheckpointError, FASError
 from fas_core.labels import EMOTIONS
 from fas_core.summaries import summarise
+from fas_serve.emotion import _told
+from fas_serve.schemas import EmotionOptions
 
 CERTAINTY = Certainty(
     (0.0, 1.0, 2.0), tuple(np.linspace(-1, 1, STEPS)), tuple(np.linspace(0.5, 0.95, len(LEVELS))), 0.5

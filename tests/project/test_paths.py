@@ -3,9 +3,6 @@
 import doctest
 
 import pytest
-from fas_eval.presets import load_preset
-from fas_eval.prompts import load_prompt
-from fas_serve.chat import split_arguments
 
 from fas_alm.conversations import read_conversations
 from fas_alm.language_models import public_name
@@ -18,6 +15,9 @@ from fas_core.hub import find_directory
 from fas_core.sources import find_audio_files
 from fas_core.training.arguments import parse_pairs
 from fas_core.training.flags import parse_flags
+from fas_eval.presets import load_preset
+from fas_eval.prompts import load_prompt
+from fas_serve.chat import split_arguments
 
 ODD = {
     "long": "How does she feel, really? " * 12,

@@ -7,6 +7,11 @@ import socket
 import numpy as np
 import pytest
 import soundfile
+from standin import completion, standin
+from test_case import ITEMS, Tone, assigned
+
+from fas_core.errors import FASError
+from fas_core.paths import file_name, is_inside
 from fas_eval.case.panel import write_pages
 from fas_eval.case.rendering import RECORDS, read_takes, render
 from fas_eval.case.speech import EndpointSpeech
@@ -15,11 +20,6 @@ from fas_eval.systems import endpoint
 from fas_eval.systems.base import Clip
 from fas_serve import remote
 from fas_serve.client import Client, ServerError
-from standin import completion, standin
-from test_case import ITEMS, Tone, assigned
-
-from fas_core.errors import FASError
-from fas_core.paths import file_name, is_inside
 
 STATES = [301, 302, 303, 307, 308]
 

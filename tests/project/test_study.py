@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fas_eval.systems.recipes import SYSTEMS
 from repository import ROOT
 from scipy.special import log_softmax
 from tqdm import tqdm
@@ -16,6 +15,7 @@ from fas_core.inference import Logits
 from fas_core.training.arguments import ModelArguments, TrainingArguments
 from fas_core.training.clips import Clips, concatenate
 from fas_core.training.fas import parse
+from fas_eval.systems.recipes import SYSTEMS
 
 
 def record(fold: int, ua: float, **changes) -> dict:

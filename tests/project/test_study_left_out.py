@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fas_eval.systems.recipes import SYSTEMS
 
 from experiments import left_out
 from experiments import stages as study
 from fas_core.encoders.base import ClipFeatures
 from fas_core.training.clips import Clips
+from fas_eval.systems.recipes import SYSTEMS
 
 NAMES = ("ravdess", "tess", "urdu")
 

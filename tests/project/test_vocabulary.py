@@ -8,13 +8,6 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import soundfile
-from fas_serve.app import create_app
-from fas_serve.batching import Batcher
-from fas_serve.client import Client
-from fas_serve.emotion import EmotionService
-from fas_serve.listening import Listener
-from fas_serve.schemas import ClipEmotion
-from fas_serve.settings import Settings
 from serving import running
 from synthetic import noise
 from tiny_fas import save_tiny_checkpoint
@@ -29,6 +22,13 @@ from fas_core.labels import EMOTIONS
 from fas_core.words.transcriber import Transcriber
 from fas_core.words.transcript import Transcript
 from fas_core.words.types import NoWords
+from fas_serve.app import create_app
+from fas_serve.batching import Batcher
+from fas_serve.client import Client
+from fas_serve.emotion import EmotionService
+from fas_serve.listening import Listener
+from fas_serve.schemas import ClipEmotion
+from fas_serve.settings import Settings
 
 SAID = ["label", "probabilities"]
 # What every surface gives. A name is added here, in `Answer` and in `ClipEmotion`, or nowhere.

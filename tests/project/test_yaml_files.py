@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from fas_eval.benchmarks.entries import Benchmark
-from fas_eval.presets import load_preset
 
 from fas_alm.training import adapter as alm
 from fas_core.errors import CorpusError, FASError
 from fas_core.training import fas as run
 from fas_core.training.arguments import TrainingArguments
 from fas_core.yaml_files import read_options, read_yaml
+from fas_eval.benchmarks.entries import Benchmark
+from fas_eval.presets import load_preset
 
 
 @pytest.fixture

@@ -6,6 +6,12 @@ import socket
 import threading
 
 import pytest
+from serving import FakeListener, encoded, events_of, fake_app, part, running, wait_until, wav
+from synthetic import noise, save_tiny_whisper
+from tiny_fas import save_tiny_checkpoint
+
+from fas_core.audio import AudioLimits
+from fas_core.pipeline import EmotionPipeline
 from fas_serve import batching
 from fas_serve.app import create_app
 from fas_serve.batching import Batcher, Turn
@@ -14,12 +20,6 @@ from fas_serve.errors import APIError
 from fas_serve.gate import Gate
 from fas_serve.listening import Listener
 from fas_serve.settings import Settings
-from serving import FakeListener, encoded, events_of, fake_app, part, running, wait_until, wav
-from synthetic import noise, save_tiny_whisper
-from tiny_fas import save_tiny_checkpoint
-
-from fas_core.audio import AudioLimits
-from fas_core.pipeline import EmotionPipeline
 
 EMOTION = "/v1/emotion"
 SMALL_MEMORY = Settings(

@@ -7,11 +7,6 @@ import socket
 import time
 
 import pytest
-from fas_serve import launch
-from fas_serve.__main__ import main
-from fas_serve.launch import Launch, check, load_fas, start_backend
-from fas_serve.settings import Settings
-from fas_serve.vllm_process import VLLMError
 from serving import part, started_server, wav
 from synthetic import noise, save_tiny_whisper
 from tiny_fas import save_tiny_checkpoint
@@ -21,6 +16,11 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from fas_core.errors import CheckpointError, FASError
+from fas_serve import launch
+from fas_serve.__main__ import main
+from fas_serve.launch import Launch, check, load_fas, start_backend
+from fas_serve.settings import Settings
+from fas_serve.vllm_process import VLLMError
 
 
 @pytest.fixture(scope="module")

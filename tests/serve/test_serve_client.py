@@ -4,14 +4,14 @@ import types
 
 import numpy as np
 import pytest
-from fas_serve import chat
-from fas_serve.client import Client, ServerError, audio_part
-from fas_serve.settings import Settings
 from serving import FakeBackend, audios, fake_app, running, wav
 from typer import Typer
 from typer.testing import CliRunner
 
 from fas_core.errors import FASError
+from fas_serve import chat
+from fas_serve.client import Client, ServerError, audio_part
+from fas_serve.settings import Settings
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from fas_serve.settings import ConnectionLimits, Settings
 from serving import FakeBackend, fake_app, part, question, running, wait_until, wav
+
+from fas_serve.settings import ConnectionLimits, Settings
 
 KEY = "the key"
 HURRIED = ConnectionLimits(head_seconds=0.5, write_seconds=0.5, linger_seconds=0.5, connections=8)

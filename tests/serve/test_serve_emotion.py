@@ -6,11 +6,6 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from fas_serve.app import create_app
-from fas_serve.batching import Batcher
-from fas_serve.emotion import EmotionService
-from fas_serve.listening import Listener, Question
-from fas_serve.settings import Settings
 from serving import FakeBackend, FakeListener, certain, encoded, fake_app, part, running, url_part, wav
 from synthetic import noise, save_tiny_whisper
 from tiny_fas import save_tiny_checkpoint
@@ -19,6 +14,11 @@ from fas_core.audio import load_audio
 from fas_core.labels import EMOTIONS
 from fas_core.pipeline import EmotionPipeline
 from fas_core.words.types import Words
+from fas_serve.app import create_app
+from fas_serve.batching import Batcher
+from fas_serve.emotion import EmotionService
+from fas_serve.listening import Listener, Question
+from fas_serve.settings import Settings
 
 EMOTION = "/v1/emotion"
 SILENT = encoded(np.zeros(16_000, np.int16), 16_000)
@@ -305,9 +305,9 @@ def test_the_clip_is_asked_about_as_in_training(tmp_path):
     """A question in another order is another prompt: the answer would come from a model that was never trained on it."""
     from alm_tiny import clip as tiny_clip
     from alm_tiny import tiny_model
-    from fas_serve.language import _question
 
     from fas_alm.conversations.questions import Question
+    from fas_serve.language import _question
 
     _, processor = tiny_model("qwen2")
     served = _question(tiny_clip(1.0), "en")

@@ -13,9 +13,6 @@ import time
 import httpx
 import numpy as np
 import pytest
-from fas_serve import chat_request, remote
-from fas_serve.audio_parts import samples_of, wav_part
-from fas_serve.settings import Settings
 from serving import (
     FakeBackend,
     FakeListener,
@@ -33,6 +30,9 @@ from serving import (
 )
 
 from fas_core.audio import AudioLimits, load_audio
+from fas_serve import chat_request, remote
+from fas_serve.audio_parts import samples_of, wav_part
+from fas_serve.settings import Settings
 
 CHAT, EMOTION = "/v1/chat/completions", "/v1/emotion"
 SMALL = AudioLimits(max_bytes=2**20, max_seconds=60, max_decoded_bytes=8 * 2**20)

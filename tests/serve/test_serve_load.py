@@ -2,10 +2,10 @@
 
 import asyncio
 
-from fas_serve.settings import Settings
 from serving import FakeBackend, FakeListener, fake_app, running
 
 from benchmarks.load import good_files, load
+from fas_serve.settings import Settings
 
 
 def report(app, route: str, clients: int = 64, seconds: float = 2.0) -> dict:

@@ -5,9 +5,10 @@ import logging
 import socket
 
 import pytest
+from serving import FakeBackend, FakeListener, fake_app, part, question, running, url_part, wav
+
 from fas_serve.launch import configure_logging
 from fas_serve.settings import Settings
-from serving import FakeBackend, FakeListener, fake_app, part, question, running, url_part, wav
 
 CANARY = "canarybird"
 CHAT, EMOTION = "/v1/chat/completions", "/v1/emotion"

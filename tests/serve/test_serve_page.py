@@ -4,13 +4,13 @@ import importlib.util
 
 import numpy as np
 import pytest
-from fas_serve.client import Client
-from fas_serve.plots import outline, tone_against_words, waveform
-from fas_serve.settings import Settings
 from serving import fake_app, running, wav
 
 from fas_core.audio import load_audio
 from fas_core.labels import EMOTIONS
+from fas_serve.client import Client
+from fas_serve.plots import outline, tone_against_words, waveform
+from fas_serve.settings import Settings
 
 needs_gradio = pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="gradio is not installed")
 
@@ -71,6 +71,7 @@ def test_answer_of_the_server_is_shown(client, file):
 @needs_gradio
 def test_errors_are_told(client, tmp_path):
     import gradio
+
     from fas_serve.page import show
 
     broken = tmp_path / "b.wav"

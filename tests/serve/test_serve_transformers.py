@@ -9,6 +9,12 @@ import numpy as np
 import pytest
 import torch
 from alm_tiny import clip, tiny_model
+from serving import events_of, part, question, running, wait_until, wav
+from test_serve_gateway import OPENAI_DEFAULTS
+
+from fas_alm.prompts import choice_prompt, option_probabilities, option_token_ids
+from fas_core.audio import load_audio
+from fas_core.pipeline import EmotionPipeline
 from fas_serve.app import create_app
 from fas_serve.audio_parts import samples_of, wav_part
 from fas_serve.batching import Batcher
@@ -18,12 +24,6 @@ from fas_serve.language import LanguageModel
 from fas_serve.listening import Listener
 from fas_serve.settings import Settings
 from fas_serve.transformers_backend import TransformersBackend
-from serving import events_of, part, question, running, wait_until, wav
-from test_serve_gateway import OPENAI_DEFAULTS
-
-from fas_alm.prompts import choice_prompt, option_probabilities, option_token_ids
-from fas_core.audio import load_audio
-from fas_core.pipeline import EmotionPipeline
 
 CHAT, EMOTION = "/v1/chat/completions", "/v1/emotion"
 

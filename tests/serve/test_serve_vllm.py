@@ -16,18 +16,18 @@ import numpy as np
 import psutil
 import pytest
 from alm_tiny import clip
-from fas_serve import child_log
-from fas_serve.audio_parts import wav_part
-from fas_serve.errors import APIError
-from fas_serve.settings import Settings
-from fas_serve.vllm_backend import VLLMBackend
-from fas_serve.vllm_process import VLLMError, VLLMProcess, gpu_arguments, vllm_arguments, vllm_environment
 from repository import ROOT
 from serving import audios, encoded, events_of, part, question, wait_until, wav
 
 from fas_alm.prompts import option_token_ids
 from fas_core.audio import AudioLimits
 from fas_core.errors import FASError
+from fas_serve import child_log
+from fas_serve.audio_parts import wav_part
+from fas_serve.errors import APIError
+from fas_serve.settings import Settings
+from fas_serve.vllm_backend import VLLMBackend
+from fas_serve.vllm_process import VLLMError, VLLMProcess, gpu_arguments, vllm_arguments, vllm_environment
 
 STAND_IN = """
     import json, os, sys, time, uvicorn

@@ -1,11 +1,11 @@
 """What a server tells a language model of the words of an audio: the same in chat and in `/v1/emotion`, and only where it was learned."""
 
 import pytest
-from fas_serve.settings import Settings
 from serving import FakeBackend, fake_app, question, running, wav
 
 from fas_alm.conversations import Question
 from fas_alm.transcript import is_transcript, transcript_line
+from fas_serve.settings import Settings
 
 TOLD = 'Transcript (en): "I am so glad"'
 
