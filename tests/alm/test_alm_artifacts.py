@@ -9,6 +9,7 @@ import pytest
 import torch
 from alm_tiny import clip, save_tiny_fas, save_tiny_language_model, tiny_language_model, tiny_model, user
 from peft import LoraConfig, PeftModel, get_peft_model
+from repository import ROOT
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
