@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.adapter_scores import Wanted, evaluate, load_rows
 from experiments.stages import append, read
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.scorer import Scorer
@@ -34,7 +35,6 @@ from fas_core.pipeline import EmotionPipeline
 from fas_core.precision import loading_dtype
 from fas_core.provenance import git_state
 from fas_core.training import fas
-from fas_eval.alm import Wanted, evaluate, load_rows
 from fas_eval.statistics.comparison import summarise
 
 SYSTEMS = ("alm", "no-audio", "cascade")

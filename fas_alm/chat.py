@@ -6,7 +6,7 @@ from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from fas_alm.audio_parts import AUDIO_PARTS, message_parts
-from fas_alm.windows import AUDIO_TOKEN
+from fas_alm.configuration import AUDIO_TOKEN
 from fas_core.errors import FASError
 
 ROLES = ("system", "developer", "user", "assistant", "tool")  # a developer's message is a system message

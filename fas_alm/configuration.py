@@ -2,11 +2,12 @@
 
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 
-from fas_alm.windows import AUDIO_TOKEN, WINDOW_SECONDS
 from fas_core.configuration_fas import FASConfig
 from fas_core.encoders.extractor import StreamConfig
 from fas_core.errors import CheckpointError
+from fas_core.windows import WINDOW_SECONDS
 
+AUDIO_TOKEN = "<|audio|>"
 AUDIO_TOKENS = ("fused", "distilled")
 FRAMES_PER_SECOND = 50
 PARTS = ("text_config", "fas_config", "encoder_config")

@@ -14,7 +14,7 @@ from transformers import AddedToken, BatchFeature, PreTrainedTokenizerBase, Proc
 
 from fas_alm.audio_parts import AUDIO_PARTS, is_pair, message_audios, message_parts, open_source
 from fas_alm.chat import audio_chat_template, check_messages
-from fas_alm.configuration import FASAudioConfig
+from fas_alm.configuration import AUDIO_TOKEN, FASAudioConfig
 from fas_alm.listening import LazyListener, WhisperListener
 from fas_alm.text_options import (
     check_lengths,
@@ -28,12 +28,12 @@ from fas_alm.text_options import (
     without_text,
 )
 from fas_alm.transcript import AUTO, Listener, Spoken, given_words, with_transcripts
-from fas_alm.windows import AUDIO_TOKEN, count_windows, cut_windows
 from fas_core.audio import Audio, AudioLimits, load_audio
 from fas_core.encoders.base import check_waveforms
 from fas_core.encoders.whisper import LogMel
 from fas_core.errors import AudioError, FASError
 from fas_core.frontend import FrontEnd, FrontEndConfig
+from fas_core.windows import count_windows, cut_windows
 
 WHISPER_FOLDER = "whisper"  # of a model directory
 OF_THIS_PROCESS = ("_front_end", "_log_mel", "listener")  # and of no file

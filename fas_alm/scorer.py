@@ -15,6 +15,7 @@ from fas_alm.training.answer_model import AnswerModel
 from fas_alm.training.audio import FrozenTokens, WindowFeatures
 from fas_alm.training.collator import Collator
 from fas_alm.training.examples import Example, ExampleEncoder
+from fas_alm.training.transcripts import find_transcripts
 from fas_core.checkpoint import find_device
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.features.cache import FeatureCache
@@ -80,6 +81,20 @@ class Scorer:
     def hearing(self, features: WindowFeatures, no_audio: bool = False) -> FrozenTokens:
         """FAS's tokens of the clips, or zeros."""
         return FrozenTokens(features, self.model.fas, self.model.config.audio_tokens, zero=no_audio)
+
+    def told(self, rows: Sequence[dict], features: WindowFeatures, source: str = "learned") -> list[dict]:
+        """The clips with their words as "spoken", as in training.
+
+        Args:
+            source: "auto" is FAS's own Whisper, "corpus" the texts of the corpus, "none"; "learned" is "auto" for a model that was
+                trained with transcripts, else "none".
+        """
+        if source == "learned":
+            source = "auto" if self.model.config.transcripts else "none"
+        cache = FeatureCache(self.cache_dir, self.extractor.identity())
+        streams = self.model.config.fas_config.streams
+        spoken = find_transcripts(source, rows, features.digests, self.extractor, streams, cache)
+        return [{**row, "spoken": spoken.get(row["audio"])} for row in rows]
 
     def options(self, audio: FrozenTokens, messages: Sequence[list[dict]]) -> np.ndarray:
         """(N, 7) log-probabilities of the letters A to G as the answer to each conversation."""

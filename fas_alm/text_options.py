@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from fas_alm.chat import can_think, own_template
-from fas_alm.windows import AUDIO_TOKEN
+from fas_alm.configuration import AUDIO_TOKEN
 from fas_core.errors import FASError
 
 AUDIO_OPTIONS = frozenset({"sampling_rate", "limits"})

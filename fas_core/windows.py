@@ -1,5 +1,9 @@
-"""Windows over long audio, cut as it streams in."""
+"""Windows over audio: overlapping ones of a timeline, cut as it streams in, and those of 30 s that Whisper hears one after the other.
 
+Everything that counts the audio tokens of a language model counts by `count_windows`.
+"""
+
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -8,7 +12,10 @@ import numpy as np
 from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits, is_silent
 from fas_core.errors import FASError
 
-SHORTEST = AudioLimits().min_seconds  # what an encoder can answer
+SHORTEST = AudioLimits().min_seconds  # what an encoder can answer: 25 ms
+SHORTEST_SAMPLES = math.ceil(SHORTEST * SAMPLE_RATE)
+WINDOW_SECONDS = 30.0  # Whisper's
+WINDOW_SAMPLES = round(WINDOW_SECONDS * SAMPLE_RATE)
 
 
 def check_windows(window: float, hop: float) -> None:
@@ -42,3 +49,19 @@ def _window(audio: Audio, samples: np.ndarray, position: int) -> tuple[float, fl
     part = replace(audio, samples=samples, duration=duration, is_silent=is_silent(samples))
     start = position / SAMPLE_RATE
     return start, start + duration, part
+
+
+def count_windows(num_samples: int) -> int:
+    """Windows of 30 s over raw samples at 16 kHz, before the front end; what is left under 25 ms gets none.
+
+    >>> [count_windows(n) for n in (399, 400, 480_000, 480_399, 480_400)]
+    [0, 1, 1, 1, 2]
+    """
+    whole, rest = divmod(num_samples, WINDOW_SAMPLES)
+    return whole + (rest >= SHORTEST_SAMPLES)
+
+
+def cut_windows(samples: np.ndarray) -> list[np.ndarray]:
+    """(n,) samples at 16 kHz -> `count_windows(n)` views of at most 30 s, in order."""
+    starts = range(0, count_windows(len(samples)) * WINDOW_SAMPLES, WINDOW_SAMPLES)
+    return [samples[start : start + WINDOW_SAMPLES] for start in starts]

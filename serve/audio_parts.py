@@ -4,16 +4,11 @@ import asyncio
 import base64
 import binascii
 import contextlib
-import io
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
-import numpy as np
-import soundfile
-from scipy.io import wavfile
-
-from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits, load_audio, stream_audio
+from fas_core.audio import Audio, AudioLimits, load_audio, stream_audio
 from fas_core.errors import AudioError
 from fas_core.windows import cut
 from fas_serve.errors import APIError, invalid
@@ -157,20 +152,3 @@ class AudioReader:
 def _refused(error: AudioError, where: str) -> APIError:
     hint = error.hint.partition(";")[0]  # what follows tells the options of the server, not of a request
     return invalid(f"{where}: {error.problem}" + (f" ({hint})" if hint else ""), where, "invalid_audio")
-
-
-def wav_part(samples: np.ndarray) -> dict:
-    """Samples (n,) at 16 kHz as an `input_audio` part: a wav of float32, so that nothing is lost on the way.
-
-    The same samples are the same bytes (libsndfile would write the time into them), by which vLLM knows what it has heard.
-    """
-    buffer = io.BytesIO()
-    wavfile.write(buffer, SAMPLE_RATE, np.asarray(samples, dtype=np.float32))
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
-
-
-def samples_of(part: dict) -> np.ndarray:
-    """The reverse of `wav_part`: (n,) float32."""
-    data = base64.b64decode(part["input_audio"]["data"])
-    return soundfile.read(io.BytesIO(data), dtype="float32")[0]

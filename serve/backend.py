@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class Backend(Protocol):
-    """A language model that reads chat requests whose audio is 16 kHz mono wav.
+    """A language model that reads chat requests whose audio is an array at 16 kHz (`backend_audio.array_part`).
 
     Requests have gone through `read_chat`. Every method raises `APIError` for what it cannot answer.
     """

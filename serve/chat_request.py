@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fas_core.audio import Audio
-from fas_serve.audio_parts import KINDS, AudioReader, wav_part
+from fas_serve.audio_parts import KINDS, AudioReader
+from fas_serve.backend_audio import array_part
 from fas_serve.batching import gather
 from fas_serve.errors import APIError, invalid
 from fas_serve.settings import Settings
@@ -62,7 +63,7 @@ async def read_chat(
     address: str = "",
     spoken: Callable[[Audio, str], Awaitable] | None = None,
 ) -> dict:
-    """The request for the backend: known fields only, every audio a 16 kHz mono wav.
+    """The request for the backend: known fields only, every audio an array at 16 kHz.
 
     Args:
         address: who asks.
@@ -87,7 +88,7 @@ async def read_chat(
         return audio
 
     audios = await gather(read(where, part) for where, part in places)
-    parts = iter([wav_part(audio.samples) for audio in audios])
+    parts = iter([array_part(audio.samples) for audio in audios])
     messages = [_filled(message, parts) for message in messages]
     if spoken and audios:
         from fas_alm.transcript import with_transcripts

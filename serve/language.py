@@ -16,8 +16,8 @@ from fas_alm.prompts import (
 )
 from fas_alm.transcript import Spoken
 from fas_core.model_files import reads_checkpoint
-from fas_serve.audio_parts import wav_part
 from fas_serve.backend import Backend
+from fas_serve.backend_audio import array_part
 
 AT_ONCE = 8  # questions of all `/v1/emotion` requests together
 RATIONALE_TOKENS = 96
@@ -91,4 +91,4 @@ class LanguageModel:
 
 def _question(samples: np.ndarray, language: str, spoken: Spoken = None, task: str = "choose") -> dict:
     """As in training: the question before the audio, the words behind it."""
-    return {"role": "user", "content": Question(task, language).content(wav_part(samples), spoken)}
+    return {"role": "user", "content": Question(task, language).content(array_part(samples), spoken)}

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 import httpx
 
+from fas_serve.backend_audio import as_json
 from fas_serve.errors import APIError
 from fas_serve.vllm_process import VLLMProcess
 
@@ -29,7 +30,7 @@ class VLLMBackend:
     async def chat(self, request: dict) -> dict:
         self._check_ready()
         try:
-            response = await self._client.post(CHAT, json={"model": self.model, **request})
+            response = await self._client.post(CHAT, json=as_json({"model": self.model, **request}))
         except httpx.HTTPError:
             raise _gone() from None
         if response.status_code != 200:
@@ -39,7 +40,7 @@ class VLLMBackend:
     async def stream(self, request: dict) -> AsyncGenerator[bytes, None]:
         self._check_ready()
         try:
-            async with self._client.stream("POST", CHAT, json={"model": self.model, **request}) as response:
+            async with self._client.stream("POST", CHAT, json=as_json({"model": self.model, **request})) as response:
                 if response.status_code != 200:
                     await response.aread()
                     raise _refused(response, request)

@@ -20,7 +20,7 @@ from fas_eval.systems.endpoint import EndpointSystem
 from fas_eval.systems.extraction import option_answer, text_answer
 from fas_eval.systems.model_digests import count_parameters, source_digest
 from fas_eval.systems.options import check_options
-from fas_eval.systems.transcripts import Transcriber, whisper_dir
+from fas_eval.systems.transcripts import VERSION, FileTranscripts, whisper_dir
 
 CODE_VERSION = 1
 GROUP = 64  # clips that are transcribed before the language model is asked
@@ -48,7 +48,7 @@ class Transcripts:
     def __init__(self, whisper: str, cache_dir: Path, device: str | None, progress: bool):
         self.whisper, self.weights_sha256 = whisper, source_digest(whisper_dir(whisper))
         place = cache_dir / "transcripts" / self.weights_sha256[:16]  # a directory may get other weights
-        self.transcriber = Transcriber(whisper, place, device, progress)
+        self.transcriber = FileTranscripts(whisper, place, device, progress)
 
     def answers(
         self, clips: Sequence[Clip], ask: Callable[[list[Clip], dict[str, str]], Iterable[Answer]]
@@ -102,6 +102,7 @@ class Cascade(System):
             "judge": self.judge and self.judge.identity(),
             "dtype": self.dtype,
             "max_tokens": self.max_tokens,
+            "transcripts_version": VERSION,
             "code_version": CODE_VERSION,
         }
 
@@ -170,7 +171,11 @@ class EndpointCascade(EndpointSystem):
         self.transcripts, self._said = transcripts, {}
 
     def identity(self) -> dict:
-        return super().identity() | {"type": "cascade-endpoint", "whisper_sha256": self.transcripts.weights_sha256}
+        return super().identity() | {
+            "type": "cascade-endpoint",
+            "whisper_sha256": self.transcripts.weights_sha256,
+            "transcripts_version": VERSION,
+        }
 
     def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
         yield from self.transcripts.answers(clips, self._ask_about)

@@ -19,7 +19,6 @@ from fas_core.hub import named_source
 from fas_core.paths import expanded, is_file
 from fas_core.shipped import FOLDER, NAMES
 from fas_core.words.types import UNCLEAR
-from fas_eval.alm import told
 from fas_eval.prompts import Prompt, load_prompt
 from fas_eval.systems.base import Answer, Clip, System
 from fas_eval.systems.batches import in_batches
@@ -32,7 +31,13 @@ from fas_eval.systems.options import check_options
 CODE_VERSION = 2
 GROUP = 64  # clips of which the answers appear together
 TRAINED = ("adapter_model.safetensors", "projector.safetensors")
-OWN = ("directory", "prompt", "judge", "max_tokens")
+OWN = ("directory", "prompt", "judge", "max_tokens", "preset")
+PRESETS = {  # what an ALM is compared with: itself, otherwise asked or kept from hearing
+    "no-audio": {"audio": False},
+    "no-words": {"words": False},
+    "free-text": {"prompt": "free-en@1"},
+    "chinese": {"prompt": "options-zh@1"},
+}
 
 
 class OurALM(System):
@@ -134,7 +139,7 @@ class TransformersALM(OurALM):
         reads = self.settings["words"] and self.scorer.model.config.transcripts
         spoken = [
             row["spoken"]
-            for row in told(self.scorer, [{"audio": c.audio} for c in heard], features, "auto" if reads else "none")
+            for row in self.scorer.told([{"audio": c.audio} for c in heard], features, "auto" if reads else "none")
         ]
         messages = [self.messages(part, said) for part, said in zip(parts, spoken, strict=True)]
         ask = self.scorer.options if self.prompt.kind == "options" else self.scorer.write
@@ -180,7 +185,7 @@ class TransformersALM(OurALM):
 
 
 class VLLMALM(OurALM):
-    """Through vLLM in this process. Settings: those of `vllm.LLM` that differ from `fas_alm.vllm.parity.start_vllm`'s."""
+    """Through vLLM in this process. Settings: those of `vllm.LLM` that differ from `fas_alm.vllm.offline.start_vllm`'s."""
 
     engine = "alm-vllm"
 
@@ -207,7 +212,7 @@ class VLLMALM(OurALM):
 
     @cached_property
     def llm(self):
-        from fas_alm.vllm.parity import start_vllm
+        from fas_alm.vllm.offline import start_vllm
 
         return start_vllm(self.directory, **self.settings)
 
@@ -229,6 +234,7 @@ def build(options: dict, context) -> TransformersALM:
     """Our ALM through transformers.
 
     Options:
+        preset: one of `PRESETS`; options beside it win over it.
         directory: adapter or whole model (required). prompt: options-en@1, or another of `eval.prompts`.
         audio: true; false answers without hearing. words: true; false tells no transcripts, also to a model that reads them. dtype: of the LLM, "auto". language_model: where the LLM of an adapter is, if
         not where it was in training. batch_size: 64. max_tokens: of free answers, 24. judge: as of the endpoint.
@@ -237,6 +243,7 @@ def build(options: dict, context) -> TransformersALM:
         FASError: an unknown option. CheckpointError: no such model, or not the LLM of the adapter.
     """
     check_options(options, (*OWN, "audio", "words", "dtype", "language_model", "batch_size"), ("directory",))
+    options = with_preset(options)
     directory = _directory(options)
     language_model = options.get("language_model")
     settings = {name: bool(options.get(name, True)) for name in ("audio", "words")} | {
@@ -246,8 +253,30 @@ def build(options: dict, context) -> TransformersALM:
     return TransformersALM(
         directory, cache_dir=expanded(context.cache_dir) / "features", device=context.device,
         language_model=language_model, base=_base_digest(directory, language_model), settings=settings,
-        **_common(options, directory, "" if settings["audio"] else ", not hearing"), **more,
+        **_common(options, directory, f", {options['preset']}" if "preset" in options else "" if settings["audio"] else ", not hearing"), **more,
     )  # fmt: skip
+
+
+def build_no_audio(options: dict, context) -> TransformersALM:
+    """`build` with the preset "no-audio": what the language model answers without hearing."""
+    return build({"preset": "no-audio"} | options, context)
+
+
+def build_free_text(options: dict, context) -> TransformersALM:
+    """`build` with the preset "free-text": answers in words of its own."""
+    return build({"preset": "free-text"} | options, context)
+
+
+def with_preset(options: dict) -> dict:
+    """The options with those of their preset.
+
+    Raises:
+        FASError: an unknown preset.
+    """
+    name = options.get("preset")
+    if name is not None and name not in PRESETS:
+        raise FASError(f"system {options['name']}: preset {name!r}; expected one of {', '.join(PRESETS)}")
+    return PRESETS.get(name, {}) | options
 
 
 def build_vllm(options: dict, context) -> VLLMALM:
@@ -260,7 +289,7 @@ def build_vllm(options: dict, context) -> VLLMALM:
     Raises:
         FASError: an unknown option. CheckpointError: no whole model there. MissingDependencyError: no vLLM.
     """
-    check_options(options, (*OWN, "vllm"), ("directory",))
+    check_options(options, tuple({*OWN, "vllm"} - {"preset"}), ("directory",))
     try:
         import vllm  # noqa: F401
     except ImportError:

@@ -63,6 +63,11 @@ for _kind in (
     SystemType("egemaps", "eGeMAPS functionals, logistic regression", "fas_eval.systems.egemaps:build", trained=True),
     SystemType("alm", "our ALM through transformers", "fas_eval.systems.fas_alm:build", "directory",
                training="fas_eval.systems.fas_alm:training_of"),
+    *(
+        SystemType(f"alm-{preset}", f"our ALM, {what}", f"fas_eval.systems.fas_alm:build_{preset.replace('-', '_')}", "directory",
+                   training="fas_eval.systems.fas_alm:training_of")
+        for preset, what in (("no-audio", "kept from hearing"), ("free-text", "in words of its own"))
+    ),
     SystemType("alm-vllm", "our ALM through vLLM", "fas_eval.systems.fas_alm:build_vllm", "directory",
                training="fas_eval.systems.fas_alm:training_of"),
     SystemType("audio-llm", "an audio language model through transformers", "fas_eval.systems.audio_llm:build", "model"),

@@ -7,27 +7,25 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
-from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-from fas_alm.windows import cut_windows
 from fas_core.atomic import locked, write_json
-from fas_core.audio import SAMPLE_RATE, load_audio
+from fas_core.audio import load_audio
 from fas_core.checkpoint import find_device
-from fas_core.encoders.weights import LOADING_ERRORS
-from fas_core.errors import AudioError, CheckpointError, first_line
+from fas_core.encoders.whisper import LAST, WhisperBackbone, WhisperEncoder
+from fas_core.errors import AudioError, CheckpointError
 from fas_core.hub import OFFLINE_PREFIX
-from fas_core.model_files import check_model_files
 from fas_core.paths import expanded
 from fas_core.sources import audio_digest
+from fas_core.words.transcriber import Transcriber
 
-BATCH = 8  # windows
+BATCH = 8  # clips
+VERSION = 2  # raise it whenever the same clip gives another text
 SAVE_EVERY = 16  # batches
 
 
-class Transcriber:
-    """A Whisper with decoder, loaded when the first clip is not in the cache.
+class FileTranscripts:
+    """What a Whisper with decoder writes of files; it is loaded when the first clip is not in the cache.
 
     Args:
         whisper: hub id, directory or "offline:NAME", with decoder and tokenizer.
@@ -37,11 +35,13 @@ class Transcriber:
 
     def __init__(self, whisper: str, cache_dir: str | Path, device: str | None = None, progress: bool = True):
         self.whisper, self.device, self.progress = whisper, device, progress
-        self.store = expanded(cache_dir) / f"transcripts-{hashlib.sha256(whisper.encode()).hexdigest()[:16]}.json"
+        self.store = (
+            expanded(cache_dir) / f"transcripts-{VERSION}-{hashlib.sha256(whisper.encode()).hexdigest()[:16]}.json"
+        )
         self.known: dict[str, str] = self._stored()
 
     def __call__(self, files: Sequence[str], failed: dict[str, str] | None = None) -> dict[str, str]:
-        """file -> text. Windows are filled up to 30 s, as the decoder was trained.
+        """file -> text.
 
         Args:
             files: audio files.
@@ -71,7 +71,7 @@ class Transcriber:
             write_json(self.store, self.known)
 
     def _decode(self, files: dict[str, str], failed: dict[str, str] | None) -> None:
-        loaded = dict(self._each(files.values(), lambda file: cut_windows(load_audio(file).samples), failed))
+        loaded = dict(self._each(files.values(), lambda file: load_audio(file).samples, failed))
         texts = dict(zip(loaded, self.decoder(list(loaded.values())), strict=True)) if loaded else {}
         self.known |= {digest: texts[file] for digest, file in files.items() if file in texts}
 
@@ -94,8 +94,8 @@ class Transcriber:
 
 
 def transcripts(files: Sequence[str], whisper: str, cache_dir: Path) -> dict[str, str]:
-    """file -> text, by a `Transcriber` that is used once; its arguments and errors."""
-    return Transcriber(whisper, cache_dir)(files)
+    """file -> text, by `FileTranscripts` that is used once; its arguments and errors."""
+    return FileTranscripts(whisper, cache_dir)(files)
 
 
 def whisper_dir(whisper: str) -> str:
@@ -108,24 +108,16 @@ def whisper_dir(whisper: str) -> str:
 
 
 class _Decoder:
-    def __init__(self, whisper: str, device: str | None):
-        source = whisper_dir(whisper)
-        try:
-            check_model_files(source)
-            self.features = WhisperFeatureExtractor.from_pretrained(source)
-            self.tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-            model = WhisperForConditionalGeneration.from_pretrained(source, dtype=torch.float32, use_safetensors=True)
-        except LOADING_ERRORS as error:
-            raise CheckpointError(
-                f"{whisper}: no Whisper with decoder and tokenizer (--whisper): {first_line(error)}"
-            ) from None
-        self.model = model.eval().to(find_device(device))
+    """What `fas predict` hears by, on audio as it is: whatever Whisper writes, also where it is not sure."""
 
-    @torch.inference_mode()
-    def __call__(self, windows: list[list[np.ndarray]]) -> list[str]:
-        flat = [window for each in windows for window in each]
-        mels = self.features(flat, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
-        options = {"task": "transcribe"} if getattr(self.model.generation_config, "is_multilingual", False) else {}
-        tokens = self.model.generate(mels.to(self.model.device), do_sample=False, **options)
-        texts = iter(self.tokenizer.batch_decode(tokens, skip_special_tokens=True))
-        return [" ".join(next(texts).strip() for _ in each) for each in windows]
+    def __init__(self, whisper: str, device: str | None):
+        try:
+            backbone = WhisperBackbone(whisper_dir(whisper), device=find_device(device))
+            self.transcriber = Transcriber(whisper, backbone)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error} (--whisper)") from None
+        self.encoder = WhisperEncoder(backbone, layer=LAST)
+
+    def __call__(self, clips: list[np.ndarray]) -> list[str]:
+        frames = self.encoder.encode(clips)
+        return [each.text for each in self.transcriber([frames.clip(row) for row in range(len(clips))])]

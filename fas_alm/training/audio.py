@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from fas_alm.tower import audio_tokens
-from fas_alm.windows import WINDOW_SECONDS, cut_windows
 from fas_core.audio import SAMPLE_RATE, lasts_longer, load_audio
 from fas_core.batching import batches_by_length, collate
 from fas_core.encoders.base import ClipFeatures
@@ -17,6 +16,7 @@ from fas_core.errors import AudioError, FASError
 from fas_core.features.cache import FeatureCache
 from fas_core.sources import audio_digest
 from fas_core.training.data import FeatureSource
+from fas_core.windows import WINDOW_SECONDS, cut_windows
 
 BATCH = 64  # windows of one pass through FAS
 MARGIN = 0.1  # seconds that resampling may add

@@ -72,7 +72,7 @@ REFUSED = {
     "train_sampling_strategy": _PLAN,
     "length_column_name": _PLAN,
     "remove_unused_columns": "the batches are this project's own",
-    "do_train": _SCRIPT, "do_eval": _SCRIPT, "do_predict": "give `python -m eval.alm`, which scores an adapter",
+    "do_train": _SCRIPT, "do_eval": _SCRIPT, "do_predict": "give `python -m eval.suite --systems alm:DIR`, which scores an adapter",
 }  # fmt: skip
 METRICS = ("accuracy", "ua", "macro_f1", "mass")
 # Of optimizers, those that want parameters in groups of their own, or a mode of their own when weights are kept.

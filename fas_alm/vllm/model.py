@@ -17,7 +17,7 @@ from vllm.model_executor.models.utils import (
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.utils.torch_utils import set_default_torch_dtype
 
-from fas_alm.configuration import FASAudioConfig
+from fas_alm.configuration import AUDIO_TOKEN, FASAudioConfig
 from fas_alm.projector import MultiModalProjector
 from fas_alm.tower import AudioTower, audio_tokens
 from fas_alm.vllm.kernels import use_fast_attention, use_fast_linear
@@ -26,7 +26,6 @@ from fas_alm.vllm.processing import (
     FASAudioMultiModalProcessor,
     FASAudioProcessingInfo,
 )
-from fas_alm.windows import AUDIO_TOKEN
 from fas_core.errors import CheckpointError
 from fas_core.modeling_fas import FASForEmotionClassification
 

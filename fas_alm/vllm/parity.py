@@ -12,7 +12,6 @@ import base64
 import copy
 import io
 import itertools
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import torch
 
 from fas_alm.prompts import choice_prompt
 from fas_alm.transcript import Said, with_transcripts
+from fas_alm.vllm.offline import start_vllm
 from fas_core.atomic import write_json
 from fas_core.audio import SAMPLE_RATE
 from fas_core.errors import INPUT_ERRORS, error_line
@@ -55,15 +55,10 @@ SPOKEN = (
 )  # behind the audios of a conversation, in turn
 LIKELIEST = 5  # tokens of each step whose log-probabilities are compared
 TOLERANCE = 1e-3
-ENVIRONMENT = {  # in this process, so that one process ends with the comparison
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-}
 
 
 @dataclass
-class Answer:
+class Generated:
     """What one implementation made of one prompt.
 
     Attributes:
@@ -78,7 +73,7 @@ class Answer:
 
 
 @dataclass
-class Comparison:
+class Parity:
     """Two lists of answers to the same prompts.
 
     Attributes:
@@ -134,7 +129,7 @@ def _wav(samples: np.ndarray) -> str:
 
 def transformers_answers(
     directory: str | Path, messages: Sequence[list[dict]], max_tokens: int, lora: str | Path | None = None
-) -> list[Answer]:
+) -> list[Generated]:
     """Greedy answers of transformers in float32, with an adapter merged into the LLM if one is given."""
     from fas_alm.adapters import with_lora
     from fas_alm.artifacts import load_model_directory
@@ -149,7 +144,7 @@ def transformers_answers(
     return answers
 
 
-def _generate(model, inputs, max_tokens: int) -> Answer:
+def _generate(model, inputs, max_tokens: int) -> Generated:
     settings = copy.deepcopy(model.generation_config)
     settings.update(do_sample=False, temperature=None, top_p=None, top_k=None, repetition_penalty=None)
     output = model.generate(
@@ -165,25 +160,7 @@ def _generate(model, inputs, max_tokens: int) -> Answer:
     logprobs = [
         dict(zip(*step, strict=True)) for step in zip(steps.indices.tolist(), steps.values.tolist(), strict=True)
     ]
-    return Answer(prompt_ids, ids, logprobs)
-
-
-def start_vllm(directory: str | Path, lora: bool = False, **options) -> LLM:
-    """vLLM in this process, eager and in float32.
-
-    Args:
-        directory: model directory.
-        lora: whether it can serve adapters.
-        options: of `vllm.LLM`.
-    """
-    os.environ |= ENVIRONMENT | os.environ
-    from vllm import LLM
-
-    from fas_alm.vllm import register
-
-    register()
-    defaults = {"dtype": "float32", "enforce_eager": True, "max_model_len": 1024, "limit_mm_per_prompt": {"audio": 3}}
-    return LLM(str(directory), **defaults | {"enable_lora": lora} | options)
+    return Generated(prompt_ids, ids, logprobs)
 
 
 def vllm_answers(
@@ -192,7 +169,7 @@ def vllm_answers(
     max_tokens: int,
     lora: LoRARequest | None = None,
     at_once: bool = True,
-) -> list[Answer]:
+) -> list[Generated]:
     """Greedy answers of vLLM, to all conversations at once or to one after the other; nothing comes from a cache."""
     from vllm import SamplingParams
 
@@ -207,17 +184,17 @@ def vllm_answers(
     return [_answer(output) for output in outputs]
 
 
-def _answer(output) -> Answer:
+def _answer(output) -> Generated:
     best = output.outputs[0]
     logprobs = [{token: entry.logprob for token, entry in step.items()} for step in best.logprobs]
-    return Answer(list(output.prompt_token_ids), list(best.token_ids), logprobs)
+    return Generated(list(output.prompt_token_ids), list(best.token_ids), logprobs)
 
 
-def compare(reference: Sequence[Answer], answers: Sequence[Answer]) -> Comparison:
+def compare(reference: Sequence[Generated], answers: Sequence[Generated]) -> Parity:
     """Raises `ValueError` for lists of different length."""
     pairs = list(zip(reference, answers, strict=True))
     differences = [_difference(a, b) for a, b in pairs]
-    return Comparison(
+    return Parity(
         prompts=len(pairs),
         same_prompts=sum(a.prompt_ids == b.prompt_ids for a, b in pairs),
         same_answers=sum(a.ids == b.ids for a, b in pairs),
@@ -225,7 +202,7 @@ def compare(reference: Sequence[Answer], answers: Sequence[Answer]) -> Compariso
     )
 
 
-def _difference(reference: Answer, answer: Answer) -> float:
+def _difference(reference: Generated, answer: Generated) -> float:
     """Up to and with the first step at which the answers part; what follows has another prefix."""
     common = 0
     for mine, theirs in zip(reference.ids, answer.ids, strict=False):
@@ -239,7 +216,7 @@ def _difference(reference: Answer, answer: Answer) -> float:
     return largest
 
 
-def check_parity(directory: str | Path, max_tokens: int, lora: str | Path | None = None) -> dict[str, Comparison]:
+def check_parity(directory: str | Path, max_tokens: int, lora: str | Path | None = None) -> dict[str, Parity]:
     """What `main` prints: transformers against vLLM, and vLLM at once against one by one."""
     messages = conversations()
     reference = transformers_answers(directory, messages, max_tokens, lora)

@@ -24,11 +24,11 @@ from vllm.multimodal.processing import (
     TimingContext,
 )
 
-from fas_alm.configuration import FASAudioConfig
+from fas_alm.configuration import AUDIO_TOKEN, FASAudioConfig
 from fas_alm.processing import FASAudioProcessor
-from fas_alm.windows import AUDIO_TOKEN, WINDOW_SECONDS, count_windows
 from fas_core.audio import SAMPLE_RATE
 from fas_core.errors import AudioError
+from fas_core.windows import WINDOW_SECONDS, count_windows
 
 
 class FASAudioProcessingInfo(BaseProcessingInfo):

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from transformers import AutoProcessor, ProcessorMixin
 
 from fas_alm.chat import CHATML
+from fas_alm.configuration import AUDIO_TOKEN
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_alm.prompts import option_token_ids
-from fas_alm.windows import AUDIO_TOKEN, count_windows, cut_windows
 from fas_core.errors import AudioError, FASError
+from fas_core.windows import count_windows, cut_windows
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from tiny_transcriber import save_tiny_transcriber
 
 from experiments import adapter as alm_study
+from experiments.adapter_scores import Wanted, evaluate, load_rows
+from experiments.adapter_words import conflict_metrics, written_conflict
 from fas_alm import load_adapter
 from fas_alm.conversations import Conversation, Question
 from fas_alm.conversations.questions import LETTERED, conflicts
@@ -26,8 +28,6 @@ from fas_alm.transcript import LONGEST, Said, given_words, is_transcript, quotab
 from fas_core.errors import CheckpointError, FASError
 from fas_core.labels import EMOTIONS
 from fas_core.words.types import NoWords, Words
-from fas_eval.alm import Wanted, evaluate, load_rows, table
-from fas_eval.alm_words import conflict_metrics, written_conflict
 
 emotions = st.sampled_from(EMOTIONS)
 TEXTS = {"angry": "I hate you so much.", "happy": "What a lovely day.", "sad": "I miss her every night."}
@@ -276,7 +276,6 @@ def test_the_adapter_reads_the_words_that_it_is_told_and_not_what_it_hears(place
     assert told["conflict_text"]["exact"] + told["conflict_text"]["repaired"] + told["conflict_text"]["unread"] == 27
     assert 0 <= told["predictions"][0]["conflict"] <= 1 and told["predictions"][0]["words"] in EMOTIONS
     assert told["heads"]["words_accuracy"] > 0.6 and "heads" not in untold
-    assert "conflict, free text" in table({"manifest": told})
     line = alm_study.table([dict(system="alm", seed=1, scores={"manifest": told}, train_seconds=1.0)]).splitlines()[-1]
     accuracy, written = told["conflict"]["accuracy"], told["conflict_text"]["accuracy"]
     assert f"| {100 * accuracy:.1f} / " in line and f"| {100 * written:.1f} / " in line

@@ -79,7 +79,7 @@ class Engines:
         self.running, self.key = None, None
 
     def get(self, directory: Path, **options):
-        from fas_alm.vllm.parity import start_vllm
+        from fas_alm.vllm.offline import start_vllm
 
         key = (directory, *sorted(options.items()))
         if key != self.key:

@@ -13,13 +13,13 @@ from warm import PYTHON
 
 from benchmarks import alm_train
 from experiments import adapter as alm_study
+from experiments import adapter_scores as alm
+from experiments.adapter_scores import Wanted, evaluate, free_text, load_rows
 from fas_alm import export_model
 from fas_alm.conversations import Question
 from fas_alm.scorer import Scorer
 from fas_alm.training import adapter as run
 from fas_core.errors import FASError
-from fas_eval import alm
-from fas_eval.alm import Wanted, evaluate, free_text, load_rows, some_of, table
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +115,10 @@ def test_transcripts_are_decoded_once(place, rows):
 
 
 def test_transcribers_side_by_side_keep_each_others_texts(place, rows):
-    from fas_eval.systems.transcripts import Transcriber
+    from fas_eval.systems.transcripts import FileTranscripts
 
     (first, first_file), (second, second_file) = [
-        (Transcriber(str(place / "whisper"), place / "shared", progress=False), row["audio"]) for row in rows[:2]
+        (FileTranscripts(str(place / "whisper"), place / "shared", progress=False), row["audio"]) for row in rows[:2]
     ]
     for transcriber, file in ((first, first_file), (second, second_file)):
         transcriber.decoder = lambda clips: ["heard"] * len(clips)
@@ -131,37 +131,6 @@ def test_a_merged_model_scores_as_its_adapter(place, scorer, rows, monkeypatch):
     whole = Scorer.from_directory(merged, place / "cache")
     expected, found = (evaluate(s, rows, Wanted())["alm"] for s in (scorer, whole))
     assert found["accuracy"] == expected["accuracy"] and found["mass"] == pytest.approx(expected["mass"], abs=1e-3)
-    arguments = [
-        str(merged),
-        "--corpora",
-        f"manifest={place / 'corpus'}",
-        "--cascade",
-        "--cache-dir",
-        str(place / "cache"),
-    ]
-    assert alm.main(arguments) == 2
-
-
-def test_the_command_prints_a_table_and_writes_what_it_found(place, tmp_path, capsys):
-    out = tmp_path / "alm.json"
-    arguments = [
-        str(place / "run" / "adapter"), "--corpora", f"manifest={place / 'corpus'}", "--language-model",
-        str(place / "llm"), "--cache-dir", str(place / "cache"), "--free-text", "--max-clips", "5", "--output", str(out),
-    ]  # fmt: skip
-    assert alm.main(arguments) == 0
-    assert "| manifest | alm | 5 |" in capsys.readouterr().out
-    result = json.loads(out.read_text())["results"]["manifest"]
-    assert len(result["predictions"]) == 5 and {"id", "emotion", "label", "text"} == set(result["predictions"][0])
-
-
-@pytest.mark.parametrize(("more", "problem"), [
-    (("--split", "validation", "--corpora", "nothing"), "expected NAME=FOLDER"),
-    (("--corpora", "manifest=/nowhere"), "/nowhere"),
-])  # fmt: skip
-def test_what_cannot_work_is_one_clear_error(place, capsys, more, problem):
-    arguments = [str(place / "run" / "adapter"), "--language-model", str(place / "llm"), *more]
-    assert alm.main(arguments) == 2
-    assert problem in capsys.readouterr().err
 
 
 def test_a_side_without_clips_and_clips_that_cannot_be_used_are_errors(place, scorer, tmp_path):
@@ -172,17 +141,6 @@ def test_a_side_without_clips_and_clips_that_cannot_be_used_are_errors(place, sc
     rows = load_rows([("manifest", empty)], "all", None)["manifest"]
     with pytest.raises(FASError, match="none of the clips can be used"):
         evaluate(scorer, rows, Wanted())
-
-
-def test_some_of_the_clips_are_the_same_each_time():
-    rows = [dict(id=i) for i in range(50)]
-    assert some_of(rows, 0) == rows
-    assert some_of(rows, 7) == some_of(rows, 7) != rows[:7] and len(some_of(rows, 7)) == 7
-
-
-def test_the_table_of_one_evaluation_names_every_figure(scorer, rows):
-    text = table({"manifest": evaluate(scorer, rows, Wanted(free_text="choose"))})
-    assert "FAS alone" in text and "by the options" in text
 
 
 # ---- the study -------------------------------------------------------------------------------------------------------
@@ -263,5 +221,4 @@ def test_the_benchmark_runs_as_a_toy_and_asks_for_a_gpu_otherwise(tmp_path):
 
 @pytest.mark.slow
 def test_help_needs_no_data():
-    for module in ("fas_eval.alm", "experiments.adapter"):
-        assert subprocess.run([PYTHON, "-m", module, "--help"], capture_output=True).returncode == 0
+    assert subprocess.run([PYTHON, "-m", "experiments.adapter", "--help"], capture_output=True).returncode == 0

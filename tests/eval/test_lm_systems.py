@@ -442,16 +442,16 @@ class TestFASALM:
     def test_a_model_that_reads_transcripts_is_told_them_and_asked_for_the_conflict(
         self, adapter, tmp_path, clips, monkeypatch
     ):
+        from fas_alm.scorer import Scorer
         from fas_alm.transcript import Said
         from fas_core.words.types import NoWords
-        from fas_eval.systems import fas_alm
 
         said = {clips[0].audio: Said("I won!", "en"), clips[1].audio: NoWords("unclear")}
 
         def told(scorer, rows, features, source):
             return [r | {"spoken": said.get(r["audio"]) if source == "auto" else None} for r in rows]
 
-        monkeypatch.setattr(fas_alm, "told", told)
+        monkeypatch.setattr(Scorer, "told", told)
         plain = ask(alm(adapter, tmp_path), clips)
         assert all(a.conflict is a.disagreement is a.transcript is None for a in plain.values())
         system = alm(adapter, tmp_path)
@@ -474,6 +474,16 @@ class TestFASALM:
         facts = system.describe()
         assert facts["training_seconds"] == 5.0 and facts["parameters_trained"] > 0 and facts["source"] == "adapter"
         assert str(tmp_path) not in json.dumps(system.identity())
+
+    def test_presets_are_the_same_model_otherwise_asked(self, adapter, tmp_path, clips):
+        from fas_eval.systems import fas_alm
+
+        options = {"name": "n", "directory": str(adapter), "language_model": str(adapter.parent / "llm")}
+        deaf, free = (build(options, context(tmp_path)) for build in (fas_alm.build_no_audio, fas_alm.build_free_text))
+        assert not deaf.settings["audio"] and "no-audio" in deaf.title and free.prompt.kind == "free"
+        assert len({tuple(a.probabilities) for a in ask(deaf, clips).values()}) == 1, "it hears nothing"
+        with pytest.raises(FASError, match="preset 'loud'; expected one of no-audio"):
+            fas_alm.build(options | {"preset": "loud"}, context(tmp_path))
 
     def test_another_language_model_is_another_identity(self, adapter, tmp_path):
         from alm_tiny import save_tiny_language_model
@@ -545,8 +555,8 @@ def spoken(monkeypatch):
     """What is said in each clip, without a Whisper that understands anything."""
     import fas_eval.systems.transcripts as module
 
-    def decode(self, windows):
-        return [f"so {len(each[0])} is said" for each in windows]
+    def decode(self, clips):
+        return [f"so {len(each)} is said" for each in clips]
 
     monkeypatch.setattr(module._Decoder, "__call__", decode)
 

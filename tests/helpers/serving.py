@@ -23,7 +23,7 @@ from fas_core.answers import Answer, AudioFacts, Pathways, Tone, no_speech
 from fas_core.labels import EMOTIONS
 from fas_core.words.types import Words
 from fas_serve.app import create_app
-from fas_serve.audio_parts import samples_of
+from fas_serve.backend_audio import samples_of
 from fas_serve.batching import Batcher
 from fas_serve.connection import connection_options
 from fas_serve.emotion import EmotionService
@@ -115,7 +115,7 @@ class FakeBackend:
 def audios(request: dict) -> list[np.ndarray]:
     """The samples that a backend was sent."""
     contents = [m["content"] for m in request["messages"] if not isinstance(m["content"], str)]
-    return [samples_of(p) for content in contents for p in content if p["type"] == "input_audio"]
+    return [samples_of(p) for content in contents for p in content if p["type"] in ("audio", "input_audio")]
 
 
 class FakeListener:

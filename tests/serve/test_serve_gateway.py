@@ -31,7 +31,7 @@ from serving import (
 
 from fas_core.audio import AudioLimits, load_audio
 from fas_serve import chat_request, remote
-from fas_serve.audio_parts import samples_of, wav_part
+from fas_serve.backend_audio import samples_of, wav_part
 from fas_serve.settings import Settings
 
 CHAT, EMOTION = "/v1/chat/completions", "/v1/emotion"
@@ -328,7 +328,7 @@ def test_backend_gets_mono_float_wav_at_16_khz_and_known_fields_only(client, bac
     np.testing.assert_array_equal(second, load_audio(wav(seed=1)).samples)
     assert set(sent) == {"messages", "model", "temperature", "seed", "max_tokens"}
     assert (sent["temperature"], sent["max_tokens"], sent["model"]) == (0.0, 7, "tiny")
-    assert [p["type"] for p in sent["messages"][0]["content"]] == ["input_audio", "input_audio", "text"]
+    assert [p["type"] for p in sent["messages"][0]["content"]] == ["audio", "audio", "text"]
 
 
 def test_body_that_is_too_large_is_413_whether_it_says_so_or_not(client):

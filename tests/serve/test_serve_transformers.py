@@ -16,7 +16,7 @@ from fas_alm.prompts import choice_prompt, option_probabilities, option_token_id
 from fas_core.audio import load_audio
 from fas_core.pipeline import EmotionPipeline
 from fas_serve.app import create_app
-from fas_serve.audio_parts import samples_of, wav_part
+from fas_serve.backend_audio import array_part, as_json, samples_of, wav_part
 from fas_serve.batching import Batcher
 from fas_serve.emotion import EmotionService
 from fas_serve.errors import APIError
@@ -50,7 +50,7 @@ def client(parts, backend):
 
 def ready(*samples: np.ndarray, text: str = "How does she feel?", **options) -> dict:
     """A request as the gateway passes it on."""
-    return question(*map(wav_part, samples), text=text, **{"temperature": 0.0, **options})
+    return question(*map(array_part, samples), text=text, **{"temperature": 0.0, **options})
 
 
 def run(work):
@@ -60,6 +60,8 @@ def run(work):
 def test_wav_part_loses_nothing():
     samples = clip(0.7)
     np.testing.assert_array_equal(samples_of(wav_part(samples)), samples)
+    (message,) = as_json(ready(samples))["messages"]  # what vLLM is sent
+    assert message["content"][0] == wav_part(samples)
 
 
 def test_answer_is_that_of_generate(parts, backend):

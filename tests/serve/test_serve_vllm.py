@@ -23,7 +23,7 @@ from fas_alm.prompts import option_token_ids
 from fas_core.audio import AudioLimits
 from fas_core.errors import FASError
 from fas_serve import child_log
-from fas_serve.audio_parts import wav_part
+from fas_serve.backend_audio import wav_part
 from fas_serve.errors import APIError
 from fas_serve.settings import Settings
 from fas_serve.vllm_backend import VLLMBackend
