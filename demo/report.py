@@ -23,7 +23,7 @@ class Findings:
     Attributes:
         dataset: every clip of the synthetic corpus.
         arguments: of data, model and training.
-        training: summary that `fas_core.training.run.train` returns.
+        training: summary that `fas_core.training.fas.train` returns.
         evaluation: what the suite found.
         examples, answers: rows of a few test clips, and model -> the answers to them.
         seconds: stage -> wall time.

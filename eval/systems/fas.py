@@ -293,7 +293,7 @@ def _train(data: DataArguments, model: ModelArguments, arguments: TrainingArgume
     if workers.is_main:
         request = Path(arguments.output_dir).with_suffix(".yaml")
         write_text(request, yaml.safe_dump(asdict(data) | asdict(model) | asdict(arguments)))
-        subprocess.run([sys.executable, "-m", "fas_core.training.run", str(request)], env=environment_of_one_process())
+        subprocess.run([sys.executable, "-m", "fas_core.training.fas", str(request)], env=environment_of_one_process())
     workers.wait()
     if not (Path(arguments.output_dir) / "config.json").is_file():
         raise FASError("the training of a FAS failed in its own process; its message stands above")

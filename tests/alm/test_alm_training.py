@@ -987,7 +987,7 @@ def test_a_stage_2_that_ran_out_of_memory_is_tried_in_another_way_and_stage_1_is
         "--lora_rank",
         "4",
     )
-    monkeypatch.setattr("fas_alm.training.run.remove_checkpoints", lambda output: None)
+    monkeypatch.setattr("fas_alm.training.adapter.remove_checkpoints", lambda output: None)
     record = trained(material, tmp_path / "run", *smaller)
     assert (tmp_path / "run" / "stage1" / "best.safetensors").read_bytes() == kept and len(taken) == 4 + 2 * 6
     assert [record["stages"][s]["batch"] for s in ("stage1", "stage2")] == [8, 4]

@@ -69,7 +69,7 @@ def test_damaged_files(tmp_path):
     pytest.importorskip("av")
     now = tmp_path / "now"
     command = [sys.executable, __file__, str(now)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, f"on {now.read_text()}, seed {SEED}:\n{run.stderr[-3000:]}"
     report = json.loads(run.stdout.splitlines()[-1])  # decoders may print, too

@@ -343,7 +343,7 @@ def test_two_processes_equal_one(tmp_path):
         "import sys, pathlib, test_training\ntest_training.train_distributed(pathlib.Path(sys.argv[1]))\n"
     )
     command = [PYTHON, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
+    paths = os.pathsep.join([str(ROOT / part) for part in ("", "tests/core", "tests/helpers")])
     (tmp_path / "two").mkdir()
     subprocess.run(
         [*command, str(script), str(tmp_path / "two")],

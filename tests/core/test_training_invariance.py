@@ -426,7 +426,7 @@ def test_two_processes_equal_one(tmp_path):
         "import sys, pathlib, test_training_invariance as t\nt.train_distributed(pathlib.Path(sys.argv[1]))\n"
     )
     command = [PYTHON, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
+    paths = os.pathsep.join([str(ROOT / part) for part in ("", "tests/core", "tests/helpers")])
     for side in ("one", "two"):
         (tmp_path / side).mkdir()
     environment = os.environ | {"PYTHONPATH": paths, "PYTHON_EXEC": PYTHON, "OMP_NUM_THREADS": "1"}

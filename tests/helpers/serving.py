@@ -23,7 +23,7 @@ from fas_core.answers import Answer, AudioFacts, Pathways, Tone, no_speech
 from fas_core.labels import EMOTIONS
 from fas_core.words.types import Words
 from fas_serve.app import create_app
-from fas_serve.backend_audio import samples_of
+from fas_serve.backend_audio import as_json, samples_of
 from fas_serve.batching import Batcher
 from fas_serve.connection import connection_options
 from fas_serve.emotion import EmotionService
@@ -77,12 +77,12 @@ class FakeBackend:
 
     async def stream(self, request: dict):
         self.requests.append(request)
-        if "refuse" in json.dumps(request["messages"]):
+        if "refuse" in json.dumps(as_json(request)["messages"]):
             raise invalid("refused by the model", "messages")
         try:
             for i in range(request.get("max_tokens", 3)):
                 await asyncio.sleep(self.delay)
-                if "break" in json.dumps(request["messages"]) and i == 2:
+                if "break" in json.dumps(as_json(request)["messages"]) and i == 2:
                     raise invalid("broken midway")
                 event = {"choices": [{"index": 0, "delta": {"content": f"{i} "}}]}
                 yield f"data: {json.dumps(event)}\n\n".encode()
