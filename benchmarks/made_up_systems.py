@@ -8,7 +8,7 @@ import hashlib
 import numpy as np
 
 from fas_core.labels import EMOTIONS
-from fas_eval.systems.base import Answer, System
+from fas_eval.systems.base import System, SystemAnswer
 from fas_eval.systems.system_types import SYSTEMS, SystemType, register
 
 KINDS = ("fas", "fas", "fas", "classifier", "classifier", "classifier", "alm", "alm", "endpoint", "cascade")
@@ -35,19 +35,19 @@ class MadeUp(System):
         for clip in clips:
             yield self._answer(clip.id)
 
-    def _answer(self, clip: str) -> Answer:
+    def _answer(self, clip: str) -> SystemAnswer:
         rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{self.name} {clip}".encode()).digest()[:8]))
         tone, words = (EMOTIONS.index(e) for e in clip.rsplit("/", 1)[-1].split(".")[0].split("-")[1:])
         heads = {"acoustic": self._probabilities(rng, tone), "semantic": self._probabilities(rng, words)}
         if self.kind in ("endpoint", "cascade"):
             label = EMOTIONS[int(np.argmax(heads["semantic"]))]
-            return Answer(clip, label, "rules", text=SENTENCE.format(label), seconds=0.5)
+            return SystemAnswer(clip, label, "rules", text=SENTENCE.format(label), seconds=0.5)
         if self.kind != "fas":
-            return Answer.from_probabilities(clip, heads["acoustic"], seconds=0.01)
+            return SystemAnswer.from_probabilities(clip, heads["acoustic"], seconds=0.01)
         kept = [{"pathway": p, "start": round(0.1 * i, 1), "end": round(0.1 * i + 0.1, 1), "score": round(float(rng.random()), 3)}
                 for p, number in (("acoustic", 8), ("semantic", 16)) for i in range(number)]  # fmt: skip
         conflict = float(rng.random() + (tone != words)) / 2
-        return Answer.from_probabilities(
+        return SystemAnswer.from_probabilities(
             clip, heads["acoustic"], seconds=0.01, conflict=conflict, heads=heads, kept=kept
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from fas_core.errors import FASError
 from fas_eval.benchmarks.loading import DataLocations
 from fas_eval.presets import load_preset
-from fas_eval.suite.run import SYNTHETIC, Settings, run_suite
+from fas_eval.suite.run import SYNTHETIC, RunSettings, run_suite
 from fas_eval.suite.score import Statistics
 from fas_eval.systems.context import BuildContext
 
@@ -73,5 +73,5 @@ def evaluate(output: Path, seed: int) -> Evaluation:
     preset.systems = [ours, *preset.systems]
     preset.seeds = [seed]
     context = BuildContext(locations=DataLocations(overrides={SYNTHETIC: output / "corpus"}), cache_dir=output)
-    settings = Settings(output / REPORT, statistics=Statistics(seed=seed), needs_benchmarks=True, preset=PRESET)
+    settings = RunSettings(output / REPORT, statistics=Statistics(seed=seed), needs_benchmarks=True, preset=PRESET)
     return Evaluation(run_suite(preset, context, settings), settings.output)

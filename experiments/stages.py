@@ -40,7 +40,7 @@ from fas_core.training.data import FeatureSource
 from fas_core.training.fas import new_model
 from fas_core.training.loop import Trainer
 from fas_eval.statistics.metrics import point_figures
-from fas_eval.systems.recipes import SYSTEMS, System
+from fas_eval.systems.recipes import SYSTEMS, Recipe
 
 TRAINING_CORPORA = ("ravdess", "tess")
 ZERO_SHOT = ("emodb", "urdu")
@@ -116,7 +116,7 @@ def logits_of(model, clips: Clips) -> Logits:
     return predict_logits(model, lambda i: clips.features(i, ""), lengths)
 
 
-def run_fas(system: System, material: Material, train: Clips, tests: dict, seed: int, extra: dict, score) -> dict:
+def run_fas(system: Recipe, material: Material, train: Clips, tests: dict, seed: int, extra: dict, score) -> dict:
     """Train FAS and score it; returns scores by set, and by "set, own statistics" where the model standardises."""
     model_arguments = ModelArguments(**({"pathway_heads": False} | system.model | extra.get("model", {})))
     arguments = left_out.training_arguments(
@@ -153,7 +153,7 @@ def part_scores(name: str, clips: Clips, logits: Logits, config, score) -> dict:
     return scores
 
 
-def run_pooled(system: System, train: Clips, tests: dict, seed: int, C: float, score) -> dict:
+def run_pooled(system: Recipe, train: Clips, tests: dict, seed: int, C: float, score) -> dict:
     """Logistic regression on pooled streams, probabilities averaged."""
     rows = [(i, v) for v in train.variants for i in range(len(train))]
     labels = train.labels[[i for i, _ in rows]]
@@ -233,13 +233,13 @@ def jobs(arguments) -> list[dict]:
     )
 
 
-def _corpora(system: System, arguments) -> dict:
+def _corpora(system: Recipe, arguments) -> dict:
     if arguments.stage != left_out.STAGE and set(arguments.corpora) == set(TRAINING_CORPORA):
         return {}  # as of runs from before there was a choice
     return dict(corpora=sorted(system.corpora or arguments.corpora))
 
 
-def _settings(system: System, arguments) -> list[dict]:
+def _settings(system: Recipe, arguments) -> list[dict]:
     """`--set`, with each of the shrinkages where the system is a discriminant alone."""
     changed = json.loads(arguments.set)
     if not system.linear:
@@ -250,7 +250,7 @@ def _settings(system: System, arguments) -> list[dict]:
     ]
 
 
-def run_one(system: System, material: Material, arguments, key: dict) -> dict:
+def run_one(system: Recipe, material: Material, arguments, key: dict) -> dict:
     extra = key["set"] | {"scratch": str(arguments.output) + ".scratch"}
     if arguments.stage == left_out.STAGE:
         train, tests = left_out.sides(material, key["corpora"], key["left_out"], system.augmentation)

@@ -47,7 +47,7 @@ class Asked:
     seconds: float = 0.0
 
 
-class Clip:
+class HeardClip:
     """What is known of a clip when its last window is answered.
 
     Args:

@@ -19,7 +19,7 @@ from fas_core.words.types import OFF, NoWords, Words
 from fas_serve.audio_parts import AudioReader, Window
 from fas_serve.batching import Turn, gather
 from fas_serve.budget import Budgets
-from fas_serve.clips import Asked, Clip, ClipSource, counted, with_timelines
+from fas_serve.clips import Asked, ClipSource, HeardClip, counted, with_timelines
 from fas_serve.errors import APIError, invalid
 from fas_serve.listening import Heard, Question
 from fas_serve.schemas import ClipEmotion, EmotionOptions, LanguageModelAnswer
@@ -111,7 +111,7 @@ class EmotionService:
         window, hop = (options.window, options.hop) if options.timeline else (WINDOW_SECONDS, WINDOW_SECONDS)
         windows = reader.windows(file, where, limits, window, hop, channel, asked.turn.address)
         windows = counted(windows, asked, where, limits)
-        clip = Clip(reader.settings.audio if self.language else None, asked.share, budgets)
+        clip = HeardClip(reader.settings.audio if self.language else None, asked.share, budgets)
         async with aclosing(windows), aclosing(self._heard(clip.kept(windows, not options.timeline), asked)) as heard:
             async for start, end, each in heard:
                 each.answer.at(start, end)
@@ -146,7 +146,7 @@ class EmotionService:
             heard.frames = None
         return heard
 
-    async def _summary(self, clip: Clip, asked: Asked) -> ClipEmotion:
+    async def _summary(self, clip: HeardClip, asked: Asked) -> ClipEmotion:
         answer = _told(clip.together(), asked.options)
         if self.language is not None and answer.label is not None and (samples := clip.samples) is not None:
             answer.language_model = await self._ask(samples, answer, asked.options)

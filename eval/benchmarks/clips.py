@@ -22,7 +22,7 @@ from fas_core.segments import file_of
 from fas_core.sources import audio_digest
 from fas_eval.benchmarks.loading import UNREADABLE, LoadedBenchmark, digest_of_digests
 from fas_eval.benchmarks.published import published_results
-from fas_eval.systems.base import Clip
+from fas_eval.systems.base import BenchmarkClip
 
 VERSION = 1
 
@@ -37,7 +37,7 @@ class CheckedClips:
         data_sha256: `eval.benchmarks.loading.digest_of_digests` of all clips, the unreadable ones included.
     """
 
-    clips: list[Clip] = field(default_factory=list)
+    clips: list[BenchmarkClip] = field(default_factory=list)
     rows: list[dict] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     unreadable: list[dict[str, str]] = field(default_factory=list)
@@ -121,7 +121,7 @@ def _checked(loaded: LoadedBenchmark, looks: dict[str, _Look]) -> CheckedClips:
         if look.error is not None:
             checked.unreadable.append({"file": row["id"], "error": look.error})
             continue
-        checked.clips.append(Clip(row["id"], row["audio"], look.digest, row["language"], row["speaker"]))
+        checked.clips.append(BenchmarkClip(row["id"], row["audio"], look.digest, row["language"], row["speaker"]))
         checked.rows.append(row)
         checked.seconds.append(look.seconds)
     return checked

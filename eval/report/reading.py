@@ -12,6 +12,7 @@ from pathlib import Path
 from fas_core.cells import cell_text
 from fas_core.errors import FASError
 from fas_core.paths import expanded, is_file
+from fas_eval.report.pairs import Pairs
 
 
 @dataclass
@@ -46,6 +47,11 @@ class Run:
     def alpha(self) -> float:
         """Level of the tests; the intervals and the tests share it."""
         return round(1 - (self.results["suite"].get("confidence") or 0.95), 6)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """What the tests say of any two systems."""
+        return Pairs(self.results["comparisons"], self.alpha)
 
     def title(self, system: str) -> str:
         """As tables and plots call it; that weights are random is said everywhere."""

@@ -60,7 +60,7 @@ def score_table(run: Run, names: list[str] | None = None, base: str | None = Non
     chosen = list(run.systems if names is None else dict.fromkeys(names))
     benchmarks = [b for b in run.benchmarks if any((b, name) in run.scores for name in chosen)]
     table = ScoreTable(benchmarks, [_row(run, name, benchmarks) for name in chosen])
-    pairs = Pairs(run.results["comparisons"], run.alpha)
+    pairs = run.pairs
     for benchmark in benchmarks:
         _mark_settings(run, table, benchmark)
         for metric in METRICS:

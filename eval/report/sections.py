@@ -6,14 +6,13 @@ from markupsafe import Markup
 
 from fas_eval.report import figures, pooling
 from fas_eval.report.formats import is_number
-from fas_eval.report.pairs import Pairs
 from fas_eval.report.reading import Run
 
 LISTED = 100  # failures in a table; results.json has all
 
 
 @dataclass
-class Comparison:
+class ComparisonTable:
     """Systems of one benchmark in pairs: `matrix` by row and column, None on the diagonal and where not tested; empty where all were
     compared with one reference only."""
 
@@ -23,8 +22,8 @@ class Comparison:
     rows: list[dict]
 
 
-def comparisons(run: Run, metric: str = "ua") -> list[Comparison]:
-    pairs, found = Pairs(run.results["comparisons"], run.alpha), []
+def comparisons(run: Run, metric: str = "ua") -> list[ComparisonTable]:
+    pairs, found = run.pairs, []
     for benchmark in run.benchmarks:
         rows = [row for row in run.results["comparisons"] if row.get("benchmark") == benchmark]
         if rows:
@@ -33,7 +32,7 @@ def comparisons(run: Run, metric: str = "ua") -> list[Comparison]:
             columns = [] if pairs.reference else names
             matrix = [[pairs.verdict(benchmark, a, b, metric) if a != b else None for b in columns] for a in names]
             rows = sorted(rows, key=lambda row: row["p_corrected"] if is_number(row.get("p_corrected")) else 2)
-            found.append(Comparison(benchmark, names, matrix, rows))
+            found.append(ComparisonTable(benchmark, names, matrix, rows))
     return found
 
 

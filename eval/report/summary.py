@@ -48,7 +48,7 @@ def legend(run: Run) -> str:
     suite = run.results["suite"]
     drawn = {score.get("resampled") or suite.get("resample") for score in run.results["scores"]} - {None}
     level = percent(suite.get("confidence") or 0.95).removesuffix(".0")
-    reference = Pairs(run.results["comparisons"], run.alpha).reference
+    reference = run.pairs.reference
     marks = (
         "≈ marks systems that are not significantly different from it"
         if reference is None
@@ -65,7 +65,7 @@ def legend(run: Run) -> str:
 
 
 def findings(run: Run, table: ScoreTable, metric: str = "ua") -> list[Finding]:
-    pairs = Pairs(run.results["comparisons"], run.alpha)
+    pairs = run.pairs
     found = []
     for benchmark in table.benchmarks:
         rows = [row for row in table.rows if (benchmark, metric) in row.cells and not row.random_weights]

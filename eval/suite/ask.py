@@ -18,7 +18,7 @@ from fas_core.atomic import write_json
 from fas_core.errors import FASError
 from fas_eval.suite.store import AnswerStore, StoreError
 from fas_eval.suite.workers import Workers
-from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.system_types import Planned
 
 SAMPLE_SECONDS = 0.2
@@ -39,14 +39,14 @@ class Asked:
     planned: Planned
     title: str = ""
     kind: str = ""
-    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    answers: dict[str, list[SystemAnswer]] = field(default_factory=dict)
     facts: dict = field(default_factory=dict)
     identity: dict = field(default_factory=dict)
     points: dict = field(default_factory=dict)
     stopped: str = ""
 
 
-def ask(planned: Planned, benchmarks: dict[str, list[Clip]], root: Path, workers: Workers, *, embed: Sequence[str] = (),
+def ask(planned: Planned, benchmarks: dict[str, list[BenchmarkClip]], root: Path, workers: Workers, *, embed: Sequence[str] = (),
         quiet: bool = False) -> Asked:  # fmt: skip
     """Build a system, ask it what is missing, read all answers back.
 
@@ -107,7 +107,13 @@ def _ask(
 
 
 def _ask_missing(
-    system: System, store: AnswerStore, name: str, clips: list[Clip], workers: Workers, quiet: bool, peak: list[float]
+    system: System,
+    store: AnswerStore,
+    name: str,
+    clips: list[BenchmarkClip],
+    workers: Workers,
+    quiet: bool,
+    peak: list[float],
 ) -> None:
     """Raises `FASError` for answers that were not asked for; what was answered before is kept."""
     by_id, keys = {clip.id: clip for clip in clips}, keyed(system, clips)
@@ -132,7 +138,7 @@ def _ask_missing(
             bar.update()
 
 
-def keyed(system: System, clips: list[Clip]) -> list[Clip]:
+def keyed(system: System, clips: list[BenchmarkClip]) -> list[BenchmarkClip]:
     """The clips as the store finds their answers: an answer that depends on the other clips is an answer to that set only."""
     if not system.whole_benchmark:
         return clips
@@ -140,8 +146,8 @@ def keyed(system: System, clips: list[Clip]) -> list[Clip]:
     return [replace(clip, digest=f"{clip.digest}@{together}") for clip in clips]
 
 
-def _collected(store: AnswerStore, clips: list[Clip], stopped: str) -> list[Answer]:
-    return [store.get(clip) or Answer.failure(clip.id, stopped or "the system gave no answer") for clip in clips]
+def _collected(store: AnswerStore, clips: list[BenchmarkClip], stopped: str) -> list[SystemAnswer]:
+    return [store.get(clip) or SystemAnswer.failure(clip.id, stopped or "the system gave no answer") for clip in clips]
 
 
 def _facts(store: AnswerStore, system: System, peak: list[float], workers: Workers) -> dict:
@@ -157,7 +163,7 @@ def _facts(store: AnswerStore, system: System, peak: list[float], workers: Worke
     return facts
 
 
-def _points(system: System, clips: list[Clip]):
+def _points(system: System, clips: list[BenchmarkClip]):
     try:
         return system.embed(clips)
     except Exception:

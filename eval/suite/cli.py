@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> dict:
         FASError: bad input, before anything is asked.
     """
     from fas_eval.benchmarks.loading import DataLocations  # all here, so that --help does not wait for torch
-    from fas_eval.suite.run import Settings, run_suite
+    from fas_eval.suite.run import RunSettings, run_suite
     from fas_eval.suite.score import Statistics
     from fas_eval.systems.context import BuildContext
 
@@ -135,7 +135,7 @@ def run(arguments: argparse.Namespace) -> dict:
         cache_dir=arguments.cache, encoder=arguments.encoder, acoustic_layer=arguments.acoustic_layer,
         stacked_layers=arguments.stacked_layers, device=arguments.device, quiet=arguments.quiet,
     )  # fmt: skip
-    settings = Settings(
+    settings = RunSettings(
         output=arguments.output, answers=arguments.answers, protocols=arguments.protocol, reference=arguments.reference,
         statistics=Statistics(arguments.bootstrap, arguments.resample, 0.95, arguments.correction, arguments.seed),
         only=arguments.only or (), limit=arguments.limit, needs_benchmarks=arguments.benchmarks is not None,

@@ -37,7 +37,7 @@ PROBE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunSettings:
     """How a run is made; `Preset` says what it compares, `BuildContext` what systems may know.
 
     Attributes:
@@ -66,7 +66,7 @@ class Settings:
         return self.answers or self.output / "answers"
 
 
-def run_suite(preset: Preset, context: BuildContext, settings: Settings) -> dict:
+def run_suite(preset: Preset, context: BuildContext, settings: RunSettings) -> dict:
     """Ask, score, and write the report to `settings.output`.
 
     Args:
@@ -186,7 +186,7 @@ def training_text(wanted: Sequence[str], here: Sequence[str]) -> str:
     return text + (f"; not here: {', '.join(absent)}" if absent else "")
 
 
-def _planned(settings: Settings, preset: Preset, context: BuildContext) -> list[Planned]:
+def _planned(settings: RunSettings, preset: Preset, context: BuildContext) -> list[Planned]:
     planned = plan_systems(preset.systems, context, preset.seeds)
     if settings.only:
         unknown = set(settings.only) - {p.name for p in planned}
@@ -212,7 +212,7 @@ def _both_protocols(planned: Planned, context: BuildContext) -> list[Planned]:
 
 
 def _benchmarks(
-    names: list[str], planned: list[Planned], context: BuildContext, settings: Settings
+    names: list[str], planned: list[Planned], context: BuildContext, settings: RunSettings
 ) -> tuple[list[ScoredSet], list[dict]]:
     """One side of each benchmark for all systems, and those that cannot be used.
 

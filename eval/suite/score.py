@@ -17,7 +17,7 @@ from fas_eval.statistics.comparison import compare, correct
 from fas_eval.statistics.conflicts import conflicting, detection, halves, tone_or_words
 from fas_eval.statistics.metrics import point_figures
 from fas_eval.suite.ask import Asked
-from fas_eval.systems.base import Answer, Clip
+from fas_eval.systems.base import BenchmarkClip, SystemAnswer
 
 NONE = -1  # no emotion named: wrong, never dropped
 DETECTIONS = {  # entry of a score -> the figure of an answer, and whether words without emotion contradict a tone for it
@@ -52,7 +52,7 @@ class ScoredSet:
     """
 
     name: str
-    clips: list[Clip]
+    clips: list[BenchmarkClip]
     rows: list[dict]
     seconds: list[float]
     facts: dict = field(default_factory=dict)
@@ -142,7 +142,7 @@ def score(run: Asked, benchmark: ScoredSet, how: Statistics) -> dict:
     }
 
 
-def probabilities(answers: list[Answer]) -> np.ndarray | None:
+def probabilities(answers: list[SystemAnswer]) -> np.ndarray | None:
     """(N, 7), NaN for a clip without; None for a system that gives no probabilities."""
     if all(answer.probabilities is None for answer in answers):
         return None
@@ -150,7 +150,7 @@ def probabilities(answers: list[Answer]) -> np.ndarray | None:
     return np.array([answer.probabilities or none for answer in answers])
 
 
-def heads(answers: list[Answer], labels: np.ndarray, words: np.ndarray) -> dict:
+def heads(answers: list[SystemAnswer], labels: np.ndarray, words: np.ndarray) -> dict:
     """What each pathway alone would have answered; "semantic" is also held against the emotion of the words."""
     found = {}
     for head, said in said_by_heads(answers).items():
@@ -161,7 +161,7 @@ def heads(answers: list[Answer], labels: np.ndarray, words: np.ndarray) -> dict:
     return found
 
 
-def said_by_heads(answers: list[Answer]) -> dict[str, np.ndarray]:
+def said_by_heads(answers: list[SystemAnswer]) -> dict[str, np.ndarray]:
     """Pathway -> (N,) indices into `EMOTIONS`, -1 for a clip that it did not hear."""
     names = dict.fromkeys(name for answer in answers for name in answer.heads)
     return {
@@ -169,7 +169,7 @@ def said_by_heads(answers: list[Answer]) -> dict[str, np.ndarray]:
     }
 
 
-def conflict_scores(answers: list[Answer], benchmark: ScoredSet, said: np.ndarray, how: Statistics) -> dict:
+def conflict_scores(answers: list[SystemAnswer], benchmark: ScoredSet, said: np.ndarray, how: Statistics) -> dict:
     """What only speech with words of a known emotion can tell; None elsewhere."""
     labels, words, speakers = benchmark.labels, benchmark.words, benchmark.speakers(how)
     known = words != NONE
@@ -191,7 +191,7 @@ def conflict_scores(answers: list[Answer], benchmark: ScoredSet, said: np.ndarra
     }
 
 
-def detected(answers: list[Answer], figure: str, truth: np.ndarray) -> dict | None:
+def detected(answers: list[SystemAnswer], figure: str, truth: np.ndarray) -> dict | None:
     """`detection` by a figure of the answers, and for how many of them it is "unknown", which counts as no conflict.
 
     None for a system that never has it, and for clips of one kind.

@@ -14,7 +14,7 @@ from pathlib import Path
 from fas_core.atomic import write_json
 from fas_core.errors import FASError
 from fas_core.paths import expanded, file_name
-from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 
 LONGEST_NAME = 80  # characters of a folder's name that are the system's: file systems take 255 bytes
 
@@ -37,7 +37,7 @@ class AnswerStore:
         self.folder = expanded(root) / f"{slug}-{system.digest[:16]}"
         self.file = self.folder / f"answers-{process_index:03d}.jsonl"
         self.identity = system.identity()
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, SystemAnswer] = {}
         self.opened = False
         self.load()
 
@@ -47,18 +47,18 @@ class AnswerStore:
             for digest, answer in _read(file):
                 self._hold(digest, answer)
 
-    def get(self, clip: Clip) -> Answer | None:
+    def get(self, clip: BenchmarkClip) -> SystemAnswer | None:
         """The answer to a clip, under its id of this benchmark."""
         found = self.answers.get(clip.digest)
         return None if found is None else replace(found, clip=clip.id)
 
-    def missing(self, clips: Iterable[Clip]) -> list[Clip]:
+    def missing(self, clips: Iterable[BenchmarkClip]) -> list[BenchmarkClip]:
         """Clips without an answer, those that failed among them; of clips with the same audio the first."""
         wanted = {clip.digest: clip for clip in reversed(list(clips))}
         known = {digest for digest, answer in self.answers.items() if answer.how != "failed"}
         return [clip for digest, clip in reversed(wanted.items()) if digest not in known]
 
-    def add(self, digest: str, answer: Answer) -> None:
+    def add(self, digest: str, answer: SystemAnswer) -> None:
         """Keep an answer, on disk before this returns to the caller's loop.
 
         Raises:
@@ -76,7 +76,7 @@ class AnswerStore:
             ) from None
         self._hold(digest, answer)
 
-    def _hold(self, digest: str, answer: Answer) -> None:
+    def _hold(self, digest: str, answer: SystemAnswer) -> None:
         """A good answer is preferred to a failure, a later one to an earlier."""
         if answer.how != "failed" or digest not in self.answers or self.answers[digest].how == "failed":
             self.answers[digest] = answer
@@ -101,11 +101,11 @@ def _is_cut(file: Path) -> bool:
         return content.read() != b"\n"
 
 
-def _read(file: Path) -> Iterator[tuple[str, Answer]]:
+def _read(file: Path) -> Iterator[tuple[str, SystemAnswer]]:
     # not splitlines: a text may hold U+2028 and others that it takes for ends of lines
     for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             values = json.loads(line)
-            yield values.pop("digest"), Answer.from_dict(values)
+            yield values.pop("digest"), SystemAnswer.from_dict(values)
         except (ValueError, KeyError, TypeError, AttributeError, FASError):
             continue  # cut off when the machine died

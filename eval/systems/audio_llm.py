@@ -20,7 +20,7 @@ from fas_core.model_files import check_model_files
 from fas_core.paths import is_dir
 from fas_core.precision import loading_dtype
 from fas_eval.prompts import Prompt, load_prompt
-from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.batches import in_batches
 from fas_eval.systems.chat import EndpointJudge
 from fas_eval.systems.extraction import option_answer, text_answer
@@ -79,11 +79,11 @@ class AudioLLM(System):
             "source": place.name if is_dir(place) else self.source,
         } | self.facts
 
-    def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
+    def answer(self, clips: Sequence[BenchmarkClip]) -> Iterator[SystemAnswer]:
         _ = self.model, self.processor  # a model that cannot be loaded is the system's failure, not each clip's
         yield from in_batches(clips, self.batch_size, self._answers)
 
-    def _answers(self, clips: Sequence[Clip]) -> list[Answer]:
+    def _answers(self, clips: Sequence[BenchmarkClip]) -> list[SystemAnswer]:
         inputs = self._inputs(clips)
         if self.prompt.kind == "options":
             rows = option_logprobs(self.model, inputs, self.letters)
@@ -91,7 +91,7 @@ class AudioLLM(System):
         texts = written(self.model, inputs, self.processor.tokenizer, self.max_tokens)
         return [text_answer(c.id, text, self.prompt, self.judge) for c, text in zip(clips, texts, strict=True)]
 
-    def _inputs(self, clips: Sequence[Clip]) -> dict:
+    def _inputs(self, clips: Sequence[BenchmarkClip]) -> dict:
         """Of a batch, padded on the left."""
         rate = getattr(getattr(self.processor, "feature_extractor", None), "sampling_rate", SAMPLE_RATE)
         waveforms = [load_audio(clip.audio).samples for clip in clips]

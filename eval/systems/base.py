@@ -21,7 +21,7 @@ KINDS = ("fas", "classifier", "alm", "endpoint", "cascade")
 
 
 @dataclass(frozen=True)
-class Clip:
+class BenchmarkClip:
     """What a system may know of a clip. The reference is not among it: no system can look at the solution.
 
     Attributes:
@@ -37,7 +37,7 @@ class Clip:
 
 
 @dataclass
-class Answer:
+class SystemAnswer:
     """What a system says of a clip.
 
     Attributes:
@@ -88,13 +88,15 @@ class Answer:
         self.text, self.error, self.transcript = map(_writable, (self.text, self.error, self.transcript))
 
     @classmethod
-    def from_probabilities(cls, clip: str, probabilities: Sequence[float], how: str = "classifier", **more) -> Answer:
+    def from_probabilities(
+        cls, clip: str, probabilities: Sequence[float], how: str = "classifier", **more
+    ) -> SystemAnswer:
         """The most probable emotion; `probabilities` (7,) in the order of `EMOTIONS`."""
         rounded = [round(float(p), 6) for p in probabilities]
         return cls(clip, EMOTIONS[int(np.argmax(probabilities))], how, rounded, **more)
 
     @classmethod
-    def failure(cls, clip: str, error: str, **more) -> Answer:
+    def failure(cls, clip: str, error: str, **more) -> SystemAnswer:
         return cls(clip, None, "failed", error=error, **more)
 
     def to_dict(self) -> dict:
@@ -102,7 +104,7 @@ class Answer:
         return {name: value for name, value in vars(self).items() if value not in (None, [], {}, 0) or name == "label"}
 
     @classmethod
-    def from_dict(cls, values: dict) -> Answer:
+    def from_dict(cls, values: dict) -> SystemAnswer:
         return cls(**values)
 
 
@@ -140,7 +142,7 @@ class System(ABC):
         paths of the machine: cached answers of another identity are not used."""
 
     @abstractmethod
-    def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
+    def answer(self, clips: Sequence[BenchmarkClip]) -> Iterator[SystemAnswer]:
         """One answer for each clip, in any order, as soon as it is there; a clip that fails is an answer too."""
 
     def describe(self) -> dict:
@@ -148,7 +150,7 @@ class System(ABC):
         "curve" (validation macro-F1 by epoch), "source", "licence"; whatever of it is known."""
         return {}
 
-    def embed(self, clips: Sequence[Clip]) -> np.ndarray | None:
+    def embed(self, clips: Sequence[BenchmarkClip]) -> np.ndarray | None:
         """(N, d) mean fused token of each clip, for the map of the report; None for systems without such."""
         return None
 

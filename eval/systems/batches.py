@@ -4,14 +4,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from fas_core.errors import FASError
-from fas_eval.systems.base import Answer, Clip
+from fas_eval.systems.base import BenchmarkClip, SystemAnswer
 
 # What a clip can do to a model: bad audio (`FASError`), too little memory or a shape that does not fit (RuntimeError), a processor
 # that refuses it (ValueError). Anything else is a fault of the program and ends the run.
 FAULTS = (FASError, RuntimeError, ValueError)
 
 
-def in_batches(clips: Sequence[Clip], size: int, ask: Callable[[Sequence[Clip]], list[Answer]]) -> Iterator[Answer]:
+def in_batches(
+    clips: Sequence[BenchmarkClip], size: int, ask: Callable[[Sequence[BenchmarkClip]], list[SystemAnswer]]
+) -> Iterator[SystemAnswer]:
     """One answer for each clip, with its share of the batch's time.
 
     Args:
@@ -25,7 +27,7 @@ def in_batches(clips: Sequence[Clip], size: int, ask: Callable[[Sequence[Clip]],
             if len(batch) > 1:
                 yield from in_batches(batch, 1, ask)
                 continue
-            answers = [Answer.failure(batch[0].id, _first_line(error))]
+            answers = [SystemAnswer.failure(batch[0].id, _first_line(error))]
         seconds = round((time.perf_counter() - began) / len(batch), 6)
         for answer in answers:
             answer.seconds = seconds

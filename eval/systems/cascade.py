@@ -13,7 +13,7 @@ from fas_core.errors import CheckpointError, FASError
 from fas_core.paths import expanded, is_dir
 from fas_core.precision import loading_dtype
 from fas_eval.prompts import SLOTS, Prompt, load_prompt
-from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.batches import in_batches
 from fas_eval.systems.chat import OPTIONS, ChatEndpoint, EndpointJudge
 from fas_eval.systems.endpoint import EndpointSystem
@@ -51,8 +51,10 @@ class Transcripts:
         self.transcriber = FileTranscripts(whisper, place, device, progress)
 
     def answers(
-        self, clips: Sequence[Clip], ask: Callable[[list[Clip], dict[str, str]], Iterable[Answer]]
-    ) -> Iterator[Answer]:
+        self,
+        clips: Sequence[BenchmarkClip],
+        ask: Callable[[list[BenchmarkClip], dict[str, str]], Iterable[SystemAnswer]],
+    ) -> Iterator[SystemAnswer]:
         """One answer for each clip: those of `ask(clips that can be read, clip id -> transcript)`, their text the transcript.
 
         Their time is Whisper's too, unless the transcript was known.
@@ -61,7 +63,7 @@ class Transcripts:
             group, failed, began = clips[start : start + GROUP], {}, time.perf_counter()
             texts = self.transcriber([clip.audio for clip in group], failed)
             listening = (time.perf_counter() - began) / len(group)
-            yield from (Answer.failure(c.id, failed[c.audio]) for c in group if c.audio in failed)
+            yield from (SystemAnswer.failure(c.id, failed[c.audio]) for c in group if c.audio in failed)
             said = {clip.id: texts[clip.audio] for clip in group if clip.audio in texts}
             for answer in ask([clip for clip in group if clip.id in said], said):
                 answer.text, answer.seconds = said[answer.clip], round((answer.seconds or 0) + listening, 6)
@@ -113,13 +115,13 @@ class Cascade(System):
         parameters = count_parameters(Path(self.place)) if is_dir(self.place) else None
         return {"weights": "real", "source": " and ".join(names)} | ({"parameters": parameters} if parameters else {})
 
-    def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
+    def answer(self, clips: Sequence[BenchmarkClip]) -> Iterator[SystemAnswer]:
         _ = self.parts  # a model that cannot be loaded is the system's failure, not each clip's
         yield from self.transcripts.answers(
             clips, lambda heard, said: in_batches(heard, self.batch_size, lambda batch: self._answers(batch, said))
         )
 
-    def _answers(self, clips: Sequence[Clip], said: dict[str, str]) -> list[Answer]:
+    def _answers(self, clips: Sequence[BenchmarkClip], said: dict[str, str]) -> list[SystemAnswer]:
         from fas_eval.systems.generation import option_logprobs, written
 
         model, tokenizer, letters = self.parts
@@ -177,14 +179,14 @@ class EndpointCascade(EndpointSystem):
             "transcripts_version": VERSION,
         }
 
-    def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
+    def answer(self, clips: Sequence[BenchmarkClip]) -> Iterator[SystemAnswer]:
         yield from self.transcripts.answers(clips, self._ask_about)
 
-    def _ask_about(self, clips: list[Clip], said: dict[str, str]) -> Iterator[Answer]:
+    def _ask_about(self, clips: list[BenchmarkClip], said: dict[str, str]) -> Iterator[SystemAnswer]:
         self._said = said
         return super().answer(clips)
 
-    def content(self, clip: Clip) -> str:
+    def content(self, clip: BenchmarkClip) -> str:
         return self.prompt.fill(transcript=self._said[clip.id])
 
     def close(self) -> None:

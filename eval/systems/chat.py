@@ -17,7 +17,7 @@ from fas_alm.prompts import OPTION_LETTERS
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
 from fas_core.http import strict_options
 from fas_eval.prompts import Prompt, load_prompt
-from fas_eval.systems.base import Answer
+from fas_eval.systems.base import SystemAnswer
 from fas_eval.systems.extraction import Judge, option_answer, text_answer
 from fas_eval.systems.options import check_options
 
@@ -58,7 +58,7 @@ class Completion:
     first: dict[str, float]
     retries: int = 0
 
-    def answer(self, clip: str, prompt: Prompt, judge: Judge | None = None, **more) -> Answer:
+    def answer(self, clip: str, prompt: Prompt, judge: Judge | None = None, **more) -> SystemAnswer:
         """By the options where the letters hold some mass, else by the text, else by whatever the letters hold.
 
         Raises:

@@ -14,7 +14,7 @@ from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import AudioError, MissingDependencyError
 from fas_core.paths import expanded
 from fas_core.sources import audio_digest
-from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.classifier import Classifier
 from fas_eval.systems.context import BuildContext
 from fas_eval.systems.options import check_options
@@ -89,7 +89,7 @@ class EgemapsSystem(System):
             "code_version": CODE_VERSION,
         }
 
-    def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
+    def answer(self, clips: Sequence[BenchmarkClip]) -> Iterator[SystemAnswer]:
         if self.classifier is None:
             self._fit()
         try:
@@ -99,11 +99,11 @@ class EgemapsSystem(System):
                 try:
                     vector = self.functionals.get(clip.audio, clip.digest)
                 except AudioError as error:
-                    yield Answer.failure(clip.id, str(error))
+                    yield SystemAnswer.failure(clip.id, str(error))
                     continue
                 probabilities = self.classifier.predict(vector[None])[0]
                 seconds = round(time.perf_counter() - start, 6) if is_new else None
-                yield Answer.from_probabilities(clip.id, probabilities, seconds=seconds)
+                yield SystemAnswer.from_probabilities(clip.id, probabilities, seconds=seconds)
         finally:
             self.functionals.save()
 

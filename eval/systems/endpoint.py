@@ -17,7 +17,7 @@ from fas_alm.prompts import question_content
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import FASError
 from fas_eval.prompts import Prompt, load_prompt
-from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.chat import OPTIONS, ChatEndpoint, Completion, EndpointError, EndpointJudge
 from fas_eval.systems.options import check_options
 
@@ -60,7 +60,7 @@ class EndpointSystem(System):
     def describe(self) -> dict:
         return {"weights": "real", "source": self.chat.model} | self.facts
 
-    def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
+    def answer(self, clips: Sequence[BenchmarkClip]) -> Iterator[SystemAnswer]:
         self._failed_in_a_row = 0
         pool = ThreadPoolExecutor(self.concurrency)
         try:
@@ -69,18 +69,18 @@ class EndpointSystem(System):
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _answer(self, clip: Clip) -> Answer:
+    def _answer(self, clip: BenchmarkClip) -> SystemAnswer:
         start, retries = time.perf_counter(), 0
         try:
             completion = self._ask(self.content(clip))
             retries = completion.retries
             answer = completion.answer(clip.id, self.prompt, self.judge)
         except FASError as error:
-            answer = Answer.failure(clip.id, str(error), retries=retries + getattr(error, "retries", 0))
+            answer = SystemAnswer.failure(clip.id, str(error), retries=retries + getattr(error, "retries", 0))
         answer.seconds = round(time.perf_counter() - start, 6)
         return answer
 
-    def content(self, clip: Clip) -> str | list[dict]:
+    def content(self, clip: BenchmarkClip) -> str | list[dict]:
         """Of the user's message. Raises `FASError` for a clip that cannot be asked about."""
         return question_content(self.prompt.fill(), wav_part(clip.audio), self.audio_first)
 

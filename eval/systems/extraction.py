@@ -13,7 +13,7 @@ from fas_alm.conversations.naming import EMOTION_OF, named_emotions, option_lett
 from fas_alm.prompts import OPTION_LETTERS, option_probabilities
 from fas_core.labels import EMOTIONS
 from fas_eval.prompts import Prompt
-from fas_eval.systems.base import Answer
+from fas_eval.systems.base import SystemAnswer
 
 Judge = Callable[[str], str | None]  # a text -> one of `EMOTIONS`, or None
 
@@ -58,25 +58,27 @@ def extract_label(text: str, prompt: Prompt, judge: Judge | None = None) -> tupl
     return (label, "judge") if label else (None, "unparsed")
 
 
-def option_answer(clip: str, logprobs: Sequence[float], temperature: float = 1.0, **more) -> Answer:
+def option_answer(clip: str, logprobs: Sequence[float], temperature: float = 1.0, **more) -> SystemAnswer:
     """An answer from the log-probabilities of the letters A to G, in the order of `EMOTIONS`.
 
     Args:
         clip: its id.
         logprobs: (7,), natural logarithm, -inf where not reported.
-        temperature: of the calibration. more: other fields of `Answer`.
+        temperature: of the calibration. more: other fields of `SystemAnswer`.
 
     Raises:
         FASError: values that are no log-probabilities, or none that is finite.
     """
     probabilities, mass = option_probabilities(logprobs, EMOTIONS, temperature)
-    return Answer.from_probabilities(clip, list(probabilities.values()), how="options", mass=round(mass, 6), **more)
+    return SystemAnswer.from_probabilities(
+        clip, list(probabilities.values()), how="options", mass=round(mass, 6), **more
+    )
 
 
-def text_answer(clip: str, text: str, prompt: Prompt, judge: Judge | None = None, **more) -> Answer:
+def text_answer(clip: str, text: str, prompt: Prompt, judge: Judge | None = None, **more) -> SystemAnswer:
     """An answer from what a model wrote. Raises what the judge raises."""
     label, how = extract_label(text, prompt, judge)
-    return Answer(clip, label, how, text=text, **more)
+    return SystemAnswer(clip, label, how, text=text, **more)
 
 
 def _exact(text: str, lettered: bool) -> str | None:

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from fas_core.answers import Answer as Told
-from fas_core.answers import Tone
+from fas_core.answers import Answer, Tone
 from fas_core.atomic import write_text
 from fas_core.checkpoint import learned_from, read_record
 from fas_core.configuration_fas import FASConfig
@@ -32,7 +31,7 @@ from fas_core.words import text_model
 from fas_core.words.kept_transcripts import KeptTranscripts
 from fas_core.words.types import UNCLEAR, NoWords, Words
 from fas_eval.suite.workers import Workers, environment_of_one_process
-from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.context import BuildContext
 from fas_eval.systems.features import GROUP, Heard, describe_encoders, read_features
 from fas_eval.systems.model_digests import directory_digest
@@ -83,14 +82,14 @@ class FASSystem(System):
             "code_version": CODE_VERSION,
         }
 
-    def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
+    def answer(self, clips: Sequence[BenchmarkClip]) -> Iterator[SystemAnswer]:
         for heard in read_features(
             clips, self.pipeline.extractor, self.cache_dir, None if self.own_statistics else GROUP
         ):
-            yield from (Answer.failure(clip.id, error) for clip, error in heard.failed)
+            yield from (SystemAnswer.failure(clip.id, error) for clip, error in heard.failed)
             yield from self._answers(heard)
 
-    def _answers(self, heard: Heard) -> Iterator[Answer]:
+    def _answers(self, heard: Heard) -> Iterator[SystemAnswer]:
         if not heard.clips:
             return
         start = time.perf_counter()
@@ -100,7 +99,7 @@ class FASSystem(System):
         for i, clip in enumerate(heard.clips):
             each = {head: p[i] for head, p in heads.items()}
             probabilities, found = self._with_words(each, words[i])
-            yield Answer.from_probabilities(
+            yield SystemAnswer.from_probabilities(
                 clip.id,
                 probabilities,
                 seconds=None if heard.seconds is None else round(heard.seconds + seconds, 6),
@@ -108,7 +107,7 @@ class FASSystem(System):
                 **found,
             )
 
-    def _words(self, clips: Sequence[Clip]) -> list[Words | NoWords | None]:
+    def _words(self, clips: Sequence[BenchmarkClip]) -> list[Words | NoWords | None]:
         """Of each clip; None where nobody listens for words."""
         if self.transcribe is None:
             return [None] * len(clips)
@@ -127,7 +126,7 @@ class FASSystem(System):
         named = {
             head: dict(zip(EMOTIONS, map(float, p), strict=True)) for head, p in ({"fused": fused} | heads).items()
         }
-        told = Told("", tone=Tone.of(named.get("acoustic")), conflict_calibration=config.conflict_calibration)
+        told = Answer("", tone=Tone.of(named.get("acoustic")), conflict_calibration=config.conflict_calibration)
         told.says(named["fused" if config.answer_from == "fused" else "acoustic"])
         if words is None:  # the FAS of the paper: what its heads make of one another is its conflict
             found = {"conflict": spread}
@@ -157,7 +156,7 @@ class FASSystem(System):
         }
         return EmotionPipeline(with_statistics(self.pipeline.model, statistics), self.pipeline.extractor)
 
-    def embed(self, clips: Sequence[Clip]) -> np.ndarray | None:
+    def embed(self, clips: Sequence[BenchmarkClip]) -> np.ndarray | None:
         if self.own_statistics:
             return None
         heard = read_features(clips, self.pipeline.extractor, self.cache_dir)

@@ -20,7 +20,7 @@ from fas_core.paths import expanded, is_file
 from fas_core.shipped import FOLDER, NAMES
 from fas_core.words.types import UNCLEAR
 from fas_eval.prompts import Prompt, load_prompt
-from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.batches import in_batches
 from fas_eval.systems.chat import EndpointJudge
 from fas_eval.systems.endpoint import wav_part
@@ -91,7 +91,7 @@ class OurALM(System):
     def messages(self, audio: dict, spoken: Spoken = None) -> list[dict]:
         return self.prompt.messages(question_content(self.prompt.fill(), audio, spoken=spoken))
 
-    def read(self, clips: Sequence[Clip], found: Sequence) -> list[Answer]:
+    def read(self, clips: Sequence[BenchmarkClip], found: Sequence) -> list[SystemAnswer]:
         """Answers from log-probabilities of the letters, or from texts."""
         if self.prompt.kind == "options":
             temperature = self.temperature
@@ -123,14 +123,14 @@ class TransformersALM(OurALM):
             batch_size,
         )
 
-    def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
+    def answer(self, clips: Sequence[BenchmarkClip]) -> Iterator[SystemAnswer]:
         _ = self.scorer  # a model that cannot be loaded is the system's failure, not each clip's
         yield from in_batches(clips, GROUP, self._answers)
 
-    def _answers(self, clips: Sequence[Clip]) -> list[Answer]:
+    def _answers(self, clips: Sequence[BenchmarkClip]) -> list[SystemAnswer]:
         features = self.scorer.features([{"audio": clip.audio} for clip in clips])
         errors = {failure["file"]: failure["error"] for failure in features.failed}
-        failed = [Answer.failure(clip.id, errors[clip.audio]) for clip in clips if clip.audio in errors]
+        failed = [SystemAnswer.failure(clip.id, errors[clip.audio]) for clip in clips if clip.audio in errors]
         heard = [clip for clip in clips if clip.audio not in errors]
         if not heard:
             return failed
@@ -148,7 +148,7 @@ class TransformersALM(OurALM):
             self._ask_for_words(audio, parts, spoken, answers)
         return failed + answers
 
-    def _ask_for_words(self, audio, parts: list[dict], spoken: list[Spoken], answers: list[Answer]) -> None:
+    def _ask_for_words(self, audio, parts: list[dict], spoken: list[Spoken], answers: list[SystemAnswer]) -> None:
         """Give the answers what was heard, and, by the letters, the conflict and, of lettered answers, the disagreement."""
         words, conflicts = (
             self.scorer.options(
@@ -189,11 +189,11 @@ class VLLMALM(OurALM):
 
     engine = "alm-vllm"
 
-    def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
+    def answer(self, clips: Sequence[BenchmarkClip]) -> Iterator[SystemAnswer]:
         _ = self.llm
         yield from in_batches(clips, GROUP, self._answers)
 
-    def _answers(self, clips: Sequence[Clip]) -> list[Answer]:
+    def _answers(self, clips: Sequence[BenchmarkClip]) -> list[SystemAnswer]:
         from vllm import SamplingParams
 
         lettered = self.prompt.kind == "options"

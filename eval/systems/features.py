@@ -11,7 +11,7 @@ from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.features.cache import FeatureCache
 from fas_core.features.extract import extract_features
-from fas_eval.systems.base import Clip
+from fas_eval.systems.base import BenchmarkClip
 
 GROUP = 256  # clips whose answers are lost at most when the machine dies
 
@@ -20,9 +20,9 @@ GROUP = 256  # clips whose answers are lost at most when the machine dies
 class Heard:
     """Features of some clips; `failed`: (clip, why). `seconds`: of encoding a clip, None where it was in the cache."""
 
-    clips: list[Clip]
+    clips: list[BenchmarkClip]
     features: list[ClipFeatures]
-    failed: list[tuple[Clip, str]]
+    failed: list[tuple[BenchmarkClip, str]]
     seconds: float | None
 
 
@@ -46,7 +46,11 @@ def _modules(encoders) -> list[torch.nn.Module]:
 
 
 def read_features(
-    clips: Sequence[Clip], extractor: FeatureExtractor, cache_dir: Path, group: int | None = GROUP, title: str = ""
+    clips: Sequence[BenchmarkClip],
+    extractor: FeatureExtractor,
+    cache_dir: Path,
+    group: int | None = GROUP,
+    title: str = "",
 ) -> Iterator[Heard]:
     """Features of all clips, in groups; extracted where the cache lacks them.
 

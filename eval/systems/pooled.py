@@ -9,7 +9,7 @@ from fas_core.encoders.base import ClipFeatures
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError
 from fas_core.training.arguments import ModelArguments, stream_config
-from fas_eval.systems.base import Answer, Clip, System
+from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.classifier import Classifier
 from fas_eval.systems.context import BuildContext
 from fas_eval.systems.features import describe_encoders, read_features
@@ -54,11 +54,11 @@ class PooledSystem(System):
             "code_version": CODE_VERSION,
         }
 
-    def answer(self, clips: Sequence[Clip]) -> Iterator[Answer]:
+    def answer(self, clips: Sequence[BenchmarkClip]) -> Iterator[SystemAnswer]:
         if not self.facts:
             self._fit()
         for heard in read_features(clips, self.extractor, self.context.features):
-            yield from (Answer.failure(clip.id, error) for clip, error in heard.failed)
+            yield from (SystemAnswer.failure(clip.id, error) for clip, error in heard.failed)
             if not heard.clips:
                 continue
             start = time.perf_counter()
@@ -70,11 +70,11 @@ class PooledSystem(System):
                     {p: [round(float(x), 6) for x in probs[i]] for p, probs in each.items()} if len(each) > 1 else {}
                 )
                 total = None if heard.seconds is None else round(heard.seconds + seconds, 6)
-                yield Answer.from_probabilities(clip.id, mean[i], seconds=total, heads=heads)
+                yield SystemAnswer.from_probabilities(clip.id, mean[i], seconds=total, heads=heads)
 
     def _fit(self) -> None:
         start = time.time()
-        clips = [Clip(row["id"], row["audio"], "") for row in self.training.rows]
+        clips = [BenchmarkClip(row["id"], row["audio"], "") for row in self.training.rows]
         digests = {row["audio"]: i for i, row in enumerate(self.training.rows)}
         features: list[ClipFeatures] = []
         chosen: list[int] = []
@@ -108,9 +108,9 @@ class PooledSystem(System):
         return encoders | total | self.facts
 
 
-def _with_digests(clips: list[Clip]) -> list[Clip]:
+def _with_digests(clips: list[BenchmarkClip]) -> list[BenchmarkClip]:
     """The clips that can be opened; `python -m fas_core.data check` names the others."""
-    known = [Clip(clip.id, clip.audio, content_digest(clip.audio)) for clip in clips]
+    known = [BenchmarkClip(clip.id, clip.audio, content_digest(clip.audio)) for clip in clips]
     return [clip for clip in known if clip.digest != UNREADABLE]
 
 

@@ -31,7 +31,7 @@ BALANCED = dict(corpus_balance=True, between_corpora=5.0, temperature_on="corpor
 
 
 @dataclass(frozen=True)
-class System:
+class Recipe:
     """One row of the table.
 
     Attributes:
@@ -55,19 +55,19 @@ class System:
     corpora: tuple[str, ...] = ()
 
 
-def _linear(title: str, augmentation: tuple[str, ...] = (), **training) -> System:
+def _linear(title: str, augmentation: tuple[str, ...] = (), **training) -> Recipe:
     model = dict(standardise=True, head_shrinkage=0.6, head_deviation_weight=0.5)
-    return System(title, model, training, acoustic="stack", augmentation=augmentation, linear=True)
+    return Recipe(title, model, training, acoustic="stack", augmentation=augmentation, linear=True)
 
 
-def _ablation(title: str, **model) -> System:
-    return System(title, dict(standardise=True, pathway_heads=False) | model, TABLE3 | BATCH | dict(epochs=12))
+def _ablation(title: str, **model) -> Recipe:
+    return Recipe(title, dict(standardise=True, pathway_heads=False) | model, TABLE3 | BATCH | dict(epochs=12))
 
 
-def _method(title: str, model: dict | None = None, **training) -> System:
+def _method(title: str, model: dict | None = None, **training) -> Recipe:
     """The recommended recipe on balanced corpora, clips as they are, and one thing more."""
     title = f"FAS, corpora balanced{title}"
-    return System(
+    return Recipe(
         title,
         RECOMMENDED_MODEL | DISCRIMINANT | (model or {}),
         RECOMMENDED_TRAINING | BALANCED | training,
@@ -77,7 +77,7 @@ def _method(title: str, model: dict | None = None, **training) -> System:
 
 ON_BOTH = dict(adversarial_on=["fused", "pooled"])
 SYSTEMS = {
-    "paper": System(
+    "paper": Recipe(
         "the paper's architecture and loss (batch 64, 12 epochs, trimmed clips)",
         dict(pathway_heads=False),
         TABLE3 | BATCH | dict(epochs=12),
@@ -89,34 +89,34 @@ SYSTEMS = {
     "all": _ablation("all tokens", selection="all"),
     "no-queries": _ablation("w/o learnable queries", learnable_queries=False),
     "summary": _ablation("FAS with summary-conditioned queries", summary="mean+deviation", token_norm=True),
-    "gradient": System(
+    "gradient": Recipe(
         "FAS, recommended recipe without the discriminant",
         RECOMMENDED_MODEL,
         RECOMMENDED_TRAINING,
         acoustic="stack",
         augmentation=AUGMENTATION,
     ),
-    "shipped": System(
+    "shipped": Recipe(
         "FAS, recommended recipe",
         RECOMMENDED_MODEL | DISCRIMINANT,
         RECOMMENDED_TRAINING,
         acoustic="stack",
         augmentation=AUGMENTATION,
     ),
-    "unaugmented": System(
+    "unaugmented": Recipe(
         "FAS, recommended recipe without augmentation",
         RECOMMENDED_MODEL | DISCRIMINANT,
         RECOMMENDED_TRAINING,
         acoustic="stack",
     ),
-    "padded": System(  # for --padding 30s; fewer variants, because a padded clip takes many times as long
+    "padded": Recipe(  # for --padding 30s; fewer variants, because a padded clip takes many times as long
         "FAS, recommended recipe, on two speeds",
         RECOMMENDED_MODEL | DISCRIMINANT,
         RECOMMENDED_TRAINING,
         acoustic="stack",
         augmentation=("speed:0.8", "speed:1.25"),
     ),
-    "before": System(
+    "before": Recipe(
         "the recipe before: recommended.yaml on RAVDESS and TESS",
         RECOMMENDED_MODEL | DISCRIMINANT,
         RECOMMENDED_TRAINING,
@@ -125,7 +125,7 @@ SYSTEMS = {
         corpora=("ravdess", "tess"),
     ),
     "linear": _linear("discriminant alone, as in the recommended recipe"),
-    "before-unaugmented": System(
+    "before-unaugmented": Recipe(
         "the recipe before without augmentation, on RAVDESS and TESS",
         RECOMMENDED_MODEL | DISCRIMINANT,
         RECOMMENDED_TRAINING,
@@ -156,27 +156,27 @@ SYSTEMS = {
     ),
     "mixup-across": _method(" + mixup across corpora", mixup_across_corpora=True),
     "residual": _method(" + fused tokens on the discriminant's residual", dict(ensemble=0.0, residual=True)),
-    "semantic": System("semantic only (mean)", pooled=(("semantic", "mean"),)),
-    "acoustic-mean": System("acoustic only (mean)", pooled=(("acoustic", "mean"),)),
-    "acoustic": System("acoustic only (mean and deviation)", pooled=(("acoustic", "mean+deviation"),)),
-    "stack": System(
+    "semantic": Recipe("semantic only (mean)", pooled=(("semantic", "mean"),)),
+    "acoustic-mean": Recipe("acoustic only (mean)", pooled=(("acoustic", "mean"),)),
+    "acoustic": Recipe("acoustic only (mean and deviation)", pooled=(("acoustic", "mean+deviation"),)),
+    "stack": Recipe(
         "acoustic only, shallow layers stacked (mean and deviation)",
         pooled=(("acoustic", "mean+deviation"),),
         acoustic="stack",
     ),  # fmt: skip
-    "stack-augmented": System(
+    "stack-augmented": Recipe(
         "acoustic only, shallow layers stacked (mean and deviation), augmented",
         pooled=(("acoustic", "mean+deviation"),),
         acoustic="stack",
         augmentation=AUGMENTATION,
     ),  # fmt: skip
-    "late": System(
+    "late": Recipe(
         "late average (semantic mean, acoustic mean and deviation)",
         pooled=(("semantic", "mean"), ("acoustic", "mean+deviation")),
     ),
 }
 
-SYSTEMS["many"] = System(
+SYSTEMS["many"] = Recipe(
     "as shipped: train/configs/shipped_base.yaml",
     RECOMMENDED_MODEL
     | dict(

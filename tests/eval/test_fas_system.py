@@ -19,9 +19,9 @@ from fas_core.sources import audio_digest
 from fas_core.words.transcript import Limits
 from fas_eval.benchmarks.loading import DataLocations
 from fas_eval.presets import Preset
-from fas_eval.suite.run import Settings, run_suite
+from fas_eval.suite.run import RunSettings, run_suite
 from fas_eval.suite.score import Statistics, detected
-from fas_eval.systems.base import Answer, Clip
+from fas_eval.systems.base import BenchmarkClip, SystemAnswer
 from fas_eval.systems.context import BuildContext
 from fas_eval.systems.fas import FASSystem, build
 
@@ -35,12 +35,14 @@ def place(tmp_path_factory) -> SimpleNamespace:
     folder = tmp_path_factory.mktemp("fas")
     whisper = save_tiny_whisper(folder / "whisper")
     checkpoint = save_tiny_checkpoint(folder / "tiny", whisper)
-    clips = [Clip(r["id"], r["audio"], audio_digest(r["audio"])) for r in write_clips(folder / "clips", SECONDS)]
+    clips = [
+        BenchmarkClip(r["id"], r["audio"], audio_digest(r["audio"])) for r in write_clips(folder / "clips", SECONDS)
+    ]
     broken = folder / "broken.wav"
     broken.write_bytes(b"not audio")
     return SimpleNamespace(
         folder=folder, whisper=whisper, checkpoint=checkpoint, clips=clips, features=folder / "features",
-        broken=Clip("broken", str(broken), audio_digest(str(broken))),
+        broken=BenchmarkClip("broken", str(broken), audio_digest(str(broken))),
     )  # fmt: skip
 
 
@@ -157,8 +159,8 @@ class TestWords:
 
     def test_what_no_words_are_heard_in_is_no_conflict(self):
         answers = [
-            Answer("a", "sad", "classifier", conflict=0.9, disagreement=0.9),
-            Answer("b", "sad", "classifier", words_missing="unclear"),
+            SystemAnswer("a", "sad", "classifier", conflict=0.9, disagreement=0.9),
+            SystemAnswer("b", "sad", "classifier", words_missing="unclear"),
         ]
         assert detected(answers, "conflict", np.array([True, False])) == {
             "auroc": 1.0,
@@ -214,7 +216,7 @@ class TestRun:
                 benchmarks=[f"manifest:{tmp_path / 'manifest.csv'}"],
             )
             context = BuildContext(locations=DataLocations(), cache_dir=tmp_path, device="cpu", quiet=True)
-            how = Settings(tmp_path / "report", statistics=Statistics(resamples=20))
+            how = RunSettings(tmp_path / "report", statistics=Statistics(resamples=20))
             return run_suite(preset, context, replace(how, **settings))
 
         return run

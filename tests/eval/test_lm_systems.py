@@ -19,7 +19,7 @@ from standin import completion, error, standin
 from fas_core.errors import CheckpointError, FASError
 from fas_core.labels import EMOTIONS
 from fas_eval.systems import chat, endpoint
-from fas_eval.systems.base import Answer, Clip
+from fas_eval.systems.base import BenchmarkClip, SystemAnswer
 
 LOGPROBS = {"D": math.log(0.5), " D": math.log(0.1), "A": math.log(0.2), "The": math.log(0.1)}
 SLOW = 20.0  # seconds that a stand-in sleeps in the place of hanging for ever
@@ -29,7 +29,7 @@ def context(tmp_path: Path) -> SimpleNamespace:
     return SimpleNamespace(cache_dir=tmp_path / "cache", device="cpu", quiet=True)
 
 
-def write_clips(folder: Path, number: int, broken: tuple[int, ...] = ()) -> list[Clip]:
+def write_clips(folder: Path, number: int, broken: tuple[int, ...] = ()) -> list[BenchmarkClip]:
     """Synthetic clips, noise of 0.5 s at 22.05 kHz in stereo; the broken ones are no audio."""
     folder.mkdir(parents=True, exist_ok=True)
     clips = []
@@ -40,16 +40,16 @@ def write_clips(folder: Path, number: int, broken: tuple[int, ...] = ()) -> list
         else:
             rng = np.random.default_rng(i)
             soundfile.write(path, 0.1 * rng.standard_normal((11_025, 2)), 22_050)
-        clips.append(Clip(f"clip-{i}", str(path), f"digest-{i}"))
+        clips.append(BenchmarkClip(f"clip-{i}", str(path), f"digest-{i}"))
     return clips
 
 
 @pytest.fixture
-def clips(tmp_path) -> list[Clip]:
+def clips(tmp_path) -> list[BenchmarkClip]:
     return write_clips(tmp_path / "clips", 3)
 
 
-def ask(system, clips) -> dict[str, Answer]:
+def ask(system, clips) -> dict[str, SystemAnswer]:
     """Answers by clip; there is exactly one for each."""
     answers = list(system.answer(clips))
     system.close()
@@ -524,7 +524,7 @@ class TestFASALM:
         save_adapter(model, processor, tmp_path / "adapter")
         directory = export_model(tmp_path / "adapter", tmp_path / "model", language_model=str(tmp_path / "llm"))
         clips = [*clips, *write_clips(tmp_path / "broken", 1, broken=(0,))]
-        clips[3] = Clip("clip-3", clips[3].audio, "digest-3")
+        clips[3] = BenchmarkClip("clip-3", clips[3].audio, "digest-3")
         expected = ask(alm(directory, tmp_path), clips)
         found = ask(fas_alm.build_vllm({"name": "v", "directory": str(directory)}, context(tmp_path)), clips)
         assert [found[c.id].how for c in clips] == ["options"] * 3 + ["failed"]

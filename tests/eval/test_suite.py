@@ -18,7 +18,7 @@ from fas_core.errors import FASError
 from fas_eval.presets import PRESETS, load_preset
 from fas_eval.suite import cli as suite
 from fas_eval.suite.store import AnswerStore
-from fas_eval.systems.base import Answer, Clip
+from fas_eval.systems.base import BenchmarkClip, SystemAnswer
 from fas_eval.systems.context import BuildContext
 from fas_eval.systems.system_types import plan_systems
 
@@ -273,25 +273,29 @@ def test_two_processes_say_what_one_says(ask, corpus, tmp_path):
 
 def test_the_store_ignores_a_cut_line_and_prefers_an_answer_to_a_failure(tmp_path):
     system = fake_systems.Fake({"name": "a/b:c"})
-    clips = [Clip(f"x/{i}", "a.wav", f"digest{i}") for i in range(3)]
+    clips = [BenchmarkClip(f"x/{i}", "a.wav", f"digest{i}") for i in range(3)]
     store = AnswerStore(tmp_path, system)
-    store.add("digest0", Answer.failure("x/0", "late"))
-    store.add("digest1", Answer("x/1", "sad", "rules", text="sad"))
+    store.add("digest0", SystemAnswer.failure("x/0", "late"))
+    store.add("digest1", SystemAnswer("x/1", "sad", "rules", text="sad"))
     with store.file.open("a") as file:
         file.write('{"digest": "digest2", "clip": "x/2", "lab')
     again = AnswerStore(tmp_path, system, process_index=1)
     assert [clip.id for clip in again.missing(clips)] == ["x/0", "x/2"]
-    again.add("digest0", Answer("x/0", "angry", "exact"))
+    again.add("digest0", SystemAnswer("x/0", "angry", "exact"))
     store.load()
     assert store.get(clips[0]).label == "angry" and store.get(clips[1]).text == "sad" and store.get(clips[2]) is None
-    renamed = Clip("other/1", "b.wav", "digest1")
+    renamed = BenchmarkClip("other/1", "b.wav", "digest1")
     assert store.get(renamed).clip == "other/1"  # the same audio under another name
     assert store.folder.parent == tmp_path
 
 
 def test_clips_of_the_same_audio_are_asked_about_once(tmp_path):
     store = AnswerStore(tmp_path, fake_systems.Fake({"name": "fake"}))
-    clips = [Clip("a", "a.wav", "same"), Clip("b", "b.wav", "same"), Clip("c", "c.wav", "other")]
+    clips = [
+        BenchmarkClip("a", "a.wav", "same"),
+        BenchmarkClip("b", "b.wav", "same"),
+        BenchmarkClip("c", "c.wav", "other"),
+    ]
     assert [clip.id for clip in store.missing(clips)] == ["a", "c"]
 
 
@@ -300,7 +304,7 @@ def test_clips_of_the_same_audio_are_asked_about_once(tmp_path):
 )
 def test_an_answer_that_contradicts_itself_is_refused(values):
     with pytest.raises(FASError):
-        Answer(*values)
+        SystemAnswer(*values)
 
 
 @pytest.mark.parametrize("name", PRESETS)

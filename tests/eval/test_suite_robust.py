@@ -27,7 +27,7 @@ from fas_eval.report.formats import unique_slugs
 from fas_eval.suite import cli as suite
 from fas_eval.suite import store as answers
 from fas_eval.suite.store import AnswerStore
-from fas_eval.systems.base import LONGEST_TEXT, Answer, Clip
+from fas_eval.systems.base import LONGEST_TEXT, BenchmarkClip, SystemAnswer
 
 PLUGIN = str(Path(misbehaving_systems.__file__))
 SECRET = "sk-this-is-a-secret-0123456789"
@@ -427,10 +427,14 @@ class TestBenchmarks:
 class TestStore:
     def test_a_later_failure_does_not_replace_an_answer(self, tmp_path):
         store = AnswerStore(tmp_path, misbehaving_systems.Misbehaving({"name": "x"}))
-        store.add("d", Answer("a", "sad", "rules"))
-        store.add("d", Answer.failure("a", "late"))
+        store.add("d", SystemAnswer("a", "sad", "rules"))
+        store.add("d", SystemAnswer.failure("a", "late"))
         again = AnswerStore(tmp_path, misbehaving_systems.Misbehaving({"name": "x"}))
-        assert store.get(Clip("a", "a.wav", "d")) == again.get(Clip("a", "a.wav", "d")) == Answer("a", "sad", "rules")
+        assert (
+            store.get(BenchmarkClip("a", "a.wav", "d"))
+            == again.get(BenchmarkClip("a", "a.wav", "d"))
+            == SystemAnswer("a", "sad", "rules")
+        )
 
     @pytest.mark.parametrize(
         "more", [{"probabilities": [0.5, 0.5]}, {"probabilities": [1.5, -0.5, 0, 0, 0, 0, 0]}, {"heads": {"acoustic": [1.0]}},
@@ -438,7 +442,7 @@ class TestStore:
     )  # fmt: skip
     def test_figures_that_are_none_are_refused_where_they_come_up(self, more):
         with pytest.raises(FASError, match="answer to x"):
-            Answer("x", "sad", "classifier", **more)
+            SystemAnswer("x", "sad", "classifier", **more)
 
 
 def kept_lines(store: Path) -> int:

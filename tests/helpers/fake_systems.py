@@ -8,7 +8,7 @@ import numpy as np
 from fas_core.audio import load_audio
 from fas_core.errors import MissingDependencyError
 from fas_core.labels import EMOTIONS
-from fas_eval.systems.base import Answer, System
+from fas_eval.systems.base import System, SystemAnswer
 from fas_eval.systems.system_types import SYSTEMS, SystemType, register
 
 LOG = "FAKE_SYSTEMS_LOG"  # environment variable: file to which every clip that was asked about is written
@@ -34,15 +34,15 @@ class Fake(System):
             with Path(os.environ[LOG]).open("a") as file:
                 file.write(f"{self.name} {self.seed} {clip.id}\n")
             if clip.id.endswith(self.options.get("refuses", "nothing")):
-                yield Answer.failure(clip.id, "timed out after 3 tries", retries=3)
+                yield SystemAnswer.failure(clip.id, "timed out after 3 tries", retries=3)
             elif clip.id.endswith(self.options.get("babbles", "nothing")):
-                yield Answer(clip.id, None, "unparsed", text="I am only a language model")
+                yield SystemAnswer(clip.id, None, "unparsed", text="I am only a language model")
             else:
                 loud = np.abs(load_audio(clip.audio).samples).mean() > 0.05
                 if self.options.get("wrong_share", 0) > random.random():
                     loud = not loud
                 p = [0.6 if e == ("angry" if loud else "sad") else 0.4 / 6 for e in EMOTIONS]
-                yield Answer.from_probabilities(clip.id, p, seconds=0.01, conflict=0.9 if loud else 0.1)
+                yield SystemAnswer.from_probabilities(clip.id, p, seconds=0.01, conflict=0.9 if loud else 0.1)
 
     def describe(self):
         return {"weights": "random", "parameters": 7}

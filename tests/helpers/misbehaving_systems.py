@@ -5,14 +5,14 @@ import time
 from pathlib import Path
 
 from fas_core.labels import EMOTIONS
-from fas_eval.systems.base import Answer, System
+from fas_eval.systems.base import System, SystemAnswer
 from fas_eval.systems.system_types import SYSTEMS, SystemType, register
 
 LOG = "FAKE_SYSTEMS_LOG"  # environment variable: file to which every clip that was asked about is written
 
 
-def angry(clip: str, **more) -> Answer:
-    return Answer.from_probabilities(clip, [0.4 if e == "angry" else 0.1 for e in EMOTIONS], seconds=0.01, **more)
+def angry(clip: str, **more) -> SystemAnswer:
+    return SystemAnswer.from_probabilities(clip, [0.4 if e == "angry" else 0.1 for e in EMOTIONS], seconds=0.01, **more)
 
 
 class Misbehaving(System):
@@ -58,10 +58,10 @@ class Misbehaving(System):
             yield angry(clip.id)
 
     def is_not_sure(self, clip, now):
-        yield Answer.from_probabilities(clip.id, [float("nan")] * 7) if now else angry(clip.id)
+        yield SystemAnswer.from_probabilities(clip.id, [float("nan")] * 7) if now else angry(clip.id)
 
     def writes(self, clip, now):
-        yield Answer(clip.id, "angry", "rules", text=self.options["text"])
+        yield SystemAnswer(clip.id, "angry", "rules", text=self.options["text"])
 
 
 def holds_out(options):

@@ -17,7 +17,7 @@ from fas_eval.case.rendering import RECORDS, read_takes, render
 from fas_eval.case.speech import EndpointSpeech
 from fas_eval.report.clip_pages import _copied, _picture
 from fas_eval.systems import endpoint
-from fas_eval.systems.base import Clip
+from fas_eval.systems.base import BenchmarkClip
 from fas_serve import remote
 from fas_serve.client import Client, ServerError
 
@@ -27,7 +27,7 @@ STATES = [301, 302, 303, 307, 308]
 @pytest.fixture
 def clip(tmp_path):
     soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 16_000)
-    return Clip("a", str(tmp_path / "a.wav"), "digest")
+    return BenchmarkClip("a", str(tmp_path / "a.wav"), "digest")
 
 
 class TestRedirects:
