@@ -25,11 +25,12 @@ class Pairs:
 
     def __init__(self, comparisons: list[dict], alpha: float):
         self.alpha = alpha
-        self.found = defaultdict(list)
+        found: dict[tuple[str, str, str], list] = defaultdict(list)
         for row in comparisons:
             if is_number(row.get("difference")):
-                self.found[row["benchmark"], row["a"], row["b"]].append((1, row))
-                self.found[row["benchmark"], row["b"], row["a"]].append((-1, row))
+                found[row["benchmark"], row["a"], row["b"]].append((1, row))
+                found[row["benchmark"], row["b"], row["a"]].append((-1, row))
+        self.found = dict(found)  # looking up adds no pair
 
     @property
     def reference(self) -> str | None:
@@ -40,7 +41,7 @@ class Pairs:
 
     def verdict(self, benchmark: str, a: str, b: str, metric: str = "ua") -> Verdict | None:
         """None where the two were not compared by that metric."""
-        rows = [(sign, row) for sign, row in self.found[benchmark, a, b] if row.get("metric", "ua") == metric]
+        rows = [(sign, row) for sign, row in self.found.get((benchmark, a, b), []) if row.get("metric", "ua") == metric]
         if not rows:
             return None
         differences = [sign * row["difference"] for sign, row in rows]
@@ -51,7 +52,7 @@ class Pairs:
         """Whether two systems can be told apart; WA without a comparison of its own by McNemar's test. None where not tested."""
         verdict = self.verdict(benchmark, a, b, metric)
         if verdict is None and metric == "accuracy":
-            ps = [row.get("mcnemar_p_corrected") for _, row in self.found[benchmark, a, b]]
+            ps = [row.get("mcnemar_p_corrected") for _, row in self.found.get((benchmark, a, b), [])]
             known = [p for p in ps if is_number(p)]
             return all(p < self.alpha for p in known) if known else None
         return None if verdict is None else verdict.significant
