@@ -31,6 +31,7 @@ test: lint
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # known holes of what is installed, by the table in fas_core/advisories.json; no network
 audit: env

@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from fas_core.arrays import is_array
 from fas_core.audio import Audio
+from fas_core.audio_forms import is_pair
 from fas_core.errors import AudioError, FASError
 
 AUDIO_PARTS = ("audio", "input_audio", "audio_url")
-FORMS = "a path, bytes, an array with its rate, (array, rate), or a mapping with 'array' and 'sampling_rate'"
 
 
 def message_parts(message: Mapping) -> Sequence[Mapping]:
@@ -38,47 +37,7 @@ def message_audios(messages: Sequence[Mapping]) -> list:
     ]  # fmt: skip
 
 
-def open_source(source: Any, sampling_rate: int | None = None) -> tuple[Any, int | None]:
-    """What `load_audio` takes: a source, and the rate of an array.
-
-    Args:
-        source: path, bytes, file, array, `Audio`; (array, rate) or (rate, array); a mapping with "array" and
-            "sampling_rate", "bytes" or "path" (datasets' Audio column); a decoder of torchcodec.
-        sampling_rate: Hz, of an array that does not say its own.
-
-    Raises:
-        AudioError: none of these.
-    """
-    if isinstance(source, Mapping):
-        return _from_mapping(source, sampling_rate)
-    if is_pair(source):
-        array, rate = source if not isinstance(source[0], Real) else source[::-1]
-        return open_source(array, rate)
-    if hasattr(source, "get_all_samples"):  # torchcodec's decoder, (channels, n)
-        samples = source.get_all_samples()
-        return samples.data.T, samples.sample_rate
-    return source, sampling_rate if is_array(source) else None
-
-
-def is_pair(source: Any) -> bool:
-    """An array and its rate, in either order."""
-    if not isinstance(source, tuple) or len(source) != 2:
-        return False
-    return any(is_array(x) and isinstance(rate, Real) for x, rate in (source, source[::-1]))
-
-
-def _from_mapping(source: Mapping, sampling_rate: int | None) -> tuple[Any, int | None]:
-    if source.get("array") is not None:
-        return open_source(source["array"], source.get("sampling_rate", sampling_rate))
-    for key in ("bytes", "path"):
-        if source.get(key) is not None:
-            return source[key], None
-    raise AudioError(
-        f"<mapping with {', '.join(map(str, source)) or 'nothing'}>", "holds no audio", f"expected {FORMS}"
-    )
-
-
-def _source(part: Mapping):
+def _source(part: Mapping) -> Any:
     if part["type"] == "input_audio":
         return _decoded(_field(part, "input_audio", "data"))
     if part["type"] == "audio_url":
@@ -96,7 +55,7 @@ def _source(part: Mapping):
     )
 
 
-def _with_rate(source, rate):
+def _with_rate(source: Any, rate: int) -> tuple[Any, int]:
     if not is_array(source):
         raise FASError("an audio part with sampling_rate: it is for arrays; a file says its own rate")
     return (source, rate)
@@ -112,7 +71,7 @@ def _field(part: Mapping, kind: str, name: str) -> str:
     return value
 
 
-def _from_url(url: str):
+def _from_url(url: str) -> bytes | Path:
     split = urlsplit(str(url))
     if split.scheme == "data":
         return _decoded(split.path.partition(",")[2])

@@ -12,7 +12,7 @@ from jinja2 import TemplateError
 from torch import Tensor
 from transformers import AddedToken, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
-from fas_alm.audio_parts import AUDIO_PARTS, is_pair, message_audios, message_parts, open_source
+from fas_alm.audio_parts import AUDIO_PARTS, message_audios, message_parts
 from fas_alm.chat import audio_chat_template, check_messages
 from fas_alm.configuration import AUDIO_TOKEN, FASAudioConfig
 from fas_alm.listening import LazyListener, WhisperListener
@@ -29,6 +29,7 @@ from fas_alm.text_options import (
 )
 from fas_alm.transcript import AUTO, Listener, Spoken, given_words, with_transcripts
 from fas_core.audio import Audio, AudioLimits, load_audio
+from fas_core.audio_forms import is_pair, open_source
 from fas_core.encoders.base import check_waveforms
 from fas_core.encoders.whisper import LogMel
 from fas_core.errors import AudioError, FASError

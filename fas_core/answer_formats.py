@@ -60,7 +60,7 @@ class CSVFormat:
             writer.writerow({k: self._figure(v) for k, v in row.items()} if self.spreadsheet else row)
         return text.getvalue()
 
-    def _figure(self, value):
+    def _figure(self, value: object) -> object:
         if not isinstance(value, float):
             return value
         return f"{value:.{DECIMALS}f}".replace(".", "," if self.separator == ";" else ".")

@@ -6,6 +6,7 @@ anew.
 """
 
 import errno
+import io
 import json
 import os
 import sys
@@ -87,7 +88,8 @@ class FileOutput:
         self.journal = path.with_name(f".{path.name}.journal")
         self.before = path.with_name(f".{path.name}.before")
         self.files = self.failed = 0
-        self._end, self._crc, self._file = 0, 0, None
+        self._end, self._crc = 0, 0
+        self._file: io.FileIO  # of `_begin` and `_resume`
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if resume and (path.exists() or self.journal.exists()):
@@ -174,7 +176,8 @@ class FileOutput:
                 f"--resume: no journal of a run beside {self.path} ({self.journal.name}); leave out --resume to begin anew"
             )
         facts, *entries = found
-        if changed := [name for name in {**facts, **self.facts} if facts.get(name) != self.facts.get(name)]:
+        asked = self.facts or {}
+        if changed := [name for name in {**facts, **asked} if facts.get(name) != asked.get(name)]:
             raise FASError(
                 f"--resume: {self.path} was written with another {', '.join(changed)}; give what was given then, or leave "
                 "out --resume to begin anew"

@@ -42,12 +42,12 @@ class TableFormat:
         self.footer = self._styled(Text(f"{CAPTION}\n", "dim"))
 
     def entry(self, answer: Answer, is_first: bool) -> str:
-        is_answered = answer.label is not None
+        probability = answer.probability
         cells = {
             "seconds": "all" if answer.start is None else f"{answer.start:.1f}-{answer.end:.1f}",
             "channel": str(answer.audio.channel or "-"),
-            "emotion": f"{answer.label}, unsure" if is_answered and answer.unsure else answer.label or "-",
-            "prob.": f"{answer.probabilities[answer.label]:.2f}" if is_answered else "-",
+            "emotion": f"{answer.label}, unsure" if answer.label and answer.unsure else answer.label or "-",
+            "prob.": "-" if probability is None else f"{probability:.2f}",
             "tone": answer.tone.label if answer.tone else "-",
             "words": answer.words.label if answer.words else "-",
             "conflict": conflict_text(answer),

@@ -5,9 +5,9 @@ Every field is always there; what is not known is None, and where words are miss
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from fas_core.text import printable
 from fas_core.words.types import NO_SPEECH, OFF, NoWords, Words
 
 if TYPE_CHECKING:  # `fas --help` does not wait for torch
+    import pandas
+    from matplotlib.axes import Axes
+
     from fas_core.encoders.base import ClipFeatures
 
 
@@ -35,7 +38,7 @@ class Tone:
 
     @classmethod
     def of(cls, probabilities: dict[str, float] | None) -> Tone | None:
-        return probabilities and cls(top(probabilities), probabilities)
+        return cls(top(probabilities), probabilities) if probabilities else None
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,12 @@ class AudioFacts:
     windows_without_speech: int | None = None
 
     @classmethod
-    def of(cls, audio: Audio, **heard) -> AudioFacts:
+    def of(cls, audio: Audio, **heard: Any) -> AudioFacts:
         """Args: heard: start, end, gain_db, where somebody speaks."""
         return cls(
-            audio.duration, audio.original_rate, audio.original_channels, audio.channel, silent=audio.is_silent, **heard
-        )
+            seconds=audio.duration, rate=audio.original_rate, channels=audio.original_channels, channel=audio.channel,
+            silent=audio.is_silent, **heard,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Judge:
     below: float | None = None
     coverage: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checked_threshold(self.below), checked_coverage(self.coverage)
 
     def asked(self, below: float | None, coverage: float | None) -> Judge:
@@ -117,9 +121,11 @@ class Judge:
         return self.below if self.below is not None else self.certainty.below if self.certainty else 0.0
 
 
-@dataclass
+@dataclass(repr=False)
 class Answer:
     """The answer to one clip or one window.
+
+    Its `repr` is one line, in a notebook a small table (`fas_core.answer_views`).
 
     Attributes:
         file: name of the source.
@@ -168,15 +174,20 @@ class Answer:
     end: float | None = None
     pathways: Pathways | None = None
     error: str | None = None
-    exception: Exception | None = field(default=None, repr=False)
-    conflict_calibration: Sequence[float] = field(default=(0.0, 1.0, 0.0), repr=False)
-    distance: float | None = field(default=None, repr=False)
-    judge: Judge | None = field(default=None, repr=False)
+    exception: Exception | None = None
+    conflict_calibration: Sequence[float] = (0.0, 1.0, 0.0)
+    distance: float | None = None
+    judge: Judge | None = None
 
     @property
     def no_speech(self) -> bool:
         """No emotion is named, because nobody speaks."""
         return self.speech == 0
+
+    @property
+    def probability(self) -> float | None:
+        """That of the label, calibrated; None where there is none."""
+        return None if self.label is None or self.probabilities is None else self.probabilities[self.label]
 
     def hears(self, words: Words | NoWords) -> Answer:
         """Itself, with the words of the clip or why there are none, and with what their meaning is beside the tone."""
@@ -187,7 +198,7 @@ class Answer:
 
         self.words, self.words_missing = words, None
         if self.tone is not None:
-            p, q = ([side.probabilities[e] for e in EMOTIONS] for side in (self.tone, words))
+            p, q = _in_order(self.tone), _in_order(words)
             self.conflict = float(conflict(p, q, words.confidence, self.conflict_calibration))
             self.disagreement = float(disagreement(p, q))
         return self
@@ -200,13 +211,14 @@ class Answer:
     def judged(self, judge: Judge | None) -> Answer:
         """Itself, with what `judge` says of how far its label is to be relied on."""
         self.judge = judge
-        if judge is None or self.label is None:
+        if judge is None or self.label is None or self.probabilities is None:
             return self
         certainty, largest = judge.certainty, self.probabilities[self.label]
         if certainty is not None and self.distance is not None:
             self.confidence = float(certainty.confidence(largest, self.distance))
             self.familiarity = certainty.familiarity(self.distance)
-            self.label_set = judge.coverage and certainty.label_set(self.probabilities, judge.coverage)
+            covers = judge.coverage
+            self.label_set = None if covers is None else certainty.label_set(self.probabilities, covers)
         self.unsure = (largest if self.confidence is None else self.confidence) < judge.threshold
         return self
 
@@ -216,8 +228,8 @@ class Answer:
             return self
         from fas_core.gate import Gate  # here for the same reason
 
-        tone, words = (np.array([[side.probabilities[e] for e in EMOTIONS]]) for side in (self.tone, self.words))
-        mixed = Gate(tuple(weights))(tone, words, np.array([self.words.confidence]))[0]
+        tone, words = _in_order(self.tone), _in_order(self.words)
+        mixed = Gate(tuple(weights))(tone[None], words[None], np.array([self.words.confidence]))[0]
         return self.says(dict(zip(EMOTIONS, map(float, mixed), strict=True)))
 
     def at(self, start: float, end: float) -> Answer:
@@ -225,7 +237,7 @@ class Answer:
         self.start, self.end = start, end
         for token in (token for tokens in (self.kept_tokens or {}).values() for token in tokens):
             token.update({key: round(token[key] + start, 3) for key in ("start", "end")})
-        if self.audio.start is not None:
+        if self.audio.start is not None and self.audio.end is not None:
             self.audio = replace(self.audio, start=self.audio.start + start, end=self.audio.end + start)
         return self
 
@@ -236,9 +248,9 @@ class Answer:
             del values[name]
         return values | {"file": printable(self.file), "error": self.error and printable(self.error)}
 
-    def to_row(self) -> dict:
+    def to_row(self) -> dict[str, Any]:
         """Flat, for CSV: the same names with dots ("words.transcript", "tone.angry"); kept tokens are left out."""
-        row = {}
+        row: dict[str, Any] = {}
         for name, value in self.to_dict(tokens=False).items():
             if name in COLUMNS:
                 known = dict(_flat(value or {}))
@@ -246,6 +258,34 @@ class Answer:
             elif name != "kept_tokens":
                 row[name] = " ".join(value) if isinstance(value, list) else value
         return row
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw what the tone says against what the words say; gives the axes, by default of a new figure of pyplot."""
+        from fas_core.answer_views import draw
+
+        return draw(self, axes)
+
+    def __repr__(self) -> str:
+        from fas_core.answer_views import as_line
+
+        return as_line(self)
+
+    def _repr_html_(self) -> str:
+        from fas_core.answer_views import as_html
+
+        return as_html(self)
+
+
+def answers_to_frame(answers: Iterable[Answer]) -> pandas.DataFrame:
+    """A row an answer, with the columns of `fas predict --format csv`; what is not known is missing there, too.
+
+    >>> answers_to_frame([Answer("a.wav", label="sad")])[["file", "label"]].to_dict("records")
+    [{'file': 'a.wav', 'label': 'sad'}]
+    """
+    import pandas
+
+    columns = list(Answer("").to_row())
+    return pandas.DataFrame([answer.to_row() for answer in answers], columns=columns)
 
 
 COLUMNS = {
@@ -259,7 +299,7 @@ COLUMNS = {
 
 def top(probabilities: dict[str, float]) -> str:
     """The most probable emotion."""
-    return max(probabilities, key=probabilities.get)
+    return max(probabilities, key=probabilities.__getitem__)
 
 
 def answer(
@@ -310,6 +350,11 @@ def _heard(audio: Audio, features: ClipFeatures) -> dict:
         "end": audio.duration if end is None else end / SAMPLE_RATE,
         "gain_db": features.front_end.get("gain_db"),
     }
+
+
+def _in_order(side: Tone | Words) -> np.ndarray:
+    """(7,) probabilities, in the order of `EMOTIONS`."""
+    return np.array([side.probabilities[emotion] for emotion in EMOTIONS])
 
 
 def _flat(values: dict) -> Iterator[tuple[str, object]]:

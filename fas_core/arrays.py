@@ -19,8 +19,8 @@ def is_array(source: Any) -> bool:
     return hasattr(source, "__array__") and not isinstance(source, str | bytes)
 
 
-def checked_array(source: Any, sampling_rate: int | None) -> np.ndarray:
-    """An array as (n,) or (n, channels), of the type that it has.
+def checked_array(source: Any, sampling_rate: int | None) -> tuple[np.ndarray, int]:
+    """An array as (n,) or (n, channels), of the type that it has; and its rate.
 
     (channels, n), as torchaudio gives it, is turned: that few samples are no audio, that many channels no recording.
 
@@ -39,7 +39,7 @@ def checked_array(source: Any, sampling_rate: int | None) -> np.ndarray:
     if array.dtype.name not in FULL_SCALE and array.dtype.kind != "f":
         hint = f"expected float with full scale at 1, or {', '.join(FULL_SCALE)} PCM"
         raise AudioError(NAME, f"samples are {array.dtype.name}", hint)
-    return _samples_first(array)
+    return _samples_first(array), int(sampling_rate)
 
 
 def _samples_first(array: np.ndarray) -> np.ndarray:
@@ -69,12 +69,13 @@ def float_array(source: Any, sampling_rate: int | None) -> tuple[np.ndarray, int
     Raises:
         AudioError: as `checked_array`; an empty array, NaN or Inf, a rate that no audio has.
     """
-    samples = as_float(checked_array(source, sampling_rate))
+    array, rate = checked_array(source, sampling_rate)
+    samples = as_float(array)
     if samples.size == 0:
         raise AudioError(NAME, "empty")
-    check_rate(int(sampling_rate), NAME)
+    check_rate(rate, NAME)
     check_finite(samples, 0.0, NAME)
-    return samples, int(sampling_rate)
+    return samples, rate
 
 
 def check_rate(rate: int, source: str) -> None:

@@ -44,7 +44,7 @@ class AudioLimits:
     max_seconds: float = 2 * 3600.0
     max_decoded_bytes: float = math.inf
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in ("max_bytes", "max_decoded_bytes"):
             if not getattr(self, field) > 0:
                 raise AudioError("AudioLimits", f"{field} is {getattr(self, field)}", "expected more than 0")
@@ -187,7 +187,7 @@ def _one_channel(channel: int | str) -> Channel:
         channel = int(channel)
     if channel != "mix" and (isinstance(channel, bool) or not isinstance(channel, Integral)):
         raise AudioError("channel", f"is {channel!r}", "expected mix, or the number of a channel, from 1")
-    return channel
+    return "mix" if isinstance(channel, str) else channel
 
 
 def _audio(samples: np.ndarray, name: str, decoded: Decoded, channel: Channel) -> Audio:
@@ -200,9 +200,9 @@ def _open(
     source: Any, sampling_rate: int | None, limits: AudioLimits, channel: Channel
 ) -> Iterator[tuple[str, Decoded]]:
     if is_array(source):
-        array = checked_array(source, sampling_rate)
+        array, rate = checked_array(source, sampling_rate)
         _check_bytes(array.nbytes, "<array>", limits)
-        yield "<array>", _decoded_array(array, int(sampling_rate), channel)
+        yield "<array>", _decoded_array(array, rate, channel)
         return
     whole, segment = split_segment(source)
     with binary_file(whole, limits.max_bytes) as (name, file):

@@ -7,6 +7,7 @@ how sure it claims to be.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
@@ -69,7 +70,9 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     return float(np.sum(counts * np.abs(accuracy - confidence)) / counts.sum())
 
 
-def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15):
+def reliability_bins(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Clips (bins,), accuracy (bins,) and mean confidence (bins,) of each bin of confidence; empty bins hold
     0.
     """
@@ -86,7 +89,7 @@ def reliability_bins(probabilities: np.ndarray, labels: np.ndarray, bins: int = 
     )
 
 
-def _checked(scores, labels, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _checked(scores: ArrayLike, labels: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
     scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     if scores.ndim != 2 or labels.shape != scores.shape[:1] or not len(labels):
         raise FASError(

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fas_core.errors import CheckpointError, FASError
 
@@ -58,13 +59,14 @@ class Certainty:
             raise CheckpointError(
                 f"FASConfig.certainty: expected {expected}, ascending distances, below (0 to 1), or null"
             )
-        return cls(*(tuple(map(float, values[name])) for name in lengths), float(values["below"]))
+        weights, distances, scores = (tuple(map(float, values[name])) for name in lengths)
+        return cls(weights, distances, scores, float(values["below"]))
 
     def to_dict(self) -> dict:
         """JSON-ready."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
-    def confidence(self, p: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    def confidence(self, p: ArrayLike, distance: ArrayLike) -> np.ndarray:
         """(N,) probability that the label is right, of the largest probability (N,) and the distance (N,)."""
         a, b, c = self.weights
         return _sigmoid(a + b * _logit(p) - c * (np.asarray(distance) - self.distances[STEPS // 2]))
@@ -76,7 +78,7 @@ class Certainty:
     def label_set(self, probabilities: Mapping[str, float], coverage: float) -> list[str]:
         """Emotions by falling probability, the most probable one in any case; `coverage` as of `checked_coverage`."""
         least = 1 - float(np.interp(coverage, LEVELS, self.scores))
-        ordered = sorted(probabilities, key=probabilities.get, reverse=True)
+        ordered = sorted(probabilities, key=probabilities.__getitem__, reverse=True)
         return [e for i, e in enumerate(ordered) if i == 0 or probabilities[e] >= least]
 
 
@@ -133,7 +135,7 @@ def checked_threshold(below: float | None) -> float | None:
     return below
 
 
-def _logit(p) -> np.ndarray:
+def _logit(p: ArrayLike) -> np.ndarray:
     p = np.clip(p, FLOOR, 1 - FLOOR)
     return np.log(p / (1 - p))
 
@@ -142,5 +144,5 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + np.tanh(0.5 * x))
 
 
-def _is_number(value) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

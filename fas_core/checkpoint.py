@@ -1,6 +1,7 @@
 """Loading a trained FAS: whole, or one clear error."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -103,7 +104,7 @@ def local_streams(streams: dict, where: str | Path) -> dict:
     return local
 
 
-def _adapter_beside(name, where: str | Path, stream: str) -> Path:
+def _adapter_beside(name: object, where: str | Path, stream: str) -> Path:
     """A checkpoint's own file, and no other one of this machine."""
     if not isinstance(name, str) or Path(name).name != name or not exists(Path(where).parent / name):
         raise CheckpointError(f"{where}: streams.{stream}.adapter {name!r}; expected the name of a file beside it")
@@ -181,8 +182,9 @@ def _check_shapes(path: Path, config: FASConfig) -> None:
             raise CheckpointError(f"{path}: {name} has the shape {found[name]}; expected {shape}, as config.json says")
 
 
-def _at(values: dict, name: str):
+def _at(values: dict, name: str) -> Any:
     """The value at "a.b.c"; None where one of them is not there."""
+    found: Any = values
     for part in name.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
+        found = found.get(part) if isinstance(found, dict) else None
+    return found

@@ -1,5 +1,7 @@
 """Configuration of FAS; `FASConfig.paper()` is the model of the paper, to the digit."""
 
+from typing import Any, TypeGuard
+
 from transformers import PreTrainedConfig
 
 from fas_core.certainty import Certainty
@@ -117,7 +119,7 @@ class FASConfig(PreTrainedConfig):
         gate: tuple | list | None = None,
         conflict_calibration: tuple | list = (0.0, 1.0, 0.0),
         certainty: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         self.acoustic_dim, self.semantic_dim = acoustic_dim, semantic_dim
         self.hidden_size, self.num_queries = hidden_size, num_queries
@@ -201,11 +203,8 @@ class FASConfig(PreTrainedConfig):
             not (self.ensemble and self.residual),
             "0 where residual is on: the acoustic head is in the answer",
         )
-        known = (
-            isinstance(self.summary_streams, list)
-            and self.summary_streams
-            and all(s in STREAMS for s in self.summary_streams)
-        )
+        named = self.summary_streams
+        known = isinstance(named, list) and bool(named) and all(s in STREAMS for s in named)
         self._expect("summary_streams", known, f"some of {', '.join(STREAMS)}")
         if self.fusion == "query" and self.learnable_queries:
             fits = self.hidden_size % self.num_attention_heads == 0
@@ -216,14 +215,14 @@ class FASConfig(PreTrainedConfig):
             raise CheckpointError(f"FASConfig.{name}: {getattr(self, name)!r}, expected {expected}")
 
     @classmethod
-    def paper(cls, **overrides) -> "FASConfig":
+    def paper(cls, **overrides: Any) -> "FASConfig":
         """The configuration of the paper's Table 3: 3,452,935 parameters without the pathway heads (Table 4)."""
         return cls(**({"pathway_heads": False} | overrides))
 
 
-def _is_finite(value) -> bool:
+def _is_finite(value: object) -> bool:
     return _is_number(value) and abs(value) < float("inf")
 
 
-def _is_number(value) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -7,6 +7,7 @@ heads.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit, rel_entr
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -135,14 +136,14 @@ def _check_both_kinds(is_conflicting: np.ndarray) -> None:
         )
 
 
-def _pair(first, second, *names: str) -> tuple[np.ndarray, np.ndarray]:
+def _pair(first: ArrayLike, second: ArrayLike, *names: str) -> tuple[np.ndarray, np.ndarray]:
     p, q = _probabilities(first, names[0]), _probabilities(second, names[1])
     if p.shape != q.shape:
         raise FASError(f"{names[1]}: shape {q.shape}; expected that of {names[0]}, {p.shape}")
     return p, q
 
 
-def _probabilities(values, name: str) -> np.ndarray:
+def _probabilities(values: ArrayLike, name: str) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     # written so that NaN fails too; 1e-3 leaves room for half precision
     if not ((values >= 0).all() and (np.abs(values.sum(axis=-1) - 1) < 1e-3).all()):

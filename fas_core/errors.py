@@ -31,7 +31,9 @@ class AudioError(FASError):
         self.source, self.problem, self.hint = source, problem, hint
         super().__init__(f"{source}: {problem}" + (f" ({hint})" if hint else ""))
 
-    def __reduce__(self):  # keeps the error whole when it crosses a process boundary
+    def __reduce__(
+        self,
+    ) -> tuple[type, tuple[str, str, str]]:  # keeps the error whole when it crosses a process boundary
         return type(self), (self.source, self.problem, self.hint)
 
 
@@ -81,7 +83,7 @@ def reports_errors(main: Callable[..., int | None]) -> Callable[..., int]:
     """A command's `main`: input that cannot be used is one line on stderr and exit code 2; without a code of its own it is 0."""
 
     @functools.wraps(main)
-    def command(*arguments, **options) -> int:
+    def command(*arguments: object, **options: object) -> int:
         try:
             return main(*arguments, **options) or 0
         except INPUT_ERRORS as error:

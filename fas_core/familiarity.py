@@ -22,6 +22,9 @@ SHRINKAGE = 0.3  # of the covariance within the groups
 class Familiarity(nn.Module):
     """Distances of clips to the groups of training clips; buffers (rank, F) and (groups, F), zeros until `set`."""
 
+    directions: Tensor
+    centres: Tensor
+
     def __init__(self, rank: int, groups: int, width: int):
         super().__init__()
         self.register_buffer("directions", torch.zeros(rank, width))

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from fas_core.configuration_fas import FASConfig
+
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean over the real positions: x (B, P, D), mask (B, P) -> (B, D). A clip without any gives zeros."""
@@ -29,7 +31,7 @@ class QueryFusion(nn.Module):
     the 512-256-7 head and two projections it has the 3.45 M parameters of the paper's Table 4.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: FASConfig):
         super().__init__()
         d = config.hidden_size
         self.queries = nn.Parameter(torch.randn(config.num_queries, d) * d**-0.5)
@@ -51,7 +53,7 @@ class QueryFusion(nn.Module):
 class GatedFusion(nn.Module):
     """A sigmoid gate from both raw pooled streams mixes the two projected ones (1,645,063 parameters in all)."""
 
-    def __init__(self, config):
+    def __init__(self, config: FASConfig):
         super().__init__()
         self.gate = nn.Linear(config.acoustic_dim + config.semantic_dim, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size)

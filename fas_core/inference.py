@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from fas_core.batching import batches_by_length, collate
+from fas_core.modeling_fas import FASForEmotionClassification
 
 HEADS = ("fused", "acoustic", "semantic")
 
@@ -20,7 +21,7 @@ class Logits:
     semantic: np.ndarray
 
 
-def with_statistics(model, statistics: dict):
+def with_statistics(model: FASForEmotionClassification, statistics: dict) -> FASForEmotionClassification:
     """A copy of the model that standardises by other statistics: the transductive protocol."""
     copy = type(model)(model.config).eval().to(model.device)
     copy.load_state_dict(model.state_dict())
@@ -30,7 +31,12 @@ def with_statistics(model, statistics: dict):
 
 @torch.inference_mode()
 def predict_logits(
-    model, get: Callable, lengths: Sequence[int], *, batch_size: int = 64, on_output: Callable | None = None
+    model: FASForEmotionClassification,
+    get: Callable,
+    lengths: Sequence[int],
+    *,
+    batch_size: int = 64,
+    on_output: Callable | None = None,
 ) -> Logits:
     """Run a model in evaluation mode.
 

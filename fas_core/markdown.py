@@ -9,7 +9,7 @@ _LINKS = re.compile(r"://|(?<=www)\.|@(?=\w)", re.IGNORECASE)  # bare addresses,
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
-def plain(text) -> str:
+def plain(text: object) -> str:
     """Text for a paragraph, an item or a heading, on one line.
 
     >>> print(plain("*a* <b> [x](http://y) | # c"))
@@ -21,12 +21,12 @@ def plain(text) -> str:
     return _START.sub(lambda m: f"{m[0][:-1]}\\{m[0][-1]}", text)
 
 
-def code(text) -> str:
+def code(text: object) -> str:
     """Text as code, on one line: a backtick in it would end the code."""
     return f"`{_INVISIBLE.sub(' ', ' '.join(str(text).split())).replace('`', chr(39))}`"
 
 
-def cell(text) -> str:
+def cell(text: object) -> str:
     """Markdown in a table: a bar or a line break in a file name or an error would break the row."""
     return " ".join(re.sub(r"(?<!\\)\|", r"\\|", str(text)).split())
 

@@ -1,6 +1,7 @@
 """FAS: patches in, emotions out. Reads from top to bottom like section 3 of the paper (fas_spec.md)."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +47,9 @@ class FASOutput(ModelOutput):
 
 class Standardise(nn.Module):
     """(x - mean) / deviation per feature, with the training set's statistics kept in the checkpoint."""
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, dim: int):
         super().__init__()
@@ -95,6 +99,7 @@ class FASModel(FASPreTrainedModel):
             width = 2 if config.summary == "mean+deviation" else 1
             for s in config.summary_streams:
                 self.summary[s] = nn.Sequential(nn.Linear(width * dims[s], d), nn.LayerNorm(d))
+        self.fusion: GatedFusion | QueryFusion
         if config.fusion == "gated":
             self.fusion = GatedFusion(config)
         elif config.fusion == "query" and config.learnable_queries:
@@ -124,7 +129,7 @@ class FASModel(FASPreTrainedModel):
         patches = {"acoustic": acoustic, "semantic": semantic}
         # Whatever lies in the padding, NaN included, is replaced before any arithmetic.
         patches = {s: x.masked_fill(~masks[s][..., None], 0.0) for s, x in patches.items()}
-        tokens = {s: self.standardise[s].project(x, self.projection[s]) for s, x in patches.items()}  # (B, P, d)  eq. 1
+        tokens = {s: self._project(x, s) for s, x in patches.items()}  # (B, P, d)  eq. 1
         selection = self.config.selection
         kept = {s: distil(tokens[s], masks[s], self.k[s], selection, self.training) for s in STREAMS}  # eq. 2, 3
         statistics = {s: self._statistics(patches[s], masks[s], deviations[s], s) for s in STREAMS}
@@ -148,9 +153,15 @@ class FASModel(FASPreTrainedModel):
 
     def standardised_statistics(self, mean: Tensor, deviation: Tensor, stream: str) -> Tensor:
         """Mean (B, D) over the patches of each clip and deviation (B, D) -> (B, 2 D), what the acoustic head reads."""
-        scale = self.standardise[stream].deviation
+        scale = self._standardiser(stream).deviation
         statistics = torch.cat([self.standardise[stream](mean), deviation / scale], -1)
         return self.standardise_statistics[stream](statistics)
+
+    def _project(self, patches: Tensor, stream: str) -> Tensor:
+        return self._standardiser(stream).project(patches, cast(nn.Linear, self.projection[stream]))
+
+    def _standardiser(self, stream: str) -> Standardise:
+        return cast(Standardise, self.standardise[stream])
 
     def _summary(self, statistics: dict, masks: dict) -> dict[str, Tensor]:
         """stream -> (B, d): the projected statistics over all real patches, of the streams that give a summary."""
@@ -225,8 +236,9 @@ class FASForEmotionClassification(FASPreTrainedModel):
         hidden = 256 if config.fusion == "query" else config.hidden_size
         self.head = mlp(self.fas.output_size, hidden, config.num_labels, config.dropout)
         if config.residual:  # nothing is added until something is learned
-            nn.init.zeros_(self.head[-1].weight)
-            nn.init.zeros_(self.head[-1].bias)
+            last = cast(nn.Linear, self.head[-1])
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
         self.pathway = nn.ModuleDict()
         if config.pathway_heads:
             for s in STREAMS if config.semantic_head == TRAINED else ("acoustic",):
@@ -250,8 +262,8 @@ class FASForEmotionClassification(FASPreTrainedModel):
                 (self.fas.standardise[stream], values.patches),
                 (self.fas.standardise_statistics[stream], values.clips),
             ):
-                module.mean.copy_(torch.as_tensor(mean))
-                module.deviation.copy_(torch.as_tensor(deviation))
+                cast(Standardise, module).mean.copy_(torch.as_tensor(mean))
+                cast(Standardise, module).deviation.copy_(torch.as_tensor(deviation))
 
     def forward(
         self,

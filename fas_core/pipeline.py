@@ -1,15 +1,19 @@
 """From audio files to answers: `EmotionPipeline.from_pretrained(DIR)("a.wav")`."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
 
 from fas_core.answers import Answer, Judge, answer, no_speech
 from fas_core.audio import SAMPLE_RATE, Audio, AudioLimits, stream_audio
+from fas_core.audio_forms import AudioSource, is_stream
 from fas_core.calibration import apply_temperature
 from fas_core.certainty import Certainty
 from fas_core.channels import EACH, checked_channels, reopenable
@@ -21,13 +25,17 @@ from fas_core.hub import find_directory
 from fas_core.inference import HEADS, Logits, predict_logits
 from fas_core.kept_tokens import kept_token_times
 from fas_core.model_files import reads_checkpoint
-from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.modeling_fas import FASForEmotionClassification, FASOutput
+from fas_core.pipeline_calls import GroupOptions, Options, Scores, is_list, most_probable, opened
 from fas_core.shipped import find_shipped
 from fas_core.speech import THRESHOLD, SpeechCheck
 from fas_core.summaries import summarise
 from fas_core.windows import check_windows, cut
 from fas_core.words.finding import find_reader
 from fas_core.words.reader import WordsReader
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # of typing itself from Python 3.11 on
 
 LONG_SECONDS = 60.0  # longer clips are answered window by window and averaged, so that memory stays bounded
 WINDOW_SECONDS = 30.0
@@ -92,7 +100,7 @@ class EmotionPipeline:
         words_model: str | None = None,
         unsure_below: float | None = None,
         label_sets: float | None = None,
-    ) -> "EmotionPipeline":
+    ) -> EmotionPipeline:
         """Load a checkpoint directory (or hub id) and the encoders that it names.
 
         By default the shipped one: "base" where its weights are installed, else "tiny.en" (`fas_core.shipped`); either can be named.
@@ -120,8 +128,10 @@ class EmotionPipeline:
         with reads_checkpoint(config, "encoders as `train/fas.py` writes them"):
             streams = local_streams(model.config.streams, config)
             extractor = FeatureExtractor.from_config(streams, device=device)
-        sure = dict(unsure_below=unsure_below, label_sets=label_sets)
-        pipeline = cls(model.to(device), extractor, name=name, speech_threshold=speech_threshold, **sure)
+        pipeline = cls(
+            model.to(device), extractor, name, speech_threshold=speech_threshold, unsure_below=unsure_below,
+            label_sets=label_sets,
+        )  # fmt: skip
         pipeline.training = read_record(checkpoint)
         if words:
             pipeline.read_words(streams, words_model)
@@ -145,90 +155,144 @@ class EmotionPipeline:
             trained_at_commit=(self.training.get("provenance") or {}).get("commit"),
         )
 
+    @overload
+    def __call__(
+        self, sources: list[Any], *, channels: int | str = "mix", top_k: None = None, **options: Unpack[Options]
+    ) -> list[Answer]: ...
+    @overload
     def __call__(
         self,
-        sources,
+        sources: Generator[Any, Any, Any],
         *,
-        sampling_rate: int | None = None,
-        limits: AudioLimits = AudioLimits(),
         channels: int | str = "mix",
-        batch_seconds: float = 300.0,
-    ) -> Answer | list[Answer]:
-        """Answer one source or a list of them (paths, bytes, file objects, arrays with `sampling_rate`).
+        top_k: None = None,
+        **options: Unpack[Options],
+    ) -> Iterator[Answer]: ...
+    @overload
+    def __call__(
+        self, sources: AudioSource, *, channels: Literal["each"], top_k: None = None, **options: Unpack[Options]
+    ) -> list[Answer]: ...
+    @overload
+    def __call__(
+        self,
+        sources: AudioSource,
+        *,
+        channels: Literal["mix"] | int = "mix",
+        top_k: None = None,
+        **options: Unpack[Options],
+    ) -> Answer: ...
+    @overload
+    def __call__(
+        self, sources: Any, *, top_k: int, channels: int | str = "mix", **options: Unpack[Options]
+    ) -> Scores | list[Scores] | Iterator[Scores]: ...
 
-        One source that cannot be used raises `AudioError`; in a list it is an answer with `error` set, in its place.
+    def __call__(
+        self,
+        sources: Any,
+        *,
+        channels: int | str = "mix",
+        top_k: int | None = None,
+        **options: Unpack[Options],
+    ) -> Answer | list[Answer] | Iterator[Answer] | Scores | list[Scores] | Iterator[Scores]:
+        """Answer one source, a list of them, or a generator of them, whose answers come as they are asked for.
+
+        A source is a path, bytes, a file object, an array with `sampling_rate`, (array, rate), or a dictionary of "array" (or
+        "raw") and "sampling_rate", as datasets and transformers' pipelines have it. One source that cannot be used raises
+        `AudioError`; among others it is an answer with `error` set, in its place.
 
         Args:
             channels: "mix" answers the mean over channels; a number, from 1, that channel; "each" every channel, so that one
                 source gives a list of answers, too: the two people of a call are often recorded on a channel each.
                 `answer.audio` says which it was.
+            top_k: in the place of an answer, a list of the k most probable emotions with their scores, as transformers'
+                pipeline gives it; a source that cannot be used raises then.
+            options: `sampling_rate` (Hz, of arrays), `limits`, `batch_seconds` (audio that is held at once) and
+                `batch_size` (sources that are answered at once; None: as many as `batch_seconds` holds).
 
         Raises:
-            FASError: other channels.
+            FASError: other channels, a `top_k` or `batch_size` below 1.
         """
-        is_one = not isinstance(sources, list | tuple)
-        answers = list(
-            self.stream(
-                [sources] if is_one else sources,
-                sampling_rate=sampling_rate,
-                limits=limits,
-                channels=channels,
-                batch_seconds=batch_seconds,
+        many = sources if is_list(sources) or is_stream(sources) else [sources]
+        answers = self.stream(many, channels=channels, **options)
+        if top_k is not None:
+            scores = (most_probable(answer, top_k) for answer in answers)
+            return (
+                scores if is_stream(sources) else list(scores) if many is sources or channels == EACH else next(scores)
             )
-        )
-        if not is_one:
+        if is_stream(sources):
             return answers
-        if answers[0].exception is not None:
-            raise answers[0].exception
-        return answers if channels == EACH else answers[0]
+        found = list(answers)
+        if many is sources:
+            return found
+        if found[0].exception is not None:
+            raise found[0].exception
+        return found if channels == EACH else found[0]
 
-    def stream(self, sources: Iterable, **options) -> Iterator[Answer]:
+    def stream(self, sources: Iterable[AudioSource], **options: Unpack[GroupOptions]) -> Iterator[Answer]:
         """Answers in the order of the sources, as `groups`, whose options it takes."""
         for group in self.groups(sources, **options):
             yield from group
 
     def groups(
         self,
-        sources: Iterable,
+        sources: Iterable[AudioSource],
         *,
         sampling_rate: int | None = None,
         limits: AudioLimits = AudioLimits(),
         channels: int | str = "mix",
         batch_seconds: float = 300.0,
+        batch_size: int | None = None,
         on_window: Callable[[Answer], None] = lambda answer: None,
     ) -> Iterator[list[Answer]]:
         """The answers to one source after the other: one, or with channels "each" one a channel.
 
-        At most `batch_seconds` of audio is held; batches go by length.
+        At most `batch_seconds` of audio, and `batch_size` sources, are held; batches go by length.
 
         Args:
             on_window: called with the answer to each window of a long clip as it comes, to show that work goes on.
         """
         channels = checked_channels(channels)
+        if batch_size is not None and batch_size < 1:
+            raise FASError(f"batch_size {batch_size}: expected a number of sources, 1 or more")
         held: list[list[Audio | Answer]] = []
         seconds = 0.0
         for source in sources:
             held.append(self._load(source, channels, sampling_rate, limits, on_window))
             seconds += sum(each.duration for each in held[-1] if isinstance(each, Audio))
-            if seconds >= batch_seconds:
+            if seconds >= batch_seconds or len(held) == batch_size:
                 yield from self._answer_groups(held)
                 held, seconds = [], 0.0
         yield from self._answer_groups(held)
 
-    def _load(self, source, channels, sampling_rate, limits, on_window) -> list[Audio | Answer]:
+    def _load(
+        self,
+        source: AudioSource,
+        channels: int | str,
+        sampling_rate: int | None,
+        limits: AudioLimits,
+        on_window: Callable[[Answer], None],
+    ) -> list[Audio | Answer]:
         """The audio of each channel that is asked for, or its answer already: an error, or that of a long clip."""
         try:
+            source, sampling_rate = opened(source, sampling_rate)
             if channels != EACH:
                 return [self._load_channel(source, channels, sampling_rate, limits, on_window)]
             source = reopenable(source, limits)
             first = self._load_channel(source, 1, sampling_rate, limits, on_window)
             count = first.original_channels if isinstance(first, Audio) else first.audio.channels
-            others = range(2, count + 1)
+            others = range(2, (count or 1) + 1)
             return [first, *(self._load_channel(source, n, sampling_rate, limits, on_window) for n in others)]
         except AudioError as error:
             return [Answer(file=error.source, error=str(error), exception=error)]
 
-    def _load_channel(self, source, channel, sampling_rate, limits, on_window) -> Audio | Answer:
+    def _load_channel(
+        self,
+        source: Any,
+        channel: int | str,
+        sampling_rate: int | None,
+        limits: AudioLimits,
+        on_window: Callable[[Answer], None],
+    ) -> Audio | Answer:
         """A long clip is answered window by window, so that it is never held whole."""
         size = max(WINDOW_SECONDS, limits.min_seconds)
         blocks = stream_audio(source, block_seconds=size, sampling_rate=sampling_rate, limits=limits, channel=channel)
@@ -243,17 +307,15 @@ class EmotionPipeline:
             on_window(window)
         return summarise(windows)
 
-    def _answer_groups(self, held: list[list]) -> Iterator[list[Answer]]:
+    def _answer_groups(self, held: list[list[Audio | Answer]]) -> Iterator[list[Answer]]:
         answers = iter(self._answer([each for group in held for each in group]))
         return (list(islice(answers, len(group))) for group in held)
 
-    def _answer(self, held: list) -> list[Answer]:
+    def _answer(self, held: Sequence[Audio | Answer]) -> list[Answer]:
         audios = [a for a in held if isinstance(a, Audio)]
         shares = [self.speech(a) for a in audios]
         spoken = [(a, share) for a, share in zip(audios, shares, strict=True) if share != 0]
-        answers = iter(())
-        if spoken:
-            answers = iter(self._spoken(*zip(*spoken, strict=True)))
+        answers = iter(self._spoken([a for a, _ in spoken], [share for _, share in spoken]) if spoken else [])
         found = iter([no_speech(a) if share == 0 else next(answers) for a, share in zip(audios, shares, strict=True)])
         return [next(found) if isinstance(a, Audio) else a for a in held]
 
@@ -289,7 +351,9 @@ class EmotionPipeline:
             )
             for i, audio in enumerate(audios)
         ]  # fmt: skip
-        return answers if config.answer_from == "fused" else [a.says(a.tone.probabilities) for a in answers]
+        if config.answer_from == "fused":
+            return answers
+        return [a if a.tone is None else a.says(a.tone.probabilities) for a in answers]
 
     def hear(
         self, features: list[ClipFeatures], distances: list[float | None] | None = None
@@ -304,10 +368,10 @@ class EmotionPipeline:
             end, score} each; and the mean of each clip's fused tokens, (N, d).
         """
         kept: list[dict] = [{}] * len(features)
-        fused: list[np.ndarray | None] = [None] * len(features)
+        fused: dict[int, np.ndarray] = {}
 
-        def remember(indices, output):
-            means = output.fused.mean(1).float().cpu().numpy()
+        def remember(indices: Sequence[int], output: FASOutput) -> None:
+            means = cast(torch.Tensor, output.fused).mean(1).float().cpu().numpy()
             for row, i in enumerate(indices):
                 fused[i] = means[row]
                 if distances is not None and output.distance is not None:
@@ -322,7 +386,7 @@ class EmotionPipeline:
 
         lengths = [len(f.acoustic) for f in features]
         logits = predict_logits(self.model, features.__getitem__, lengths, on_output=remember)
-        return self._probabilities(logits), kept, np.stack(fused)
+        return self._probabilities(logits), kept, np.stack([fused[i] for i in range(len(features))])
 
     def _probabilities(self, logits: Logits) -> dict[str, np.ndarray]:
         """Calibrated probabilities (N, 7) of each head that there is."""
@@ -338,7 +402,7 @@ class EmotionPipeline:
 
     def timeline(
         self,
-        source,
+        source: AudioSource,
         *,
         window: float = 4.0,
         hop: float = 2.0,
@@ -358,10 +422,14 @@ class EmotionPipeline:
             AudioError: as `load_audio`, when iterated.
         """
         check_windows(window, hop)
+        source, sampling_rate = opened(source, sampling_rate)
         return self._timeline(source, window, hop, sampling_rate, limits, checked_channels(channels), batch)
 
-    def _timeline(self, source, window, hop, sampling_rate, limits, channels, batch) -> Iterator[Answer]:
-        def answers(channel) -> Iterator[Answer]:
+    def _timeline(
+        self, source: Any, window: float, hop: float, sampling_rate: int | None, limits: AudioLimits, channels: int | str,
+        batch: int,
+    ) -> Iterator[Answer]:  # fmt: skip
+        def answers(channel: int | str) -> Iterator[Answer]:
             blocks = stream_audio(source, sampling_rate=sampling_rate, limits=limits, channel=channel)
             return self._windows(blocks, window, hop, batch)
 
@@ -371,7 +439,7 @@ class EmotionPipeline:
         source = reopenable(source, limits)
         first = answers(1)
         start = next(first)
-        others = [answers(number) for number in range(2, start.audio.channels + 1)]
+        others = [answers(number) for number in range(2, (start.audio.channels or 1) + 1)]
         for group in zip(chain([start], first), *others, strict=True):
             yield from group
 

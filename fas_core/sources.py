@@ -37,7 +37,7 @@ def audio_digest(source: Any, *, sampling_rate: int | None = None) -> str:
         AudioError: a source that cannot be read, an array without its rate.
     """
     if is_array(source):
-        array = np.ascontiguousarray(checked_array(source, sampling_rate))
+        array = np.ascontiguousarray(checked_array(source, sampling_rate)[0])
         digest = hashlib.sha256(f"{sampling_rate:g} Hz {array.dtype.str} {array.shape}".encode())
         digest.update(array.data)
         return digest.hexdigest()

@@ -8,9 +8,9 @@ import typer
 from fas_core.answer_table import CONFLICTING
 from fas_core.audio import AudioLimits, load_audio
 from fas_core.errors import INPUT_ERRORS, FASError, MissingDependencyError, error_line
+from fas_core.plots import tone_against_words, waveform
 from fas_serve.client import DEFAULT_URL, Client, user_message
 from fas_serve.guard import is_loopback
-from fas_serve.plots import tone_against_words, waveform
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 try:

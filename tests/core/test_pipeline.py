@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 from synthetic import noise, save_tiny_whisper, write_clips
 from tiny_fas import save_tiny_checkpoint
+from transformers.pipelines.pt_utils import KeyDataset
 
 from fas_core import EmotionPipeline, answers
 from fas_core.answers import Answer, Pathways, no_speech
@@ -75,6 +76,36 @@ class TestSources:
             assert_same(answer, expected, 1e-6)
         assert expected.file == str(path)
         assert [a.file for a in answers] == ["<bytes>", "<file>", "<array>"]
+
+    def test_what_transformers_pipelines_take(self, pipeline, place):
+        """Dictionaries of an array and its rate, pairs, generators and data sets of torch."""
+        expected = pipeline(place.files[:2])
+        arrays = [soundfile.read(path, dtype="float32")[0] for path in place.files[:2]]
+        rows = [{"array": array, "sampling_rate": RATE, "path": None} for array in arrays]
+        raw = [{"raw": torch.from_numpy(array), "sampling_rate": RATE} for array in arrays]
+        pairs = [(array, RATE) for array in arrays]
+        stream = pipeline(row for row in rows)
+        assert next(stream).label == expected[0].label and len(list(stream)) == 1
+        for given in (rows, raw, pairs, (row for row in rows), KeyDataset([{"audio": row} for row in rows], "audio")):
+            for a, b in zip(pipeline(given, batch_size=1), expected, strict=True):
+                assert_same(a, b)
+        for one in (rows[0], raw[0], pairs[0]):
+            assert_same(pipeline(one), expected[0])
+        assert [a.start for a in pipeline.timeline(rows[0], window=1.0, hop=1.0)] == [0.0, 1.0]
+        with pytest.raises(AudioError, match="mapping with samples.*'array' and 'sampling_rate'"):
+            pipeline({"samples": arrays[0]})
+
+    def test_the_most_probable_emotions_as_transformers_pipelines_give_them(self, pipeline, place, tmp_path):
+        answer, (best, second) = pipeline(place.files[0]), pipeline(place.files[0], top_k=2)
+        assert best == {"label": answer.label, "score": answer.probabilities[answer.label]}
+        assert best["score"] >= second["score"] == sorted(answer.probabilities.values())[-2]
+        assert [len(scores) for scores in pipeline(place.files[:2], top_k=100)] == [7, 7]
+        assert [len(scores) for scores in pipeline((f for f in place.files[:2]), top_k=1)] == [1, 1]
+        with pytest.raises(AudioError, match="missing.wav"):
+            pipeline([place.files[0], tmp_path / "missing.wav"], top_k=1)
+        for wrong in ({"top_k": 0}, {"batch_size": 0}):
+            with pytest.raises(FASError, match=f"{next(iter(wrong))} 0.*1 or more"):
+                pipeline(place.files[0], **wrong)
 
     def test_an_answer_is_whole(self, pipeline, place):
         answer = pipeline(place.files[0])

@@ -8,8 +8,8 @@ from serving import fake_app, running, wav
 
 from fas_core.audio import load_audio
 from fas_core.labels import EMOTIONS
+from fas_core.plots import outline, tone_against_words, waveform
 from fas_serve.client import Client
-from fas_serve.plots import outline, tone_against_words, waveform
 from fas_serve.settings import Settings
 
 needs_gradio = pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="gradio is not installed")

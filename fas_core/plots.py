@@ -1,6 +1,7 @@
-"""The page's pictures: what was listened to, and tone against words."""
+"""Pictures of an answer, for a page and a notebook: what was listened to, and tone against words."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fas_core.audio import SAMPLE_RATE, Audio
@@ -45,9 +46,14 @@ def outline(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def tone_against_words(tone: dict[str, float] | None, words: dict[str, float] | None) -> Figure:
-    """Bars to the left for the tone, to the right for the words; where they differ the picture is lopsided."""
+    """A figure of `draw_tone_against_words`."""
     figure = Figure(figsize=(4.2, 4.2), layout="constrained")
-    axes = figure.subplots()
+    draw_tone_against_words(figure.subplots(), tone, words)
+    return figure
+
+
+def draw_tone_against_words(axes: Axes, tone: dict[str, float] | None, words: dict[str, float] | None) -> None:
+    """Draws bars to the left for the tone, to the right for the words; where they differ the picture is lopsided."""
     rows = np.arange(len(EMOTIONS))[::-1]
     for probabilities, sign, stream in ((tone, -1, "acoustic"), (words, 1, "semantic")):
         if probabilities:
@@ -60,4 +66,3 @@ def tone_against_words(tone: dict[str, float] | None, words: dict[str, float] | 
     axes.set_title("the words say", loc="right", fontsize=11, color=COLOURS["semantic"])
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    return figure
