@@ -6,7 +6,7 @@ Every field is always there; what is not known is None, and where words are miss
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -174,10 +174,10 @@ class Answer:
     end: float | None = None
     pathways: Pathways | None = None
     error: str | None = None
-    exception: Exception | None = None
-    conflict_calibration: Sequence[float] = (0.0, 1.0, 0.0)
-    distance: float | None = None
-    judge: Judge | None = None
+    exception: Exception | None = field(default=None, repr=False)
+    conflict_calibration: Sequence[float] = field(default=(0.0, 1.0, 0.0), repr=False)
+    distance: float | None = field(default=None, repr=False)
+    judge: Judge | None = field(default=None, repr=False)
 
     @property
     def no_speech(self) -> bool:
