@@ -32,6 +32,7 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 # known holes of what is installed, by the table in fas_core/advisories.json; no network
 audit: env

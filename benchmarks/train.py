@@ -29,7 +29,8 @@ from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import FASError
 from fas_core.features.cache import FeatureCache
 from fas_core.losses import classification_loss
-from fas_core.modeling_fas import FASForEmotionClassification, FASOutput
+from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.outputs import FASOutput
 from fas_core.sources import audio_digest
 from fas_core.training.arguments import (
     DataArguments,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fas_core.errors import FASError
-from fas_eval.benchmarks.loading import DataLocations
+from fas_eval.benchmarks.locations import DataLocations
 from fas_eval.presets import load_preset
 from fas_eval.suite.run import SYNTHETIC, RunSettings, run_suite
 from fas_eval.suite.score import Statistics

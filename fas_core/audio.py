@@ -16,9 +16,10 @@ import numpy as np
 import soxr
 
 from fas_core.arrays import CHANNELS, check_finite, check_rate, checked_array, is_array
+from fas_core.decoded import BLOCK_FRAMES, Channel, Decoded, check_channel, downmix
 from fas_core.errors import AudioError
 from fas_core.headers import file_size
-from fas_core.media import BLOCK_FRAMES, Channel, Decoded, check_channel, decode, downmix
+from fas_core.media import decode
 from fas_core.segments import cut, split_segment
 from fas_core.sources import binary_file
 

@@ -27,9 +27,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from fas_core.decoded import BLOCK_FRAMES, Channel, Decoded, downmix
 from fas_core.errors import AudioError
 from fas_core.headers import EXPORT_AGAIN
-from fas_core.media import BLOCK_FRAMES, Channel, Decoded, downmix
 
 INSTALL_PYAV = "for m4a, webm, mp4 and the like: pip install 'fas-alm[media]'"
 MEMORY = "FAS_DECODER_MEGABYTES"

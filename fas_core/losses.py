@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from fas_core.modeling_fas import FASOutput
+    from fas_core.outputs import FASOutput
 
 
 def classification_loss(

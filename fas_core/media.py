@@ -7,21 +7,18 @@ make them open anything else. What a header leaves out is decoded or refused (`f
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
-from fas_core.arrays import as_float
 from fas_core.container_layout import container_is_cut_off
+from fas_core.decoded import BLOCK_FRAMES, Channel, Decoded, downmix
 from fas_core.errors import AudioError
 from fas_core.headers import EXPORT_AGAIN, check_samples, declared_frames
 from fas_core.joined import ends_inside_ogg_page, holds_second_file, parts
 from fas_core.mpeg import counts_mp3_frames, mp3_ends_inside_frame
 
-BLOCK_FRAMES = 65_536
-Channel = int | Literal["mix", "each"]
 # libsndfile: format, or encoding inside a known format, not recognised; or a file "._" of the working folder looked at,
 # because what is no format might be a Sound Designer II, whose header Macs keep in such a file.
 UNKNOWN_FORMAT = (1, 4, *range(148, 155))
@@ -30,16 +27,6 @@ UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's frame count of a stream that does not
 FORMATS = frozenset("WAV WAVEX RF64 W64 AIFF AU CAF SVX NIST VOC AVR HTK FLAC OGG MP3".split())
 MP3_STRETCH = 64  # 320 kbit/s, the highest bit rate, is 40 times the lowest
 UNKNOWN_SIZE = b"\xff" * 4
-
-
-@dataclass
-class Decoded:
-    """An opened source: `blocks` gives float32 samples at `rate` Hz, (n,), or (n, channels) of each channel."""
-
-    rate: int
-    channels: int
-    frames: int | None  # as the header says, None when it does not
-    blocks: Iterator[np.ndarray]
 
 
 @contextmanager
@@ -117,32 +104,6 @@ def _header_of(source: str) -> Iterator[None]:
         raise
     except (OSError, OverflowError, ValueError):  # a file of the system says ValueError of an offset that is too large
         raise AudioError(source, "cannot be read, or its header leads out of it", EXPORT_AGAIN) from None
-
-
-def downmix(samples: np.ndarray, source: str, channel: Channel = "mix") -> np.ndarray:
-    """(n,) or (n, channels), float or integer PCM, to (n,) float32, full scale at 1.
-
-    Args:
-        channel: "mix", the mean over channels; the number of one, from 1; or "each", which gives (n, channels).
-
-    Raises:
-        AudioError: no such channel.
-    """
-    floats = as_float(samples)
-    return _chosen(floats, source, channel) if floats.ndim == 2 else floats
-
-
-def _chosen(samples: np.ndarray, source: str, channel: Channel) -> np.ndarray:
-    check_channel(channel, samples.shape[1], source)
-    if channel == "each":
-        return samples if samples.shape[1] > 1 else samples[:, 0]
-    return samples.mean(axis=1) if channel == "mix" else np.ascontiguousarray(samples[:, channel - 1])
-
-
-def check_channel(channel: Channel, channels: int, source: str) -> None:
-    """Raises `AudioError` where a source has no such channel."""
-    if channel not in ("mix", "each") and not 1 <= channel <= channels:
-        raise AudioError(source, f"has no channel {channel}", f"expected mix, each, or a number from 1 to {channels}")
 
 
 class _Part:

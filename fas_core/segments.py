@@ -16,7 +16,7 @@ import numpy as np
 from fas_core.errors import AudioError
 
 if TYPE_CHECKING:
-    from fas_core.media import Decoded
+    from fas_core.decoded import Decoded
 
 _FRAGMENT = re.compile(r"(.+)#t=(\d+(?:\.\d+)?)?(?:,(\d+(?:\.\d+)?)?)?", re.DOTALL)
 TOLERANCE = 0.1  # s that a segment may end after its file: tables round

@@ -10,18 +10,14 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from fas_core.data import CORPORA
 from fas_core.errors import CorpusError
+from fas_eval.benchmarks.locations import MANIFEST, DataLocations
 from fas_eval.benchmarks.published import published_results
-
-if TYPE_CHECKING:
-    from fas_eval.benchmarks.loading import DataLocations
-
-MANIFEST = "manifest:"  # "manifest:PATH" is a benchmark without an entry
 
 
 @dataclass(frozen=True)

@@ -4,50 +4,19 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from datasets import Dataset
 
 from fas_core.data import has_folds, read_corpus
 from fas_core.errors import CorpusError
 from fas_core.labels import UNKNOWN
-from fas_core.paths import exists, expanded
-from fas_eval.benchmarks.entries import BENCHMARKS as BENCHMARKS
-from fas_eval.benchmarks.entries import MANIFEST, Benchmark, find_benchmark
+from fas_eval.benchmarks.entries import Benchmark, find_benchmark
+from fas_eval.benchmarks.locations import DataLocations
 
 UNREADABLE = "unreadable"  # takes the place of a file's digest
 logger = logging.getLogger(__name__)
 Training = tuple[Collection[str], int | None]  # corpora that a system was trained on, and the fold it holds out
-
-
-@dataclass(frozen=True)
-class DataLocations:
-    """`root` holds one folder a benchmark; `overrides`, benchmark -> folder, those that lie elsewhere; `exclude_labels`, raw
-    labels whose clips are left out of all of them."""
-
-    root: Path | None = None
-    overrides: dict[str, Path] = field(default_factory=dict)
-    exclude_labels: tuple[str, ...] = ()
-
-    def find(self, name: str) -> Path:
-        """Folder of a benchmark (or of a manifest's table).
-
-        Raises:
-            CorpusError: nothing there; names the folder and the options that set it.
-        """
-        if name.startswith(MANIFEST):
-            place, option = Path(name.removeprefix(MANIFEST)), "--benchmarks manifest:PATH"
-        elif name in self.overrides:
-            place, option = Path(self.overrides[name]), f"--data {name}=DIR"
-        elif self.root is not None:
-            place = Path(self.root) / name
-            option = f"--data {name}=DIR, or --data-root DIR with DIR/{name}"
-        else:
-            raise CorpusError(f"{name}: nobody says where it lies; give --data-root DIR or --data {name}=DIR")
-        if not exists(place):
-            raise CorpusError(f"{name}: {place} does not exist; its place is set with {option}")
-        return expanded(place)
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> dict:
     Raises:
         FASError: bad input, before anything is asked.
     """
-    from fas_eval.benchmarks.loading import DataLocations  # all here, so that --help does not wait for torch
+    from fas_eval.benchmarks.locations import DataLocations  # all here, so that --help does not wait for torch
     from fas_eval.suite.run import RunSettings, run_suite
     from fas_eval.suite.score import Statistics
     from fas_eval.systems.context import BuildContext

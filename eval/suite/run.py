@@ -17,7 +17,8 @@ from fas_core.paths import expanded
 from fas_core.provenance import provenance
 from fas_eval.benchmarks.clips import CheckedClips, clips_of, facts
 from fas_eval.benchmarks.entries import BENCHMARKS, find_benchmark, missing, missing_entry
-from fas_eval.benchmarks.loading import DataLocations, load_benchmark, shared_side
+from fas_eval.benchmarks.loading import load_benchmark, shared_side
+from fas_eval.benchmarks.locations import DataLocations
 from fas_eval.presets import Preset
 from fas_eval.report.build import build_report
 from fas_eval.report.maps import maps_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from fas_core.errors import FASError
 from fas_core.paths import expanded
 from fas_core.training.arguments import DataArguments
-from fas_eval.benchmarks.loading import DataLocations
+from fas_eval.benchmarks.locations import DataLocations
 from fas_eval.suite.workers import Workers
 
 

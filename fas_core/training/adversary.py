@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from fas_core.errors import FASError
-from fas_core.modeling_fas import FASForEmotionClassification, FASOutput
+from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.outputs import FASOutput
 from fas_core.training.clips import UNKNOWN, Clips
 from fas_core.training.corpora import corpus_names
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fas_core.modeling_fas import FASOutput
+from fas_core.outputs import FASOutput
 from fas_core.training import schedule
 from fas_core.training.adversary import WithAdversaries, domains, reversal, tokens_at
 from fas_core.training.arguments import TrainingArguments

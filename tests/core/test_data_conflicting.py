@@ -6,7 +6,8 @@ import pytest
 from corpus_layouts import MAKERS, touch, write
 
 from fas_core.data import load_corpus, read_corpus
-from fas_eval.benchmarks.loading import DataLocations, load_benchmark
+from fas_eval.benchmarks.loading import load_benchmark
+from fas_eval.benchmarks.locations import DataLocations
 
 
 @pytest.fixture

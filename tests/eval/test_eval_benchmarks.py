@@ -25,7 +25,8 @@ from fas_eval.benchmarks import clips as clips_module
 from fas_eval.benchmarks import entries as registry
 from fas_eval.benchmarks.clips import clips_of, facts
 from fas_eval.benchmarks.entries import BENCHMARKS, Benchmark, missing, missing_entry, register
-from fas_eval.benchmarks.loading import DataLocations, digest_of_digests, load_benchmark, shared_side
+from fas_eval.benchmarks.loading import digest_of_digests, load_benchmark, shared_side
+from fas_eval.benchmarks.locations import DataLocations
 from fas_eval.suite import cli as suite
 
 PAPER = {"CASE", "Emo-Emilia", "EMOVO", "EmoDB", "MELD", "RAVDESS", "ESD"}

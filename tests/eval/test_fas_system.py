@@ -17,7 +17,7 @@ from fas_core.labels import EMOTIONS
 from fas_core.pipeline import EmotionPipeline
 from fas_core.sources import audio_digest
 from fas_core.words.transcript import Limits
-from fas_eval.benchmarks.loading import DataLocations
+from fas_eval.benchmarks.locations import DataLocations
 from fas_eval.presets import Preset
 from fas_eval.suite.run import RunSettings, run_suite
 from fas_eval.suite.score import Statistics, detected

@@ -8,7 +8,8 @@ from fas_core.errors import CorpusError
 from fas_core.labels import EMOTIONS
 from fas_core.sources import audio_digest
 from fas_eval.benchmarks.clips import clips_of
-from fas_eval.benchmarks.loading import DataLocations, digest_of_digests, load_benchmark
+from fas_eval.benchmarks.loading import digest_of_digests, load_benchmark
+from fas_eval.benchmarks.locations import DataLocations
 
 
 @pytest.fixture

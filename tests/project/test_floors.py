@@ -1,0 +1,30 @@
+"""Floors that hold: no module imports one of a floor above, and no two import each other, whenever they do it."""
+
+import graphlib
+
+import grimp
+import pytest
+from importlinter import cli
+from repository import ROOT
+
+ROOTS = ("fas_core", "fas_alm", "fas_eval", "fas_serve", "demo", "experiments", "benchmarks")
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    """module -> the modules of ours that it imports, also within functions and for types alone."""
+    graph = grimp.build_graph(*ROOTS, cache_dir=None)
+    return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+
+
+def test_no_arrow_runs_up():
+    assert cli.lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == cli.EXIT_STATUS_SUCCESS
+
+
+def test_there_is_no_cycle(imports):
+    order = list(graphlib.TopologicalSorter(imports).static_order())  # raises CycleError, which names the modules
+    assert len(order) > 300
+
+
+def test_every_folder_of_the_repository_stands_on_a_floor(imports):
+    assert {module.split(".")[0] for module in imports} == set(ROOTS)
