@@ -25,7 +25,8 @@ from fas_core.hub import find_directory
 from fas_core.inference import HEADS, Logits, predict_logits
 from fas_core.kept_tokens import kept_token_times
 from fas_core.model_files import reads_checkpoint
-from fas_core.modeling_fas import FASForEmotionClassification, FASOutput
+from fas_core.modeling_fas import FASForEmotionClassification
+from fas_core.outputs import FASOutput
 from fas_core.pipeline_calls import GroupOptions, Options, Scores, is_list, most_probable, opened
 from fas_core.shipped import find_shipped
 from fas_core.speech import THRESHOLD, SpeechCheck
