@@ -157,7 +157,7 @@ def run_pooled(system: Recipe, train: Clips, tests: dict, seed: int, C: float, s
     """Logistic regression on pooled streams, probabilities averaged."""
     rows = [(i, v) for v in train.variants for i in range(len(train))]
     labels = train.labels[[i for i, _ in rows]]
-    probabilities = {name: 0.0 for name in tests}
+    probabilities = dict.fromkeys(tests, 0.0)
     for stream, statistics in system.pooled:
         model = PooledBaseline("mean", C=C, seed=seed)
         model.fit([clip_vector(train.features(i, v), stream, statistics) for i, v in rows], labels)

@@ -60,7 +60,7 @@ def is_pair(source: Any) -> bool:
 def is_stream(sources: Any) -> bool:
     """Whether these are many sources that come one after the other: a generator, or a data set of torch; no open file."""
     is_dataset = hasattr(sources, "__getitem__") and hasattr(sources, "__len__") and _is_torch_dataset(sources)
-    return is_dataset or isinstance(sources, Iterator) and not hasattr(sources, "read")
+    return is_dataset or (isinstance(sources, Iterator) and not hasattr(sources, "read"))
 
 
 def _is_torch_dataset(sources: Any) -> bool:

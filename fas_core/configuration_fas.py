@@ -171,7 +171,7 @@ class FASConfig(PreTrainedConfig):
         self._expect(
             "answer_from", self.answer_from == "fused" or self.pathway_heads, "fused where pathway_heads is off"
         )
-        known = self.gate is None or len(self.gate) == GATE_WEIGHTS and all(map(_is_finite, self.gate))
+        known = self.gate is None or (len(self.gate) == GATE_WEIGHTS and all(map(_is_finite, self.gate)))
         self._expect("gate", known, f"{GATE_WEIGHTS} numbers, or null")
         self._expect(
             "gate",

@@ -169,7 +169,7 @@ def declared_frames(file: BinaryIO) -> tuple[int | None, tuple[int, bytes] | Non
     stands there for an unknown one. libsndfile would stop at that number, whatever follows.
     """
     head = _head(file, 26)
-    if head.startswith(b"fLaC\x00") or head.startswith(b"fLaC\x80"):
+    if head.startswith((b"fLaC\x00", b"fLaC\x80")):
         count = int.from_bytes(head[21:26], "big") & ((1 << 36) - 1)
         return count or None, (21, bytes([head[21] & 0xF0, 0, 0, 0, 0])) if len(head) == 26 else None
     if head.startswith(b"caff"):

@@ -74,7 +74,7 @@ def _decode_one(file: BinaryIO, source: str, channel: Channel) -> AbstractContex
             raise AudioError(source, "holds more than its header says: another file behind it", EXPORT_AGAIN)
     try:
         sound = _ForwardSoundFile(_Reader(file, hidden if zero_at is None else (zero_at, UNKNOWN_SIZE)))
-        guessed = sound.frames == UNKNOWN_LENGTH or sound.format != "MP3" and sound.subtype.startswith("MPEG")
+        guessed = sound.frames == UNKNOWN_LENGTH or (sound.format != "MP3" and sound.subtype.startswith("MPEG"))
         frames = declared or (
             None if guessed else sound.frames
         )  # of an MP3 in a WAV from its bytes, which are counted already

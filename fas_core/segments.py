@@ -87,7 +87,7 @@ def _cut(blocks: Iterator[np.ndarray], first: int, last: float, rate: int, name:
             yield block[max(0, first - begin) : len(block) if position <= last else int(last) - begin]
         if position >= last:
             return
-    if position <= first or last - position > TOLERANCE * rate and last < math.inf:
+    if position <= first or (last - position > TOLERANCE * rate and last < math.inf):
         hint = "expected a segment within it; see the columns start and end"
         raise AudioError(name, f"the file ends at {position / rate:.3f} s", hint)
 

@@ -99,7 +99,7 @@ def _whole_audio(windows: Sequence[Answer]) -> AudioFacts:
 
 def _longest(windows: Sequence[Answer], values: list[str | None]) -> str | None:
     """The value that holds for the longest time."""
-    seconds = {value: 0.0 for value in values}
+    seconds = dict.fromkeys(values, 0.0)
     for window, value in zip(windows, values, strict=True):
         seconds[value] += window.end - window.start
     return max(seconds, key=seconds.get)

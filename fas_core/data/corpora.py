@@ -173,7 +173,7 @@ def is_own_corpus(name: str, root: str | Path) -> bool:
     if name in CORPORA or not _OWN_NAME.fullmatch(name):
         return False
     place = expanded(root)
-    return is_file(place) and place.suffix.lower() in TABLE_SUFFIXES or is_dir(place) and _holds_manifest(place)
+    return (is_file(place) and place.suffix.lower() in TABLE_SUFFIXES) or (is_dir(place) and _holds_manifest(place))
 
 
 def _holds_manifest(folder: Path) -> bool:

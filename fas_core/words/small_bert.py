@@ -164,7 +164,7 @@ def _bert(path: Path, pieces: int, heads: int) -> Bert:
     bert = Bert(pieces, WINDOW, width, inner, layers, heads, len(EMOTIONS))
     shapes = {name: tuple(tensor.shape) for name, tensor in bert.state_dict().items()}
     floats = _in_floats(stored)
-    for name in sorted(shapes | {name: () for name in floats}):
+    for name in sorted(shapes | dict.fromkeys(floats, ())):
         _expect(found.get(name) == shapes.get(name), path, f"{name} of shape {found.get(name)}", str(shapes.get(name)))
     bert.load_state_dict(floats)
     return bert

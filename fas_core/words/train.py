@@ -70,7 +70,7 @@ def train(texts: Path, output: Path, options: Options, log=lambda line: None) ->
             temperature = _linear(directory, data, validation, options)
         model = TextModel.from_pretrained(directory, device=_device() if options.base else None)
         record = {
-            "options": {k: v for k, v in vars(options).items()}
+            "options": dict(vars(options).items())
             | {"base": _name(options.base), "teacher": [_name(each) for each in options.teacher]},
             "data": _data(data, validation, options),
             "temperature": temperature,

@@ -204,7 +204,7 @@ class TestModelDirectory:
         assert found.probabilities == pytest.approx(there.probabilities, abs=1e-6)
 
     def test_its_whisper_is_whole(self, merged):
-        whisper, report = WhisperForConditionalGeneration.from_pretrained(merged / "whisper", output_loading_info=True)
+        _whisper, report = WhisperForConditionalGeneration.from_pretrained(merged / "whisper", output_loading_info=True)
         assert not report["missing_keys"] and len(AutoTokenizer.from_pretrained(merged / "whisper"))
         assert not any("proj_out" in k for k in report["unexpected_keys"])
 

@@ -147,7 +147,7 @@ class TestDevices:
 
     def test_the_whole_model(self, directory, processor, tmp_path):
         expected = logits(AutoModelForMultimodalLM.from_pretrained(directory), processor)
-        places = {part: "cpu" for part in FLOAT32_PARTS} | {f"language_model.{k}": v for k, v in LAYERS.items()}
+        places = dict.fromkeys(FLOAT32_PARTS, "cpu") | {f"language_model.{k}": v for k, v in LAYERS.items()}
         options = {"offload_folder": tmp_path / "off"}
         model = AutoModelForMultimodalLM.from_pretrained(directory, device_map=places, **options)
         torch.testing.assert_close(logits(model, processor), expected, rtol=1e-4, atol=1e-3)

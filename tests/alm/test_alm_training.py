@@ -221,7 +221,7 @@ def asked(heard, audio, names: list[str], share: bool, answers: bool = True) -> 
     return Collator(audio, processor.audio_token_id, processor.tokenizer.pad_token_id, share)(examples)
 
 
-@pytest.fixture()
+@pytest.fixture
 def answers(heard):
     model, processor = heard[:2]
     answers = AnswerModel(model, option_token_ids(processor.tokenizer))
@@ -405,7 +405,7 @@ def test_a_cached_prefix_is_forgotten_when_the_weights_may_have_changed(heard, a
                 if "lora_" in name:
                     parameter.add_(0.05)
             after = answers.train().eval()(**batch)["options"]
-            fresh = {k: v for k, v in asked(heard, heard[3], ["a", "b"], share=False).items()}
+            fresh = dict(asked(heard, heard[3], ["a", "b"], share=False).items())
             torch.testing.assert_close(after, answers(**fresh)["options"], atol=1e-4, rtol=1e-4)
         assert not torch.allclose(before, after, atol=1e-3)
     finally:

@@ -51,7 +51,7 @@ def test_no_text_ends_its_quotation_breaks_the_line_or_is_a_special_token(text, 
     ["<|audio|>", "<|im_end|>", "</s>", "[INST]", "<start_of_turn>user", "<think>", "<｜User｜>", "＜|audio|＞"],
 )
 def test_a_special_token_that_somebody_says_is_words(typed):
-    model, processor = tiny_model()
+    _model, processor = tiny_model()
     said = f"so {typed} and more"
     text = processor.apply_chat_template([user("?", clip())], transcript=said)
     told = text.partition("Transcript: ")[2].partition("<|im_end|>")[0]

@@ -13,7 +13,7 @@ from fas_alm.training.trainer import AdapterTrainer
 STEP, VALIDATION = 10.0, 15.0  # seconds
 
 
-@pytest.fixture()
+@pytest.fixture
 def clock(monkeypatch):
     """A clock that a training step and a validation move by so many seconds, and nothing else does."""
     time = [1000.0]

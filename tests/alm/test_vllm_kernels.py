@@ -48,7 +48,9 @@ def threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("number, tolerance", [(1, 0.0), (2, 1e-5)])  # several threads share a batch's work another way
+@pytest.mark.parametrize(
+    ("number", "tolerance"), [(1, 0.0), (2, 1e-5)]
+)  # several threads share a batch's work another way
 def test_a_clip_attends_to_itself_alone(threads, number, tolerance):
     threads(number)
     inputs = heads(LENGTHS, 64)

@@ -97,7 +97,7 @@ class OneWay(io.RawIOBase):
 # What comes out
 
 
-@pytest.mark.parametrize("container, subtype, rate, channels", LOSSLESS)
+@pytest.mark.parametrize(("container", "subtype", "rate", "channels"), LOSSLESS)
 def test_lossless_file_is_the_resampled_mean_of_its_channels(container, subtype, rate, channels):
     audio = load_audio(encoded(container, subtype, rate, channels))
     expected = soxr.resample(tone(rate, channels).mean(axis=1), rate, 16000)
@@ -107,7 +107,7 @@ def test_lossless_file_is_the_resampled_mean_of_its_channels(container, subtype,
     assert not audio.is_silent
 
 
-@pytest.mark.parametrize("container, subtype, rate, channels", LOSSY)
+@pytest.mark.parametrize(("container", "subtype", "rate", "channels"), LOSSY)
 def test_lossy_file_keeps_the_waveform(container, subtype, rate, channels):
     audio = load_audio(encoded(container, subtype, rate, channels))
     expected = soxr.resample(tone(rate, channels).mean(axis=1), rate, 16000)
@@ -117,7 +117,7 @@ def test_lossy_file_keeps_the_waveform(container, subtype, rate, channels):
 
 
 @pytest.mark.parametrize(
-    "container, codec, rate, channels",
+    ("container", "codec", "rate", "channels"),
     [
         ("ipod", "aac", 44100, 2),
         ("mp4", "aac", 16000, 1),
@@ -162,7 +162,7 @@ def test_tensor_is_an_array():
 
 
 @pytest.mark.parametrize(
-    "dtype, zero, one", [("uint8", 128, 192), ("int16", 0, 2**14), ("int32", 0, 2**30), (">i2", 0, 2**14)]
+    ("dtype", "zero", "one"), [("uint8", 128, 192), ("int16", 0, 2**14), ("int32", 0, 2**30), (">i2", 0, 2**14)]
 )
 def test_integers_have_full_scale_at_one(dtype, zero, one):
     samples = load_audio(np.repeat([zero, one], 400).astype(dtype), sampling_rate=16000).samples
@@ -188,7 +188,7 @@ def test_blocks_are_the_whole_at_any_rate_and_length(rate, channels, seconds, bl
     assert all(block.duration >= 0.025 for block in blocks)
 
 
-@pytest.mark.parametrize("container, subtype, rate, channels", [LOSSLESS[4], LOSSLESS[9], *LOSSY])
+@pytest.mark.parametrize(("container", "subtype", "rate", "channels"), [LOSSLESS[4], LOSSLESS[9], *LOSSY])
 def test_blocks_of_a_file_are_the_whole(container, subtype, rate, channels):
     data = encoded(container, subtype, rate, channels, seconds=3.3)
     whole, blocks = load_audio(data), list(stream_audio(data, block_seconds=1.0))
@@ -247,7 +247,7 @@ def test_mp3_behind_a_large_tag():
 
 
 @pytest.mark.parametrize(
-    "container, subtype",
+    ("container", "subtype"),
     [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("WAV", "IMA_ADPCM"), ("RF64", "PCM_16"), ("AIFF", "PCM_16")]
     + [("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")],
 )
@@ -259,7 +259,7 @@ def test_truncated(container, subtype, kept):
         load_audio(data[: int(len(data) * kept)])
 
 
-@pytest.mark.parametrize("container, codec", [("ipod", "aac"), ("webm", "libopus"), ("adts", "aac")])
+@pytest.mark.parametrize(("container", "codec"), [("ipod", "aac"), ("webm", "libopus"), ("adts", "aac")])
 def test_truncated_for_pyav(container, codec):
     data = encoded_by_ffmpeg(container, codec, 48000, seconds=3)
     with pytest.raises(AudioError, match="truncated"):
@@ -321,7 +321,7 @@ def test_playlist_opens_nothing(playlist, tmp_path, monkeypatch):
             load_audio(source)
 
 
-@pytest.mark.parametrize("container, subtype", [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("AIFF", "PCM_16")])
+@pytest.mark.parametrize(("container", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("AIFF", "PCM_16")])
 def test_empty(container, subtype, tmp_path):
     with pytest.raises(AudioError, match="empty"):
         load_audio(encoded(container, subtype, 16000, seconds=0))
@@ -407,7 +407,7 @@ def test_not_finite(bad, container):
 
 
 @pytest.mark.parametrize(
-    "position, value, problem", [(24, 100, "rate"), (24, 1_000_000, "rate"), (22, 200, "channels")]
+    ("position", "value", "problem"), [(24, 100, "rate"), (24, 1_000_000, "rate"), (22, 200, "channels")]
 )
 def test_header_out_of_bounds(position, value, problem):
     data = encoded("WAV", "PCM_16", 16000)
@@ -450,7 +450,7 @@ def test_unusable_sources(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "array, rate, problem",
+    ("array", "rate", "problem"),
     [
         (np.zeros(16000), None, "pass sampling_rate"),
         (np.zeros(16000), 0, "sample rate is 0"),
@@ -560,7 +560,7 @@ print(seconds, status["VmHWM"].split()[0])  # not ru_maxrss: that begins with th
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured through /proc")
-@pytest.mark.parametrize("how, megabytes", [("load", 600), ("stream", 150)])
+@pytest.mark.parametrize(("how", "megabytes"), [("load", 600), ("stream", 150)])
 def test_memory_for_an_hour_of_wav(how, megabytes, tmp_path):
     path = tmp_path / "hour.wav"
     minute = np.tile((tone(44100, 2) * 2**15).astype(np.int16), (60, 1))

@@ -87,7 +87,9 @@ def test_joined_three_times_is_decoded_where_people_join():
 
 
 @pytest.mark.parametrize("between", [b"", b"TAG" + bytes(125), b"ID3\x03\0\0\0\0\1\0" + bytes(128)])
-@pytest.mark.parametrize("first_counts, second_counts", [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize(
+    ("first_counts", "second_counts"), [(True, True), (True, False), (False, True), (False, False)]
+)
 def test_joined_mp3(between, first_counts, second_counts):
     """With and without the frame that counts the others, and with tags between."""
     parts = [part if counts else without_count(part) for part, counts in zip(
@@ -106,7 +108,7 @@ def test_joined_of_two_kinds_is_refused(other):
         load_audio(made(other) + stereo)
 
 
-@pytest.mark.parametrize("container, position, form", [
+@pytest.mark.parametrize(("container", "position", "form"), [
     ("WAV", 40, "<I"), ("AIFF", 42, ">I"), ("AU", 8, ">I"), ("CAF", None, ">q"), ("W64", None, "<q"), ("RF64", None, "<q"),
 ])  # fmt: skip
 @pytest.mark.parametrize("factor", [0.0, 0.1, 0.5, 0.9, 1.1, 2.0])
@@ -146,7 +148,8 @@ def test_a_caf_whose_packets_are_less_than_it_counts():
 
 
 @pytest.mark.parametrize(
-    "container, name, offset, form", [("W64", b"fmt ", 16, "<Q"), ("W64", b"data", 16, "<Q"), ("CAF", b"desc", 4, ">Q")]
+    ("container", "name", "offset", "form"),
+    [("W64", b"fmt ", 16, "<Q"), ("W64", b"data", 16, "<Q"), ("CAF", b"desc", 4, ">Q")],
 )
 def test_a_size_that_leads_out_of_every_file(container, name, offset, form, tmp_path):
     data, path = made((container, "PCM_16")), tmp_path / "a"

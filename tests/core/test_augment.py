@@ -47,7 +47,7 @@ def test_vocal_tract_length_moves_frequencies_along_two_straight_pieces(factor, 
 @pytest.mark.parametrize("factor", [0.85, 1.2])
 def test_formants_move_and_the_pitch_stays(factor):
     changed = augment(vowel(120, 1200), f"formant:{factor}", "")
-    peaks = powers(changed)[: int(3 * 1200)]
+    peaks = powers(changed)[: (3 * 1200)]
     centre = (np.arange(len(peaks)) * peaks).sum() / peaks.sum()
     assert centre == pytest.approx(1200 * factor, rel=0.05)
     harmonics = peaks.reshape(-1, 120).sum(0)  # what lies at multiples of 120 Hz, folded

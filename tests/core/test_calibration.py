@@ -69,7 +69,7 @@ def test_reliability_bins_count_every_clip_once():
 
 
 @pytest.mark.parametrize(
-    "logits, labels, said",
+    ("logits", "labels", "said"),
     [
         (np.zeros((3, 7)), np.array([0, 1]), "expected"),
         (np.zeros((0, 7)), np.zeros(0, int), "at least 1"),

@@ -166,7 +166,8 @@ def stops_after(monkeypatch):
 
 class TestStopped:
     @pytest.mark.parametrize(
-        "format, timeline", [("csv", ()), ("json", ()), ("jsonl", ("--timeline", "--window", "0.5", "--hop", "0.5"))]
+        ("format", "timeline"),
+        [("csv", ()), ("json", ()), ("jsonl", ("--timeline", "--window", "0.5", "--hop", "0.5"))],
     )
     def test_what_is_answered_is_kept_and_the_run_goes_on(self, fas, place, tmp_path, stops_after, format, timeline):
         arguments = (place.audio, "--format", format, *timeline, "--output")
@@ -191,7 +192,7 @@ class TestStopped:
         assert again.exit_code == 0 and target.read_bytes() == written
 
     @pytest.mark.parametrize(
-        "error, code", [(KeyboardInterrupt(), 130), (cli.Stopped(15), 143), (BrokenPipeError(), 141)]
+        ("error", "code"), [(KeyboardInterrupt(), 130), (cli.Stopped(15), 143), (BrokenPipeError(), 141)]
     )
     def test_printed_answers_are_whole(self, fas, place, stops_after, error, code):
         stops_after(error)
@@ -336,7 +337,7 @@ class TestNames:
         return folder
 
     @pytest.mark.parametrize(
-        "format, to_file", [("table", False), ("csv", True), ("csv", False), ("json", True), ("jsonl", False)]
+        ("format", "to_file"), [("table", False), ("csv", True), ("csv", False), ("json", True), ("jsonl", False)]
     )
     def test_all_are_answered_and_none_does_harm(self, fas, audio, tmp_path, format, to_file):
         result = fas(audio, "--format", format, *(("--output", tmp_path / "out") if to_file else ()))
@@ -368,7 +369,7 @@ class TestNames:
         assert [line.split()[0] for line in lines[1:4]] == ["s1/a/001.wav", "s2/a/001.wav", "000.wav"]
 
     @pytest.mark.parametrize(
-        "files, names",
+        ("files", "names"),
         [
             (["a/1.wav", "b/1.wav", "b/2.wav"], ["a/1.wav", "b/1.wav", "2.wav"]),
             (["/x/a/1.wav", "1.wav"], ["a/1.wav", "1.wav"]),
@@ -430,7 +431,7 @@ class TestCalls:
         result = fas(call, "--channels", "2", "--timeline", "--window", "0.5", "--hop", "0.5", "--format", "jsonl")
         assert [json.loads(line)["audio"]["channel"] for line in result.stdout.splitlines()] == [2, 2, 2]
 
-    @pytest.mark.parametrize("channels, code", [("left", 2), ("0", 2), ("3", 1)])
+    @pytest.mark.parametrize(("channels", "code"), [("left", 2), ("0", 2), ("3", 1)])
     def test_what_cannot_be(self, fas, call, channels, code):
         result = fas(call, "--channels", channels)
         assert result.exit_code == code and "channel" in result.stderr
@@ -457,7 +458,7 @@ class TestPlaces:
         assert result.exit_code == 1 and len(json.loads(result.stdout)) == 2
 
     @pytest.mark.parametrize(
-        "number, code, told",
+        ("number", "code", "told"),
         [(errno.ENOSPC, 2, "cannot be printed: No space left"), (errno.EPIPE, 141, "stopped: 0 of 1 files")],
     )
     def test_a_screen_that_takes_no_more(self, fas, place, monkeypatch, number, code, told):
@@ -547,7 +548,7 @@ class TestExitCodes:
         assert json.loads(result.stdout)[0]["error"] is None
 
     @pytest.mark.parametrize(
-        "arguments, told",
+        ("arguments", "told"),
         [
             (["EMPTY"], "no audio file found"),
             (["AUDIO", "--timeline", "--hop", "9"], "--hop"),

@@ -28,7 +28,7 @@ def read(tmp_path):
 
 def sides(rows):
     """Number of speakers of each side."""
-    return Counter(dict({row["speaker"]: row["split"] for row in rows.values()}).values())
+    return Counter({row["speaker"]: row["split"] for row in rows.values()}.values())
 
 
 class TestNemo:

@@ -215,7 +215,7 @@ def test_a_new_model_has_the_discriminant_of_its_labelled_clips_in_their_variant
 
 
 @pytest.mark.parametrize(
-    "changes, field",
+    ("changes", "field"),
     [
         (dict(standardise=False), "head_shrinkage"),
         (dict(head_shrinkage=1.5), "head_shrinkage"),

@@ -140,7 +140,7 @@ def test_input_is_left_alone_and_output_is_float32():
 
 
 @pytest.mark.parametrize(
-    "samples, problem",
+    ("samples", "problem"),
     [
         (np.zeros(0, np.float32), "shape"),
         (np.zeros((100, 2), np.float32), "shape"),
@@ -177,7 +177,7 @@ def test_configuration_survives_json():
 
 
 @pytest.mark.parametrize(
-    "values, problem",
+    ("values", "problem"),
     [
         ({"trim_dB": 30}, "unknown field 'trim_dB'.*trim_db"),
         ({"trim_db": 0}, "trim_db is 0"),

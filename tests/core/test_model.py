@@ -75,7 +75,7 @@ class TestPaper:
     """Table 4 of the paper, with the layouts of fas_spec.md."""
 
     @pytest.mark.parametrize(
-        "overrides, expected",
+        ("overrides", "expected"),
         [
             ({}, 3_452_935),
             ({"fusion": "concat"}, 1_217_543),
@@ -343,7 +343,7 @@ class TestStandardisation:
 
 class TestConfig:
     @pytest.mark.parametrize(
-        "field, value",
+        ("field", "value"),
         [
             ("fusion", "sum"),
             ("selection", "best"),

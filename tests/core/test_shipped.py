@@ -31,7 +31,8 @@ def installed(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "there, expected", [({"base", "tiny.en"}, "base"), ({"tiny.en"}, "tiny.en"), ({"base"}, "base"), (set(), "tiny.en")]
+    ("there", "expected"),
+    [({"base", "tiny.en"}, "base"), ({"tiny.en"}, "tiny.en"), ({"base"}, "base"), (set(), "tiny.en")],
 )
 def test_the_better_one_answers_where_its_weights_are_installed(installed, there, expected):
     installed |= there

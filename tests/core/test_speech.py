@@ -140,7 +140,7 @@ class TestAnswers:
 
 
 @pytest.mark.real_speech
-@pytest.mark.parametrize("corpus, pattern", [("ravdess", "*/*.flac"), ("tess", "*/*.flac"), ("nemo", "*.opus")])
+@pytest.mark.parametrize(("corpus", "pattern"), [("ravdess", "*/*.flac"), ("tess", "*/*.flac"), ("nemo", "*.opus")])
 def test_real_speech_is_speech(corpus, pattern):
     files = sorted((SPEECH / corpus).glob(pattern))[::60]
     if not files:

@@ -245,7 +245,7 @@ class TestSameWeights:
         assert [f.name for f in (tmp_path / "b").iterdir()] == []
 
     @pytest.mark.parametrize(
-        "changed, named",
+        ("changed", "named"),
         [
             (dict(learning_rate=1e-3), "learning_rate"),
             (dict(epochs=4), "epochs"),
@@ -563,7 +563,7 @@ class TestArguments:
         assert data.semantic_layer == "-1" and data.words_corpora == []
 
     @pytest.mark.parametrize(
-        "arguments, told",
+        ("arguments", "told"),
         [
             (["--fusion", "sum"], "--fusion: 'sum', expected one of query, concat, gated"),
             (["--selection", "best"], "--selection"),
@@ -593,7 +593,7 @@ class TestArguments:
         assert code == 2 and told in line
 
     @pytest.mark.parametrize(
-        "text, told",
+        ("text", "told"),
         [
             ("epoch: 3\nlearnin_rate: 1", "unknown keys epoch, learnin_rate"),
             ("epochs: many", "invalid int value: 'many'"),
@@ -642,7 +642,7 @@ class TestArguments:
         }  # fmt: skip
 
     @pytest.mark.parametrize(
-        "text, expected",
+        ("text", "expected"),
         [
             ("wavlm:org/name", {"type": "wavlm", "model": "org/name", "revision": None, "layer": [1, 2]}),
             ("wavlm", {"type": "wavlm", "revision": None, "layer": [1, 2]}),

@@ -77,7 +77,7 @@ class TestAdversary:
         """One step of the domain loss alone, along the gradients of the classifier, and along those of the model."""
         found = trainer(tmp_path, MODEL | dict(dropout=0.0), adversarial="corpus", adversarial_on=[place])
         whole, indices = found.trained, np.arange(42)
-        batch = {k: v for k, v in found._augmented(indices, 0).items()}
+        batch = dict(found._augmented(indices, 0).items())
         labels = torch.from_numpy(found.labels)
 
         def loss(strength):
@@ -320,7 +320,7 @@ class TestResidual:
         torch.testing.assert_close(logits, 0.75 * batch["tone_logits"] + 0.25 * batch["tone_logits"][partners])
 
     @pytest.mark.parametrize(
-        "changed, named", [(dict(head_shrinkage=0.0), "residual"), (dict(ensemble=0.5), "ensemble")]
+        ("changed", "named"), [(dict(head_shrinkage=0.0), "residual"), (dict(ensemble=0.5), "ensemble")]
     )
     def test_what_does_not_go_together_is_said(self, changed, named):
         with pytest.raises(CheckpointError, match=f"FASConfig.{named}"):
@@ -329,7 +329,7 @@ class TestResidual:
 
 class TestOptions:
     @pytest.mark.parametrize(
-        "given, message",
+        ("given", "message"),
         [
             (
                 dict(adversarial="language"),

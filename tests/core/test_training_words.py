@@ -261,7 +261,7 @@ class TestOldCheckpoints:
 class TestTranscripts:
     """A transcriber that says how long a clip is."""
 
-    @pytest.fixture()
+    @pytest.fixture
     def parts(self, tmp_path):
         from synthetic import write_clips
 

@@ -172,7 +172,9 @@ def test_a_configuration_of_another_kind_is_an_error(copy, values):
         TextModel.from_pretrained(copy)
 
 
-@pytest.mark.parametrize("name, value", [("bias", np.float32([1, 2])), ("idf", np.float16([np.nan])), ("scale", None)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("bias", np.float32([1, 2])), ("idf", np.float16([np.nan])), ("scale", None)]
+)
 def test_weights_that_do_not_fit_are_named(copy, name, value):
     tensors = load_file(copy / FILES[2])
     if value is None:
@@ -291,7 +293,7 @@ def test_quotation_marks_of_projections_are_read_and_what_they_swallowed_is_left
 
 
 @pytest.mark.parametrize(
-    "read, text, message",
+    ("read", "text", "message"),
     [
         (read_goemotions, "fine\t4\nodd\t9\n", "line 2: label '9'; expected numbers from 0 to 6"),
         (read_xed, "fine\t1\nodd\tx\n", "line 2: label 'x'; expected numbers from 1 to 8"),

@@ -110,7 +110,7 @@ def test_transcripts_are_decoded_once(place, rows):
     first = transcripts(files, str(place / "whisper"), place / "cache")
     assert set(first) == set(files) and all(isinstance(text, str) for text in first.values())
     store = next((place / "cache").glob("transcripts-*.json"))
-    store.write_text(json.dumps({key: "kept" for key in json.loads(store.read_text())}))
+    store.write_text(json.dumps(dict.fromkeys(json.loads(store.read_text()), "kept")))
     assert set(transcripts(files, str(place / "whisper"), place / "cache").values()) == {"kept"}
 
 

@@ -270,7 +270,7 @@ class TestSet:
             self.build(acted, tmp_path / "stopped")
         assert not (tmp_path / "stopped" / command.MANIFEST).exists()
         done = {path: path.stat().st_mtime_ns for path in (tmp_path / "stopped" / "audio").rglob("*.flac")}
-        manifest, reader = self.build(acted, tmp_path / "stopped")
+        manifest, _reader = self.build(acted, tmp_path / "stopped")
         assert len(done) == 5 and all(path.stat().st_mtime_ns == when for path, when in done.items())
         assert manifest.read_bytes() == whole.read_bytes()
         for row in map(json.loads, whole.read_text().splitlines()):

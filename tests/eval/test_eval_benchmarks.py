@@ -47,7 +47,7 @@ def own_entries(monkeypatch):
 class TestEntries:
     def test_those_of_the_issue_are_there(self):
         titles = {benchmark.title for benchmark in BENCHMARKS.values()}
-        assert PAPER | OTHERS <= titles
+        assert titles >= PAPER | OTHERS
         assert {benchmark.title for benchmark in BENCHMARKS.values() if benchmark.paper} == PAPER
 
     @pytest.mark.parametrize("name", BENCHMARKS)

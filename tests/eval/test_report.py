@@ -1,6 +1,7 @@
 """The report, from a made-up evaluation (tests/helpers/report_fixture.py; no figure in it is real)."""
 
 import csv
+import itertools
 import json
 import re
 import shutil
@@ -165,7 +166,7 @@ class TestOtherFiles:
 
     def test_markdown_tables_are_whole(self, folder):
         lines = (folder / "report.md").read_text().splitlines()
-        for above, line in zip(lines, lines[1:], strict=False):
+        for above, line in itertools.pairwise(lines):
             if above.startswith("|") and line.startswith("|"):
                 assert len(re.findall(r"(?<!\\)\|", above)) == len(re.findall(r"(?<!\\)\|", line))
 

@@ -157,7 +157,7 @@ class TestScores:
         assert found["intervals"]["accuracy"][0] < found["accuracy"] < found["intervals"]["accuracy"][1]
 
     @pytest.mark.parametrize(
-        "arguments, named",
+        ("arguments", "named"),
         [
             (([], []), "labels"),
             (([0, 7], [0, 1]), "labels"),
@@ -294,7 +294,7 @@ class TestCoverage:
         assert rejected["clips"] / SIMULATIONS > 0.2  # with no difference at all
         assert rejected["speakers"] / SIMULATIONS == pytest.approx(0.05, abs=0.025)
 
-    @pytest.mark.parametrize("conflicting, congruent", [(60, 60), (150, 40)])
+    @pytest.mark.parametrize(("conflicting", "congruent"), [(60, 60), (150, 40)])
     def test_auroc(self, conflicting, congruent):
         shift = 1.2
         truth = norm.cdf(shift / np.sqrt(2))

@@ -46,7 +46,7 @@ def corpus(tmp_path_factory):
     return root
 
 
-@pytest.fixture()
+@pytest.fixture
 def ask(corpus, tmp_path, monkeypatch):
     """Runs the suite on entries of systems; returns exit code, results, and which clips were asked about."""
     log = tmp_path / "asked.txt"

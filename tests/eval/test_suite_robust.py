@@ -53,7 +53,7 @@ def plain_rows(clips=CLIPS, **more):
     return [(f"c{i:02}.wav", {"emotion": ("angry", "sad")[i % 2], "split": "test"} | more) for i in range(clips)]
 
 
-@pytest.fixture()
+@pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs the suite; gives exit code, results.json, and which clips were asked about. Corpora are in `tmp_path / "data"`."""
     log = tmp_path / "asked.txt"
@@ -342,7 +342,7 @@ class TestSystems:
          "<script>alert(1)</script>", "long" * 50_000],
     )  # fmt: skip
     def test_whatever_a_model_writes_is_kept_and_read_back(self, run, tmp_path, text):
-        code, found, asked = run(entry("writes", text=text), flags=["--limit", "2"])
+        code, found, _asked = run(entry("writes", text=text), flags=["--limit", "2"])
         assert code == 0 and only_score(found)["answered"] == 2
         assert run(entry("writes", text=text), flags=["--limit", "2"])[2] == []
         with (tmp_path / "report" / "answers.csv").open(encoding="utf-8", newline="") as file:

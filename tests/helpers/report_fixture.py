@@ -350,7 +350,7 @@ def _clips(name, ids, tone, words, audio, folder, listing, fas, rng) -> None:
             "text": "They cancelled the party & nobody told me.",
             "emotion": EMOTIONS[tone[i]],
             "semantic_emotion": None if words is None else EMOTIONS[words[i]],
-            "kept": {system: kept for system in fas},
+            "kept": dict.fromkeys(fas, kept),
         }
         listing.write(json.dumps(row) + "\n")
 

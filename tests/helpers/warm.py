@@ -36,7 +36,7 @@ PRELOADED = (
     "torch.distributed.run", "accelerate.commands.launch", "transformers.models.whisper.modeling_whisper", "fas_core.pipeline",
     "fas_core.training.fas", "fas_alm.training.adapter", "fas_eval.suite.run",
 )  # fmt: skip
-KILL = signal.SIGKILL if PYTHON == sys.executable else signal.SIGUSR2
+KILL = signal.SIGKILL if sys.executable == PYTHON else signal.SIGUSR2
 PASSED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 

@@ -173,6 +173,6 @@ def test_exactly_as_the_paper_is_the_name_of_its_batch_epochs_padding_and_audio(
     for path in [*PAGES, *ROOT.glob("eval/**/*.yaml"), *ROOT.glob("eval/**/*.py"), *ROOT.glob("train/**/*.yaml")]:
         for line in path.read_text(encoding="utf-8").split("\n"):
             if re.search(r"exactly as the paper", line, re.IGNORECASE):
-                assert "paper.yaml" in line or path.name == "paper.yaml" and path.parent.name == "configs", (
+                assert "paper.yaml" in line or (path.name == "paper.yaml" and path.parent.name == "configs"), (
                     f"{path.name}: {line}"
                 )

@@ -104,7 +104,7 @@ def test_the_parts_of_an_answer_are_found_again():
     assert set(study.part_scores("emodb", clips, logits, alone, study.point_score)) == {"emodb, acoustic head"}
 
 
-@pytest.mark.parametrize("file, name", [("recommended", "shipped"), ("adapter_fas", "gradient")])
+@pytest.mark.parametrize(("file", "name"), [("recommended", "shipped"), ("adapter_fas", "gradient")])
 def test_the_configuration_files_are_the_recipes_that_the_study_measured(file, name):
     data, model, training = parse([str(ROOT / "train" / "configs" / f"{file}.yaml")])
     assert model == ModelArguments(**SYSTEMS[name].model)
@@ -112,7 +112,7 @@ def test_the_configuration_files_are_the_recipes_that_the_study_measured(file, n
     assert tuple(data.augmentation) == SYSTEMS[name].augmentation
 
 
-@pytest.mark.parametrize("file, hidden_size", [("shipped_base", 192), ("shipped_tiny_en", 256)])
+@pytest.mark.parametrize(("file", "hidden_size"), [("shipped_base", 192), ("shipped_tiny_en", 256)])
 def test_what_ships_is_trained_as_the_study_measured_it(file, hidden_size):
     data, model, training = parse([str(ROOT / "train" / "configs" / f"{file}.yaml")])
     assert model == ModelArguments(**SYSTEMS["many"].model | dict(hidden_size=hidden_size))

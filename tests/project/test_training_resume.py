@@ -48,7 +48,7 @@ TRAININGS = {
 }
 
 
-@pytest.fixture()
+@pytest.fixture
 def place(material, tmp_path) -> Path:
     """A copy of the material that may be changed, and a conversation beside it."""
     shutil.copytree(

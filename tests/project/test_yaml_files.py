@@ -42,7 +42,7 @@ def test_a_mapping_is_one_value_with_its_types(written):
 
 
 @pytest.mark.parametrize(
-    "word, means", [("no", False), ("off", False), ("false", False), ("yes", True), ("on", True), ("True", True)]
+    ("word", "means"), [("no", False), ("off", False), ("false", False), ("yes", True), ("on", True), ("True", True)]
 )
 def test_switches_take_every_word_of_yaml(written, word, means):
     assert run.parse([written(f"trim: {word}\n")])[0].trim is means

@@ -96,7 +96,7 @@ def test_windows_that_are_none_are_refused_by_name(client, options):
 
 
 def test_a_recording_needs_disk_and_no_memory(small):
-    app, client = small
+    _app, client = small
     recording = wav(350.0)
     assert len(recording) > 10 * 2**20 > SMALL_MEMORY.memory_budget
     answer = client.post(EMOTION, files=upload(recording))
