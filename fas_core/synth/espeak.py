@@ -126,7 +126,7 @@ class Synthesizer:
         return " ".join(clause.decode("utf-8").strip() for clause in clauses).strip()
 
     def _set_voice(self, voice: str) -> None:
-        language, _, variant = voice.partition("+")
+        _language, _, variant = voice.partition("+")
         # espeak-ng takes an unknown variant for the plain voice, which would silently merge speakers.
         known = not variant or variant in {path.name for path in (self._data / "voices" / "!v").iterdir()}
         if not known or self._library.espeak_SetVoiceByName(voice.encode()):
