@@ -80,7 +80,11 @@ def _differences(title: str, ours: dict[str, list[dict]], theirs: dict[str, list
 
 
 def _difference(ours: list[dict], theirs: list[dict]) -> tuple[float, float, float]:
-    """(difference of UA in per cent, its standard error, p) with all seeds that both have, each speaker with all their seeds."""
+    """(difference of UA in per cent, its standard error, p) with all seeds that both have, each speaker with all their seeds.
+
+    What has one run, as what nothing is drawn in, stands against each seed of the other."""
+    if len(theirs) == 1:
+        theirs = theirs * len(ours)
     labels, a, b, speakers = [], [], [], []
     for mine, other in zip(ours, theirs, strict=False):
         for speaker, (truth, answers) in mine["answers"].items():

@@ -252,6 +252,11 @@ def _settings(system: Recipe, arguments) -> list[dict]:
 
 def run_one(system: Recipe, material: Material, arguments, key: dict) -> dict:
     extra = key["set"] | {"scratch": str(arguments.output) + ".scratch"}
+    if arguments.stage == left_out.STAGE and not (system.linear or system.pooled):
+        return left_out.once_for_all(
+            material, system, key, arguments.left_out,
+            lambda train, tests: run_fas(system, material, train, tests, key["seed"], extra, left_out.scored),
+        )  # fmt: skip
     if arguments.stage == left_out.STAGE:
         train, tests = left_out.sides(material, key["corpora"], key["left_out"], system.augmentation)
         score = left_out.scored

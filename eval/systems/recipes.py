@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 TABLE3 = dict(learning_rate=2e-4, weight_decay=1e-4, warmup_ratio=0.05)
 BATCH = dict(global_batch_size=64, per_device_batch_size=64)
 AUGMENTATION = ("speed:0.9", "speed:1.1", "noise:15", "channel:5")
+LINES = ("codec:opus-12", "codec:gsm", "telephone:mulaw")
 
 RECOMMENDED_MODEL = dict(
     pathway_heads=True,
@@ -134,6 +135,7 @@ SYSTEMS = {
     ),
     "linear-corpora": _linear("discriminant alone, sure as on corpora left out", temperature_on="corpora"),
     "linear-augmented": _linear("the same, augmented", AUGMENTATION, temperature_on="corpora"),
+    "linear-lines": _linear("the same, through codecs and a telephone too", LINES, temperature_on="corpora"),
     "linear-balance": _linear("discriminant alone, corpora balanced", corpus_balance=True, temperature_on="corpora"),
     "linear-between": _linear(
         "discriminant alone, corpora balanced, differences between them x 5",

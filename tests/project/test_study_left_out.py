@@ -128,6 +128,26 @@ def test_a_fas_is_trained_and_scored_with_its_parts(monkeypatch, tmp_path, mater
     assert "answers" in record["scores"]["tess"]
 
 
+def test_one_training_serves_all_corpora_that_it_never_heard(monkeypatch, tmp_path, material):
+    trained, fas = [], study.run_fas
+    monkeypatch.setattr(
+        study, "run_fas", lambda s, m, train, *rest: trained.append(set(train.corpora)) or fas(s, m, train, *rest)
+    )
+    changed = {"model": {"hidden_size": 16, "num_queries": 1, "whitening": 4}, "training": {"epochs": 1}}
+    asked = arguments(
+        tmp_path, "--systems", "unaugmented", "--corpora", "ravdess", "--left-out", "tess", "urdu", "--set", json.dumps(changed)
+    )  # fmt: skip
+    assert run(monkeypatch, material, asked)[0] == 0
+    records = study.read(tmp_path / "runs.jsonl")
+    assert trained == [{"ravdess"}] and [r["left_out"] for r in records] == ["tess", "urdu"]
+    for record in records:
+        name = record["left_out"]
+        assert {name, f"{name}, acoustic head"} <= set(record["scores"])
+        assert all(each.split(",")[0] == name for each in record["scores"])
+    both = arguments(tmp_path, "--systems", "unaugmented", "--left-out", "tess", "urdu", "--set", json.dumps(changed))
+    assert run(monkeypatch, material, both)[0] == 0 and trained[1:] == [{"ravdess"}, {"ravdess", "tess"}]
+
+
 @pytest.mark.parametrize("system", ["adversarial-corpus-even", "contrastive-across", "mixup-across", "residual"])
 def test_each_method_is_a_row(monkeypatch, tmp_path, material, system):
     changed = {"model": {"hidden_size": 16, "num_queries": 1, "whitening": 4}, "training": {"epochs": 1}}
@@ -173,3 +193,14 @@ def test_an_answer_is_compared_with_its_own_acoustic_side(tmp_path):
     own = study.tables([tmp_path / "runs.jsonl"], "leave-corpus-out", heads=True).split("own acoustic side")[1]
     (row,) = [r for r in own.splitlines() if r.startswith(f"| {SYSTEMS['residual'].title} |")]
     assert row.count("| +25.0 (s.e. ") == 7
+
+
+def test_one_run_stands_against_each_seed_of_another(tmp_path):
+    good, bad = "012" * 4, "011" * 3 + "012"
+    records = [line("linear", name, bad) for name in (*left_out.CORPORA, "urdu")]
+    records += [line("lora", name, good, seed=seed) for name in (*left_out.CORPORA, "urdu") for seed in (42, 43)]
+    records[-1] = line("lora", "urdu", bad, seed=43)
+    for record in records:
+        study.append(tmp_path / "runs.jsonl", record)
+    differences = study.tables([tmp_path / "runs.jsonl"], "leave-corpus-out").splitlines()[-1]
+    assert differences.count("| +25.0 (s.e. ") == 6 and "| +12.5 (s.e. " in differences
