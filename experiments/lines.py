@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from fas_eval.statistics.comparison import compare
 
 from experiments.card import figures, head_of, scored_clips
 from fas_core.atomic import write_json
@@ -24,6 +23,7 @@ from fas_core.provenance import provenance
 from fas_core.training.arguments import parse_pairs
 from fas_core.training.clips import UNKNOWN, label_indices
 from fas_core.training.data import FeatureSource
+from fas_eval.statistics.comparison import compare
 
 LINES = (
     "codec:mulaw", "codec:gsm", "codec:opus-24", "codec:opus-12", "codec:mp3-32", "telephone:mulaw", "telephone:gsm",
