@@ -1,0 +1,76 @@
+"""The wheel in an environment of its own, in a folder where a user has files called eval.py, serve.py and train.py."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from repository import ROOT
+
+pytestmark = pytest.mark.slow
+USERS = ("eval", "serve", "train", "demo", "experiments")
+LEFT_OUT = ("docs", "tests", "benchmarks")  # none of it is packed
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """Built from a copy of what git knows, so that nothing of an earlier build is packed."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if name.split("/")[0] not in LEFT_OUT and (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
+    subprocess.run([*command, target, source], check=True, timeout=300)
+    return next(target.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def home(wheel, tmp_path_factory) -> Path:
+    """An environment that has the wheel, and of this one the packages that the wheel needs; beside it a user's files."""
+    home = tmp_path_factory.mktemp("home")
+    venv.create(home / "venv", with_pip=False)
+    python = home / "venv" / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--quiet", "--python", python, "install", "--no-deps", "--no-index", wheel]
+    subprocess.run(install, check=True, timeout=300)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(home / "venv")}))
+    (packages / "needed.pth").write_text(sysconfig.get_path("purelib") + "\n")  # its own .pth files are not read
+    for name in USERS:
+        (home / f"{name}.py").write_text(f"print('the {name}.py of a user')\n")
+    return home
+
+
+def run(home: Path, *command: str) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    program, *arguments = command
+    return subprocess.run([home / "venv" / "bin" / program, *arguments], cwd=home, env=environment, capture_output=True,
+                          text=True, timeout=300)  # fmt: skip
+
+
+def test_it_holds_our_packages_under_names_of_their_own_and_the_recipes(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert tops == {"fas_core", "fas_alm", "fas_eval", "fas_serve"}
+    assert {"fas_core/configs/recommended.yaml", "fas_core/configs/accelerate/ddp.yaml"} <= set(names)
+    assert {"fas_core/pretrained/base/model.safetensors", "fas_eval/benchmarks/benchmarks.yaml"} <= set(names)
+    assert any(name.startswith("fas_eval/report/templates/") or name.endswith(".html") for name in names)
+
+
+@pytest.mark.parametrize("name", USERS)
+def test_the_files_of_the_user_run(home, name):
+    assert run(home, "python", "-m", name).stdout == f"the {name}.py of a user\n"
+
+
+def test_the_modules_are_those_of_the_wheel(home):
+    modules = ("fas_core", "fas_alm", "fas_eval.suite.run", "fas_serve.app")
+    done = run(
+        home, "python", "-c", f"import sys, {', '.join(modules)}\nfor m in {modules}: print(sys.modules[m].__file__)"
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(str(home / "venv") in line for line in done.stdout.splitlines())
