@@ -1,6 +1,11 @@
-"""FAS: speech emotion recognition with separate acoustic and semantic pathways."""
+"""FAS: speech emotion recognition with separate acoustic and semantic pathways.
+
+transformers' Auto classes and pipelines know FAS where transformers was imported before, or after the first of the names below that
+needs it, or `import fas_core.auto`: the package itself does not import transformers, which takes seconds.
+"""
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what type checkers and editors see; a test compares it with `_PUBLIC`
@@ -39,9 +44,20 @@ __all__ = list(_PUBLIC)
 
 def __getattr__(name: str) -> object:
     if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        _register()
+        return value
     raise AttributeError(f"module 'fas_core' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_PUBLIC})
+
+
+def _register() -> None:
+    """Make transformers' Auto classes know FAS, where transformers is here."""
+    if "transformers" in sys.modules:
+        importlib.import_module("fas_core.auto")
+
+
+_register()

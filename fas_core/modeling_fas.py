@@ -5,7 +5,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from fas_core.configuration_fas import STREAMS, TRAINED, UNTRAINED, FASConfig
 from fas_core.discriminant import Discriminant, whiten
@@ -285,8 +285,3 @@ def _mixed(x: Tensor, mixing: tuple[Tensor, float] | None) -> Tensor:
         return x
     partners, share = mixing
     return share * x + (1 - share) * x[partners]
-
-
-AutoConfig.register(FASConfig.model_type, FASConfig, exist_ok=True)
-AutoModel.register(FASConfig, FASModel, exist_ok=True)
-AutoModelForAudioClassification.register(FASConfig, FASForEmotionClassification, exist_ok=True)

@@ -79,6 +79,7 @@ class EmotionPipeline:
             )
         self.model, self.extractor, self.name = model.eval(), extractor, name
         self.training: dict = {}
+        self.directory: Path | None = None
         self.judge = Judge(Certainty.of(model.config.certainty), unsure_below, label_sets)
         if label_sets is not None and self.judge.certainty is None:
             expected = (
@@ -133,10 +134,22 @@ class EmotionPipeline:
             model.to(device), extractor, name, speech_threshold=speech_threshold, unsure_below=unsure_below,
             label_sets=label_sets,
         )  # fmt: skip
-        pipeline.training = read_record(checkpoint)
+        pipeline.training, pipeline.directory = read_record(checkpoint), checkpoint
         if words:
             pipeline.read_words(streams, words_model)
         return pipeline
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write what `from_pretrained`, and transformers' Auto classes, read: model, feature extractor, record, card."""
+        from fas_core.publishing import save
+
+        save(self, directory)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Put the same into a repository of the hub; arguments, result and errors are those of `fas_core.publishing.push`."""
+        from fas_core.publishing import push
+
+        return push(self, repo_id, **options)
 
     def read_words(self, streams: dict, text_model: str | None = None) -> None:
         """From now on answers have words, where the encoders can give them; `find_reader` says what that takes."""

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from fas_core.atomic import write_json
+from fas_core.feature_extraction_fas import FASFeatureExtractor
 from fas_core.training.card import model_card
 
 ADAPTER = "acoustic_adapter.safetensors"  # of a checkpoint whose acoustic encoder is adapted
@@ -20,6 +21,7 @@ def save_checkpoint(model, extractor, output: Path, result: dict) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     keep_adapter(model.config.streams, temporary)
     model.save_pretrained(temporary)
+    FASFeatureExtractor.of(model.config, temporary).save_pretrained(temporary)
     write_json(temporary / "streams.json", extractor.identity())
     write_json(temporary / "training.json", result)
     (temporary / "README.md").write_text(model_card(result), encoding="utf-8")

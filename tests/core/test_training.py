@@ -446,6 +446,7 @@ class TestRun:
         model = make_trainer(tmp_path).raw_model
         saving.save_checkpoint(model, Extractor, tmp_path, {"epoch": 1})
         names = {"config.json", "model.safetensors", "streams.json", "training.json", "README.md"}
+        names |= {"preprocessor_config.json"}
         assert {f.name for f in tmp_path.iterdir()} == names
         replace, done = os.replace, []
 
