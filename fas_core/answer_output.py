@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol
 from fas_core.answers import Answer
 from fas_core.atomic import write_text
 from fas_core.errors import AudioError, FASError
+from fas_core.resuming import check_may_resume
 from fas_core.sources import audio_digest
 from fas_core.text import printable
 
@@ -176,12 +177,7 @@ class FileOutput:
                 f"--resume: no journal of a run beside {self.path} ({self.journal.name}); leave out --resume to begin anew"
             )
         facts, *entries = found
-        asked = self.facts or {}
-        if changed := [name for name in {**facts, **asked} if facts.get(name) != asked.get(name)]:
-            raise FASError(
-                f"--resume: {self.path} was written with another {', '.join(changed)}; give what was given then, or leave "
-                "out --resume to begin anew"
-            )
+        check_may_resume(self.path, self.facts or {}, facts, FASError, "--output")
         return entries
 
     def _put(self, text: str) -> None:

@@ -16,6 +16,7 @@ from fas_alm.training.trainer import BEST
 from fas_core.atomic import write_json
 from fas_core.errors import CheckpointError
 from fas_core.model_files import read_object
+from fas_core.resuming import changed_settings, check_may_resume
 
 ADAPTER, DONE, RUN = "adapter", "done.json", "run.json"
 # Of transformers' arguments, those that change what is learned; a resumed run must share them.
@@ -69,15 +70,11 @@ def start_run(output: Path, settings: dict, resume: bool, state: PartialState) -
     settings["data"].pop("cache_dir")
     if resume and (output / RUN).is_file():
         theirs = read_object(output / RUN)
-        changed = [k for k, v in _flat(settings).items() if _flat(theirs).get(k) != v]
-        if changed and _is_between_stages(output) and set(changed) <= OF_STAGE2:
-            if state.is_main_process:
-                write_json(output / RUN, settings)
-        elif changed:
-            raise CheckpointError(
-                f"{output}: --resume needs the run's own settings, but these differ: {', '.join(changed)}; give the same "
-                "ones, another --output_dir, or leave out --resume"
-            )
+        changed = changed_settings(_flat(settings), _flat(theirs))
+        if not (_is_between_stages(output) and set(changed) <= OF_STAGE2):
+            check_may_resume(output, _flat(settings), _flat(theirs), CheckpointError)
+        elif changed and state.is_main_process:
+            write_json(output / RUN, settings)
     elif state.is_main_process:
         remove_checkpoints(output)
         output.mkdir(parents=True, exist_ok=True)

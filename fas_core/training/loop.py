@@ -19,6 +19,7 @@ from fas_core.errors import CheckpointError, FASError, FeatureError
 from fas_core.inference import Logits, predict_logits
 from fas_core.losses import classification_loss, label_weight
 from fas_core.model_files import reads_checkpoint
+from fas_core.resuming import check_may_resume
 from fas_core.training import schedule
 from fas_core.training.arguments import TrainingArguments
 from fas_core.training.clips import UNKNOWN, Clips
@@ -285,13 +286,7 @@ class Trainer:
             log.warning("%s: no interrupted run to resume; training starts from the beginning", self.output)
             return 0
         weights, self.best, info = state
-        theirs = info["fingerprint"]
-        changed = [k for k, v in self._fingerprint().items() if k not in theirs or theirs[k] != v]
-        if changed:
-            raise CheckpointError(
-                f"{self.output}: --resume needs the run's own settings, but these differ: {', '.join(changed)}; "
-                "give the same ones, another --output_dir, or leave out --resume"
-            )
+        check_may_resume(self.output, self._fingerprint(), info["fingerprint"], CheckpointError)
         with reads_checkpoint(self.output, "the resume state of this model; leave out --resume"):
             self.trained.load_state_dict(weights)
         self.history, self.best_score, self.best_epoch = info["history"], info["best_score"], info["best_epoch"]

@@ -281,7 +281,7 @@ class TestStopped:
         written = (tmp_path / "a.csv").read_bytes()
         result = fas(*arguments, "--resume", *changed)
         name = changed[0].lstrip("-").replace("-", "_")
-        assert result.exit_code == 2 and f"with another {name}" in result.stderr
+        assert result.exit_code == 2 and f"these differ: {name}" in result.stderr
         assert (tmp_path / "a.csv").read_bytes() == written
 
     def test_another_checkpoint_is_refused(self, fas, place, tmp_path):
@@ -289,7 +289,7 @@ class TestStopped:
         fas(*arguments)
         other = save_tiny_checkpoint(tmp_path / "fas", place.folder / "whisper", temperature=0.6, hidden_size=32)
         result = fas(*arguments, "--resume", checkpoint=other)
-        assert result.exit_code == 2 and "with another checkpoint" in result.stderr
+        assert result.exit_code == 2 and "these differ: checkpoint" in result.stderr
 
     @pytest.mark.parametrize("what", ["output", "journal"])
     def test_what_cannot_be_resumed_is_refused(self, fas, place, tmp_path, what):
