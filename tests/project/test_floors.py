@@ -9,6 +9,8 @@ import grimp
 import pytest
 from repository import ROOT
 
+from benchmarks.structure import structure
+
 ROOTS = ("fas_core", "fas_alm", "fas_eval", "fas_serve", "demo", "experiments", "benchmarks")
 
 
@@ -34,3 +36,19 @@ def test_there_is_no_cycle(imports):
 
 def test_every_folder_of_the_repository_stands_on_a_floor(imports):
     assert {module.split(".")[0] for module in imports} == set(ROOTS)
+
+
+def test_the_figures_of_the_structure_find_what_they_count(tmp_path):
+    files = {
+        "fas_core/a.py": "from fas_core import b\n",
+        "fas_core/b.py": "def f():\n    from fas_core.a import x\n    import fas_eval.c\n",
+        "fas_core/t.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fas_alm import z\n",
+        "fas_alm/z.py": "import fas_core.t\n",
+        "eval/c.py": "from fas_core.a import b\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = structure(tmp_path)
+    assert found["modules"] == 5 and found["arrows_up"] == ["fas_core.b -> eval.c"]
+    assert found["cycles"] == [["eval.c", "fas_core.a", "fas_core.b"]]
