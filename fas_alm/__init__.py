@@ -17,12 +17,14 @@ if TYPE_CHECKING:  # what type checkers and editors see; a test compares it with
     from fas_alm.export import export_model as export_model
     from fas_alm.language_models import load_language_model as load_language_model
     from fas_alm.modeling import FASAudioForConditionalGeneration as FASAudioForConditionalGeneration
+    from fas_alm.pipeline import AudioTextToTextPipeline as AudioTextToTextPipeline
     from fas_alm.processing import FASAudioProcessor as FASAudioProcessor
 
 # Loaded on first use, so that a process that needs the configuration only does not wait for the model.
 _PUBLIC = {
     "FASAudioProcessor": "fas_alm.processing",
     "FASAudioForConditionalGeneration": "fas_alm.modeling",
+    "AudioTextToTextPipeline": "fas_alm.pipeline",
     "load_language_model": "fas_alm.language_models",
     "save_adapter": "fas_alm.artifacts",
     "load_adapter": "fas_alm.artifacts",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.pipeline import EmotionPipeline
 
 VOCABULARY_MULTIPLE = 64
+LOADING_REPORT = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")  # of transformers
 
 
 class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, GenerationMixin):
@@ -128,13 +130,19 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
-        """As of transformers, from a model directory (`python -m fas_alm.export`).
+        """As of transformers, from a model directory (`python -m fas_alm.export`), or the adapter directory of a training.
+
+        With an adapter the language model that it names is loaded beside it (`fas_alm.load_adapter`, which says more); of the
+        options `dtype`, `quantization_config`, `device_map` and the like hold for that language model.
 
         Raises:
             CheckpointError: another kind of directory, or weights are missing, for which transformers would take random ones.
             FASError: a `device_map` that offloads the audio side.
         """
         directory = Path(pretrained_model_name_or_path)
+        if kind_of(directory) == "adapter":
+            model = cls._of_adapter(directory, kwargs)
+            return (model, dict.fromkeys(LOADING_REPORT, [])) if output_loading_info else model
         if kind_of(directory) not in (None, cls.config_class.model_type):
             raise CheckpointError(
                 f"{directory}: expected a model directory of python -m fas_alm.export; {what_is(directory)}"
@@ -153,6 +161,14 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
                 f"max_memory) that keeps {', '.join(FLOAT32_PARTS)} on a device"
             )
         return (model, info) if output_loading_info else model
+
+    @classmethod
+    def _of_adapter(cls, directory: Path, options: dict[str, Any]) -> FASAudioForConditionalGeneration:
+        from fas_alm.artifacts import load_adapter
+        from fas_alm.language_models import LOADING_OPTIONS
+
+        dtype = options.get("dtype") or options.get("torch_dtype") or "auto"
+        return load_adapter(directory, dtype=dtype, **{name: options.get(name) for name in LOADING_OPTIONS})[0]
 
     def save_pretrained(self, save_directory, *args, **kwargs) -> None:
         """As of transformers. Raises `FASError` for an unmerged adapter inside, whose weights could not be loaded again."""

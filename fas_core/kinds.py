@@ -8,7 +8,7 @@ from fas_core.paths import exists
 TAKES = {
     "fas": "a FAS checkpoint: EmotionPipeline.from_pretrained, fas predict --checkpoint and train/alm_adapter.py --fas take it",
     "fas_audio": "a FAS-ALM model directory: AutoModelForMultimodalLM.from_pretrained, load_emotion_pipeline and python -m serve take it",
-    "adapter": "a FAS-ALM adapter directory: fas_alm.load_adapter, load_emotion_pipeline and python -m fas_alm.export take it",
+    "adapter": "a FAS-ALM adapter directory: fas_alm.load_adapter, AutoModelForMultimodalLM.from_pretrained, load_emotion_pipeline and python -m fas_alm.export take it",
     "lora": "a LoRA in PEFT's format: model.load_adapter takes it",
     "whisper": "a Whisper, which a FAS checkpoint names",
 }
