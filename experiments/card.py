@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from huggingface_hub import EvalResult
 
+from fas_core import card_data
 from fas_core.atomic import write_json
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
 from fas_core.checkpoint import learned_from
@@ -29,6 +31,7 @@ from fas_core.paths import expanded
 from fas_core.pipeline import EmotionPipeline
 from fas_core.provenance import provenance
 from fas_core.training.arguments import parse_pairs
+from fas_core.training.card import TASK
 from fas_core.training.clips import UNKNOWN, label_indices
 from fas_core.training.data import FeatureSource
 from fas_eval.statistics.metrics import point_figures
@@ -141,7 +144,23 @@ def write_card(folder: Path, rows: list[dict]) -> None:
             f"{path}: no place for the table; expected <!-- figures --> and <!-- /figures -->, as train/fas.py writes them"
         )
     text = f"{table(rows)}\n\nIn per cent; the label is that of the voice, among {', '.join(EMOTIONS)}. `figures.json` has these figures.\n"
-    path.write_text(MARKS.sub(lambda m: m[1] + text + m[2], card), encoding="utf-8")
+    card = MARKS.sub(lambda m: m[1] + text + m[2], card)
+    path.write_text(card_data.with_results(card, model_index(rows)), encoding="utf-8")
+
+
+def model_index(rows: list[dict]) -> list[EvalResult] | None:
+    """What a hub is told of the table: shares, not per cent."""
+    return card_data.results(
+        TASK,
+        [
+            (
+                row["corpus"],
+                f"{row['corpus']} ({row['scored_on']})",
+                {name: value / 100 for name, value in row.items() if name in card_data.METRICS and value is not None},
+            )
+            for row in rows
+        ],
+    )
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

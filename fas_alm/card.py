@@ -1,19 +1,15 @@
 """The model card that an adapter or a model directory carries."""
 
-import yaml
+from pathlib import Path
+
+from huggingface_hub import ModelCardData
 
 from fas_alm.configuration import FASAudioConfig
+from fas_core import card_data
 from fas_core.markdown import cell, plain
 from fas_core.training.card import LICENCES
 
-TEMPLATE = """---
-library_name: fas-alm
-pipeline_tag: audio-text-to-text
-tags: [speech-emotion-recognition, fas, audio-language-model]
-license: other
-base_model: {base_model}
----
-# FAS-ALM: {base} that hears the tone of a voice
+TEMPLATE = """{metadata}# FAS-ALM: {base} that hears the tone of a voice
 
 {what} Each window of up to 30 s of audio is {tokens} tokens for the LLM, made by FAS (Fusion Acoustic-Semantic) from two
 layers of a frozen Whisper encoder ({encoder}).
@@ -41,6 +37,9 @@ The language model, Whisper and the training corpora keep their own licences, an
 
 {provenance}
 """
+TASK = "audio-text-to-text"
+SIDES = ("validation", "test")
+ON_THE_HUB = {"offline:smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 ADAPTER_USAGE = """from fas_alm import load_adapter
 model, processor = load_adapter("DIR")"""
 MODEL_USAGE = """import fas_alm  # registers the classes
@@ -64,7 +63,7 @@ def model_card(config: FASAudioConfig, record: dict | None = None, is_adapter: b
     commit = record.get("provenance", {}).get("commit")
     return TEMPLATE.format(
         base=plain(base),
-        base_model=yaml.safe_dump(base).splitlines()[0],
+        metadata=card_data.header(metadata(base, record)),
         encoder=plain(config.streams.acoustic["model"]),
         tokens=config.tokens_per_window,
         kind="adapter" if is_adapter else "model",
@@ -74,6 +73,29 @@ def model_card(config: FASAudioConfig, record: dict | None = None, is_adapter: b
         metrics=_metrics(record),
         provenance=f"Commit {plain(commit)}. Details in `training.json`." if commit else "Details in `training.json`.",
     )
+
+
+def metadata(base: str, record: dict) -> ModelCardData:
+    """What a hub is told; `base_model` where the language model has an id there."""
+    corpora = [str(corpus.get("corpus")) for corpus in record.get("data", {}).get("corpora", [])]
+    figures = [(side, f"{side} clips", _numbers(record.get(side, {}))) for side in SIDES]
+    return ModelCardData(
+        library_name="fas-alm",
+        pipeline_tag=TASK,
+        tags=["speech-emotion-recognition", "fas", "audio-language-model"],
+        license="other",
+        license_name="licences-of-its-parts",
+        license_link="README.md",
+        base_model=ON_THE_HUB.get(base, base if "/" in base and not Path(base).is_absolute() else None),
+        language=card_data.language_of(corpora),
+        datasets=card_data.names(corpora),
+        model_name="FAS-ALM",
+        eval_results=card_data.results(TASK, figures),
+    )
+
+
+def _numbers(figures: dict) -> dict[str, float]:
+    return {name: value for name, value in figures.items() if isinstance(value, int | float)}
 
 
 def _corpora(corpora: list[dict]) -> str:
@@ -91,8 +113,7 @@ def _corpus(values: dict) -> str:
 def _metrics(record: dict) -> str:
     rows = [
         f"| {side} | {cell(plain(name))} | {value:.4g} |"
-        for side in ("validation", "test")
-        for name, value in record.get(side, {}).items()
-        if isinstance(value, int | float)
+        for side in SIDES
+        for name, value in _numbers(record.get(side, {})).items()
     ]
     return "\n".join(["| set | metric | value |", "|---|---|---|", *rows]) if rows else "None recorded."

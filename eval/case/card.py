@@ -1,10 +1,12 @@
 """The data card that lies beside a published set: what it is, that its speech is synthetic, and what nobody has checked."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
-import yaml
+from huggingface_hub import DatasetCardData
 
+from fas_core import card_data
 from fas_core.labels import EMOTIONS
 from fas_core.markdown import plain
 from fas_eval.case.agreement import format_alpha
@@ -62,14 +64,19 @@ Texts and scenarios: {_text_licence(rows)}. Speech: {plain(audio_licence)}; the 
 
 
 def _header(languages: Counter, audio_licence: str) -> str:
-    header = {
-        "license": audio_licence,
-        "language": sorted(languages),
-        "task_categories": ["audio-classification"],
-        "tags": ["synthetic", "speech-emotion-recognition", "acoustic-semantic-conflict"],
-        "configs": [{"config_name": "default", "data_files": "case.csv"}],
-    }
-    return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n"
+    is_id = (
+        re.fullmatch(r"[a-z0-9][a-z0-9.-]*", audio_licence) is not None
+    )  # "cc-by-4.0"; the hub knows others by a name
+    named = {} if is_id else {"license_name": "-".join(re.findall(r"[a-z0-9.]+", audio_licence.lower()))}
+    data = DatasetCardData(
+        license=audio_licence if is_id else "other",
+        language=card_data.codes(languages),
+        task_categories=["audio-classification"],
+        tags=["synthetic", "speech-emotion-recognition", "acoustic-semantic-conflict"],
+        configs=[{"config_name": "default", "data_files": "case.csv"}],
+        **named,
+    )
+    return card_data.header(data)
 
 
 def _listed(languages: Counter) -> str:

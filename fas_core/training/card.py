@@ -2,7 +2,12 @@
 
 from collections import Counter
 
+from huggingface_hub import ModelCardData
+
+from fas_core import card_data
 from fas_core.markdown import plain
+
+TASK = "audio-classification"
 
 # Licences that bind what is trained on a corpus; others are for the user to look up.
 LICENCES = {
@@ -17,12 +22,7 @@ LICENCES = {
 
 LEARNS = {"tone and words": "the tone (and the words where they are labelled)", "words": "the words only"}
 
-TEMPLATE = """---
-library_name: fas-alm
-tags: [speech-emotion-recognition, fas]
-license: other
----
-# FAS: speech emotion recognition with separate acoustic and semantic pathways
+TEMPLATE = """{metadata}# FAS: speech emotion recognition with separate acoustic and semantic pathways
 
 Seven emotions (angry, disgust, fear, happy, neutral, sad, surprise), what tone and words say by themselves, and whether they conflict.
 
@@ -56,6 +56,32 @@ on others, and see the results by corpus before you rely on it.
 """
 
 
+def metadata(result: dict) -> ModelCardData:
+    """What a hub is told, from what `training.json` holds: the figures are those of validation, of the head that answers."""
+    corpora = [corpus["corpus"] for corpus in result["data"]["corpora"]]
+    heads = result["validation"]
+    head = (
+        heads.get("acoustic")
+        if result["arguments"].get("model", {}).get("answer_from") == "tone"
+        else heads.get("fused")
+    )
+    return ModelCardData(
+        library_name="fas-alm",
+        pipeline_tag="audio-classification",
+        tags=["speech-emotion-recognition", "fas"],
+        license="other",
+        license_name="licences-of-the-training-corpora",
+        license_link="README.md",
+        language=card_data.language_of(corpora),
+        datasets=card_data.names(corpora),
+        metrics=["accuracy", "recall", "f1"],
+        model_name="FAS",
+        eval_results=card_data.results(
+            TASK, [("validation", "validation clips of the training corpora", head)] if head else []
+        ),
+    )
+
+
 def words_line(result: dict) -> str:
     """What the semantic head learned, or that it is not there."""
     if why := result.get("wordless"):
@@ -81,6 +107,7 @@ def model_card(result: dict) -> str:
     heads = result["validation"].items()
     keys = ("accuracy", "ua", "macro_f1", "ece_before", "ece")
     return TEMPLATE.format(
+        metadata=card_data.header(metadata(result)),
         licences="; ".join(
             f"{plain(c['corpus'])}: {LICENCES[c['corpus']]}" for c in corpora if c["corpus"] in LICENCES
         ),

@@ -1,15 +1,12 @@
 """The card of a text model: what it was trained on, by which command, and its validation figures."""
 
+from huggingface_hub import ModelCardData
+
+from fas_core import card_data
 from fas_core.words.figures import as_markdown
 from fas_core.words.texts import XED_LANGUAGES
 
-_CARD = """---
-library_name: fas-alm
-tags: [emotion, text-classification, speech-emotion-recognition]
-license: {licence}
-language: [{languages}]
----
-# What words say: {kind}
+_CARD = """{metadata}# What words say: {kind}
 
 Seven probabilities of a text (angry, disgust, fear, happy, neutral, sad, surprise), calibrated on validation texts.
 
@@ -39,14 +36,40 @@ _SOURCES = {
 } | {f"xed_{code}": f"XED, {code}, projected: CC BY 4.0" for code in XED_LANGUAGES}
 
 
+_DATASETS = {
+    "goemotions": "google-research-datasets/go_emotions",
+    "meld": "declare-lab/MELD",
+    "xed_en": "Helsinki-NLP/xed_en_fi",
+    "xed_neutral_en": "Helsinki-NLP/xed_en_fi",
+}
+
+
+def metadata(record: dict) -> ModelCardData:
+    """What a hub is told, from what `training.json` holds."""
+    options, figures = record["options"], record["validation"]
+    return ModelCardData(
+        library_name="fas-alm",
+        pipeline_tag="text-classification",
+        tags=["emotion", "speech-emotion-recognition"],
+        license="gpl-3.0" if options["meld"] else "cc-by-4.0",
+        language=card_data.codes(["en", *options["languages"]]),
+        datasets=card_data.names(_DATASETS.get(source, source) for source in record["data"]["sources"]),
+        metrics=["accuracy", "f1"],
+        model_name="What words say",
+        eval_results=card_data.results(
+            "text-classification",
+            [(_DATASETS.get(name, name), f"{name}, validation", found) for name, found in figures.items()],
+        ),
+    )
+
+
 def card_of(record: dict) -> str:
     """Markdown of a `training.json`."""
     options, made = record["options"], record["provenance"]
     kind = f"{options['base']}, fine-tuned" if options["base"] else "linear over n-grams of words and letters"
     kind += f", {options['layers']} layers and {options['pieces']} word pieces in 8 bits" if options["layers"] else ""
     return _CARD.format(
-        licence="gpl-3.0" if options["meld"] else "cc-by-4.0",
-        languages=", ".join(["en", *options["languages"]]),
+        metadata=card_data.header(metadata(record)),
         kind=kind + (f", taught by {', '.join(options['teacher'])}" if options["teacher"] else ""),
         sources="\n".join(f"- {_SOURCES[name]}" for name in record["data"]["sources"]),
         count=record["data"]["training_texts"],
