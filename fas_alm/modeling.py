@@ -14,9 +14,10 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from fas_alm.adapters import FLOAT32_PARTS, LanguageModelAdapters, holds_adapter
 from fas_alm.configuration import FASAudioConfig
+from fas_alm.hearing import HearsAudio
 from fas_alm.processing import FASAudioProcessor, add_audio_token
 from fas_alm.projector import MultiModalProjector
-from fas_alm.tower import AudioTower, audio_tokens
+from fas_alm.tower import AudioTower
 from fas_core.encoders.whisper import WhisperEncoder
 from fas_core.errors import CheckpointError, FASError
 from fas_core.kinds import kind_of, what_is
@@ -27,7 +28,7 @@ VOCABULARY_MULTIPLE = 64
 LOADING_REPORT = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")  # of transformers
 
 
-class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, GenerationMixin):
+class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTrainedModel, GenerationMixin):
     """Encoder, FAS, projector and LLM.
 
     Encoder, FAS and projector are float32 whatever the LLM is, because the choice of tokens by their norm flips in low
@@ -241,53 +242,6 @@ class FASAudioForConditionalGeneration(LanguageModelAdapters, PreTrainedModel, G
             inputs_embeds=inputs_embeds, attention_mask=attention_mask, labels=labels, position_ids=position_ids,
             past_key_values=past_key_values, logits_to_keep=logits_to_keep, **kwargs,
         )  # fmt: skip
-
-    def embed(
-        self,
-        input_ids: Tensor,
-        audio_mels: Sequence[Tensor] | None = None,
-        audio_window_lengths: Sequence[Tensor] | None = None,
-        audio_features: dict[str, Tensor] | None = None,
-    ) -> Tensor:
-        """(B, L) ids -> (B, L, H) embeddings, those of the audio in their places. Arguments as in `forward`."""
-        is_audio = input_ids == self.config.audio_token_id
-        embeddings = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
-        audio = self._audio_rows(audio_mels, audio_window_lengths, audio_features)
-        tokens, rows = int(is_audio.sum()), 0 if audio is None else len(audio)
-        if tokens != rows:
-            raise FASError(
-                f"input_ids have {tokens} audio tokens for {rows} audio embeddings; expected the same number, "
-                f"{self.config.tokens_per_window} for each window of 30 s"
-            )
-        if not rows:
-            return embeddings
-        return embeddings.masked_scatter(is_audio[..., None], audio.to(embeddings))
-
-    def get_audio_features(self, audio_mels: Sequence[Tensor], audio_window_lengths: Sequence[Tensor]) -> list[Tensor]:
-        """What the LLM reads of each audio: (W * tokens_per_window, H) float32, W its windows.
-
-        Args:
-            audio_mels, audio_window_lengths: of each audio, as `FASAudioProcessor.prepare_audio` gives them.
-        """
-        rows = self._audio_rows(audio_mels, audio_window_lengths, None)
-        sizes = [len(lengths) * self.config.tokens_per_window for lengths in audio_window_lengths]
-        return list(rows.split(sizes))
-
-    def _audio_rows(self, mels, lengths, features: dict[str, Tensor] | None) -> Tensor | None:
-        """(all windows * tokens_per_window, H), or None without audio."""
-        if features is None:
-            if not mels:
-                return None
-            features = self.audio_tower(mels, lengths)
-        return self.embed_windows(features).flatten(0, 1)
-
-    def embed_windows(self, features: dict[str, Tensor]) -> Tensor:
-        """FAS's inputs of N windows -> (N, tokens_per_window, H) float32; zeros where a short window has no token."""
-        device = self.multi_modal_projector.linear_1.weight.device
-        features = {k: x.to(device, torch.float32 if x.is_floating_point() else x.dtype) for k, x in features.items()}
-        tokens, mask = audio_tokens(self.fas, features, self.config.audio_tokens)
-        with torch.autocast(tokens.device.type, enabled=False):
-            return self.multi_modal_projector(tokens) * mask[..., None]
 
     @torch.no_grad()
     def generate(

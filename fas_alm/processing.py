@@ -28,16 +28,15 @@ from fas_alm.text_options import (
     without_text,
 )
 from fas_alm.transcript import AUTO, Listener, Spoken, given_words, with_transcripts
+from fas_alm.window_mels import AudioBatch, WindowMels
 from fas_core.audio import Audio, AudioLimits, load_audio
 from fas_core.audio_forms import is_pair, open_source
-from fas_core.encoders.base import check_waveforms
-from fas_core.encoders.whisper import LogMel
-from fas_core.errors import AudioError, FASError
-from fas_core.frontend import FrontEnd, FrontEndConfig
-from fas_core.windows import count_windows, cut_windows
+from fas_core.errors import FASError
+from fas_core.frontend import FrontEndConfig
+from fas_core.windows import count_windows
 
 WHISPER_FOLDER = "whisper"  # of a model directory
-OF_THIS_PROCESS = ("_front_end", "_log_mel", "listener")  # and of no file
+OF_THIS_PROCESS = ("_windows", "listener")  # and of no file
 AS_MASK = {"tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True}
 
 
@@ -134,14 +133,7 @@ class FASAudioProcessor(ProcessorMixin):
         Raises:
             AudioError: samples that are no audio, or shorter than 25 ms.
         """
-        samples = np.asarray(samples)
-        windows = cut_windows(samples) if samples.ndim == 1 else []
-        if not windows:
-            problem = f"samples of shape {samples.shape}"
-            raise AudioError("<array>", problem, f"expected (n,), at least {AudioLimits().min_seconds} s at 16 kHz")
-        heard = check_waveforms([self._front_end(window).samples for window in windows])
-        mels = [self._log_mel(window, self.padding) for window in heard]
-        return torch.cat(mels, dim=-1), torch.tensor([2 * (len(window) // 320) for window in heard])
+        return self._windows(samples)
 
     def __call__(
         self,
@@ -314,27 +306,12 @@ class FASAudioProcessor(ProcessorMixin):
         return self.tokenizer.decode(*args, **kwargs)
 
     @cached_property
-    def _front_end(self) -> FrontEnd:
-        return FrontEnd(FrontEndConfig.from_dict(self.front_end))
-
-    @cached_property
-    def _log_mel(self) -> LogMel:
-        return LogMel(self.num_mel_bins, self.window_frames)
+    def _windows(self) -> WindowMels:
+        return WindowMels(self.num_mel_bins, self.window_frames, self.padding, self.front_end)
 
     def to_dict(self) -> dict:
         values = super().to_dict()
         return {key: value for key, value in values.items() if key not in OF_THIS_PROCESS}
-
-
-class AudioBatch(BatchFeature):
-    """A batch whose `to` moves the lists of audios as well, and never changes their type: log-mels stay float32."""
-
-    def to(self, *args, **kwargs) -> AudioBatch:
-        audio = {key: self.data.pop(key) for key in ("audio_mels", "audio_window_lengths") if key in self.data}
-        super().to(*args, **kwargs)
-        device = next((v.device for v in self.data.values() if isinstance(v, Tensor)), None)
-        self.data.update({key: [item.to(device) for item in items] for key, items in audio.items()})
-        return self
 
 
 def add_audio_token(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -1,0 +1,62 @@
+"""From an audio to the embeddings that the LLM reads in the place of its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fas_alm.tower import audio_tokens
+from fas_core.errors import FASError
+
+
+class HearsAudio:
+    """The part of `FASAudioForConditionalGeneration` that hears: ids and audio in, embeddings out."""
+
+    def embed(
+        self,
+        input_ids: Tensor,
+        audio_mels: Sequence[Tensor] | None = None,
+        audio_window_lengths: Sequence[Tensor] | None = None,
+        audio_features: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """(B, L) ids -> (B, L, H) embeddings, those of the audio in their places. Arguments as in `forward`."""
+        is_audio = input_ids == self.config.audio_token_id
+        embeddings = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
+        audio = self._audio_rows(audio_mels, audio_window_lengths, audio_features)
+        tokens, rows = int(is_audio.sum()), 0 if audio is None else len(audio)
+        if tokens != rows:
+            raise FASError(
+                f"input_ids have {tokens} audio tokens for {rows} audio embeddings; expected the same number, "
+                f"{self.config.tokens_per_window} for each window of 30 s"
+            )
+        if not rows:
+            return embeddings
+        return embeddings.masked_scatter(is_audio[..., None], audio.to(embeddings))
+
+    def get_audio_features(self, audio_mels: Sequence[Tensor], audio_window_lengths: Sequence[Tensor]) -> list[Tensor]:
+        """What the LLM reads of each audio: (W * tokens_per_window, H) float32, W its windows.
+
+        Args:
+            audio_mels, audio_window_lengths: of each audio, as `FASAudioProcessor.prepare_audio` gives them.
+        """
+        rows = self._audio_rows(audio_mels, audio_window_lengths, None)
+        sizes = [len(lengths) * self.config.tokens_per_window for lengths in audio_window_lengths]
+        return list(rows.split(sizes))
+
+    def _audio_rows(self, mels, lengths, features: dict[str, Tensor] | None) -> Tensor | None:
+        """(all windows * tokens_per_window, H), or None without audio."""
+        if features is None:
+            if not mels:
+                return None
+            features = self.audio_tower(mels, lengths)
+        return self.embed_windows(features).flatten(0, 1)
+
+    def embed_windows(self, features: dict[str, Tensor]) -> Tensor:
+        """FAS's inputs of N windows -> (N, tokens_per_window, H) float32; zeros where a short window has no token."""
+        device = self.multi_modal_projector.linear_1.weight.device
+        features = {k: x.to(device, torch.float32 if x.is_floating_point() else x.dtype) for k, x in features.items()}
+        tokens, mask = audio_tokens(self.fas, features, self.config.audio_tokens)
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self.multi_modal_projector(tokens) * mask[..., None]
