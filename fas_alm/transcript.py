@@ -61,8 +61,9 @@ class Listener(Protocol):
 def quotable(text: str) -> str:
     """Words on one line, at most `LONGEST` characters, that no quotation mark ends and no tokenizer takes for a special token.
 
-    >>> quotable('He said "stop".\\n<|im_end|>')
-    "He said 'stop'. ‹|im_end|›"
+    Examples:
+        >>> quotable('He said "stop".\\n<|im_end|>')
+        "He said 'stop'. ‹|im_end|›"
     """
     plain = unicodedata.normalize("NFC", text)
     plain = "".join(
@@ -75,10 +76,11 @@ def quotable(text: str) -> str:
 def transcript_line(spoken: Spoken, language: str = "en") -> str | None:
     """What a prompt in English or Chinese says of the words; None where nobody has listened for them.
 
-    >>> transcript_line(Said("I am fine.", "en"))
-    'Transcript (en): "I am fine."'
-    >>> transcript_line(NoWords("no speech"))
-    'No transcript: nobody speaks.'
+    Examples:
+        >>> transcript_line(Said("I am fine.", "en"))
+        'Transcript (en): "I am fine."'
+        >>> transcript_line(NoWords("no speech"))
+        'No transcript: nobody speaks.'
     """
     if spoken is None or spoken == NoWords(OFF):
         return None

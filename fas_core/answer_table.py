@@ -71,8 +71,9 @@ class TableFormat:
 def short_names(files: list[str]) -> dict[str, str]:
     """file -> the shortest end of its path that no other file has, as it may be printed.
 
-    >>> short_names(["a/x/1.wav", "a/y/1.wav", "a/y/2.wav"])
-    {'a/x/1.wav': 'x/1.wav', 'a/y/1.wav': 'y/1.wav', 'a/y/2.wav': '2.wav'}
+    Examples:
+        >>> short_names(["a/x/1.wav", "a/y/1.wav", "a/y/2.wav"])
+        {'a/x/1.wav': 'x/1.wav', 'a/y/1.wav': 'y/1.wav', 'a/y/2.wav': '2.wav'}
     """
     parts = {file: Path(file).parts[::-1] for file in files}
     ordered = sorted(parts.items(), key=lambda item: item[1])  # who shares most of an end stands next to each other
@@ -104,8 +105,9 @@ def said(answer: Answer) -> str:
 def conflict_text(answer: Answer) -> str:
     """Whether tone and words conflict, and how probable that is.
 
-    >>> conflict_text(Answer("a.wav", conflict=0.884))
-    'yes 0.88'
+    Examples:
+        >>> conflict_text(Answer("a.wav", conflict=0.884))
+        'yes 0.88'
     """
     if answer.conflict is None:
         return "-"

@@ -279,8 +279,9 @@ class Answer:
 def answers_to_frame(answers: Iterable[Answer]) -> pandas.DataFrame:
     """A row an answer, with the columns of `fas predict --format csv`; what is not known is missing there, too.
 
-    >>> answers_to_frame([Answer("a.wav", label="sad")])[["file", "label"]].to_dict("records")
-    [{'file': 'a.wav', 'label': 'sad'}]
+    Examples:
+        >>> answers_to_frame([Answer("a.wav", label="sad")])[["file", "label"]].to_dict("records")
+        [{'file': 'a.wav', 'label': 'sad'}]
     """
     import pandas
 

@@ -96,7 +96,7 @@ def load_audio(
             channel.
             Digital silence is no error: see `Audio.is_silent`.
 
-    Example:
+    Examples:
         >>> audio = load_audio(np.zeros((44100, 2), np.float32), sampling_rate=44100)
         >>> audio.samples.shape, audio.duration, audio.is_silent
         ((16000,), 1.0, True)

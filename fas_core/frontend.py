@@ -88,7 +88,7 @@ class FrontEndResult:
 class FrontEnd:
     """Trims and levels one clip at a time.
 
-    Example:
+    Examples:
         >>> front_end = FrontEnd(FrontEndConfig())
         >>> clip = np.zeros(16000, np.float32)
         >>> clip[3200:9600] = 0.5

@@ -300,10 +300,11 @@ def map_label(corpus: str, raw: str) -> str | None:
     Raises:
         CorpusError: the corpus has no table, or nothing knows the label.
 
-    >>> map_label("tess", "PS"), map_label("case", "hate"), map_label("meld", "Happiness")
-    ('surprise', 'disgust', 'happy')
-    >>> map_label("emodb", "L") is None
-    True
+    Examples:
+        >>> map_label("tess", "PS"), map_label("case", "hate"), map_label("meld", "Happiness")
+        ('surprise', 'disgust', 'happy')
+        >>> map_label("emodb", "L") is None
+        True
     """
     table, label = _table(corpus), normal(raw)
     if label not in table:
@@ -314,8 +315,9 @@ def map_label(corpus: str, raw: str) -> str | None:
 def unplaced_reason(corpus: str, raw: str) -> str | None:
     """Why a raw label gives no emotion, as it is counted in `Reading.excluded`; None where it gives one.
 
-    >>> unplaced_reason("emodb", "L"), unplaced_reason("emodb", "Q"), unplaced_reason("emodb", "W")
-    ('boredom has no place', 'unknown label: Q', None)
+    Examples:
+        >>> unplaced_reason("emodb", "L"), unplaced_reason("emodb", "Q"), unplaced_reason("emodb", "W")
+        ('boredom has no place', 'unknown label: Q', None)
     """
     table, label = _table(corpus), normal(raw)
     if label not in table:
@@ -331,8 +333,9 @@ def map_text_label(raw: str) -> str:
     Raises:
         FASError: nothing knows the label.
 
-    >>> map_text_label("Joy"), map_text_label("curiosity")
-    ('happy', 'surprise')
+    Examples:
+        >>> map_text_label("Joy"), map_text_label("curiosity")
+        ('happy', 'surprise')
     """
     if normal(raw) not in TEXT_LABELS:
         raise FASError(f"label {str(raw)!r} has no place among the seven; expected one of {', '.join(TEXT_LABELS)}")

@@ -12,8 +12,9 @@ _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e
 def plain(text: object) -> str:
     """Text for a paragraph, an item or a heading, on one line.
 
-    >>> print(plain("*a* <b> [x](http://y) | # c"))
-    \\*a\\* &lt;b> \\[x\\](http&#58;//y) | # c
+    Examples:
+        >>> print(plain("*a* <b> [x](http://y) | # c"))
+        \\*a\\* &lt;b> \\[x\\](http&#58;//y) | # c
     """
     text = _INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", " ".join(str(text).split()))
     text = _MARKS.sub(r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))

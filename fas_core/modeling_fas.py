@@ -196,9 +196,10 @@ class PathwayHead(nn.Module):
 class FASForEmotionClassification(FASPreTrainedModel):
     """FAS with the emotion head, and a light head on each pathway.
 
-    >>> from fas_core import FASConfig, FASForEmotionClassification
-    >>> FASForEmotionClassification(FASConfig.paper()).num_parameters()
-    3452935
+    Examples:
+        >>> from fas_core import FASConfig, FASForEmotionClassification
+        >>> FASForEmotionClassification(FASConfig.paper()).num_parameters()
+        3452935
     """
 
     def __init__(self, config: FASConfig):

@@ -17,8 +17,9 @@ def expanded(text: str | os.PathLike) -> Path:
 def exists(text: str | os.PathLike) -> bool:
     """Whether a file or folder is there.
 
-    >>> exists("How does she feel, really? " * 12), exists("a\\0b"), exists("~nobody-of-this-name/a.wav"), exists("/")
-    (False, False, False, True)
+    Examples:
+        >>> exists("How does she feel, really? " * 12), exists("a\\0b"), exists("~nobody-of-this-name/a.wav"), exists("/")
+        (False, False, False, True)
     """
     return os.path.exists(_expanded(text))
 
@@ -43,8 +44,9 @@ def is_inside(folder: str | os.PathLike, path: str | os.PathLike) -> bool:
 def file_name(text: str, longest: int = 80) -> str:
     """A name, an id or a language from outside as one part of a path: never another folder, hidden, empty or too long.
 
-    >>> file_name("../../etc/passwd"), file_name("emodb (test)"), file_name("..")
-    ('_.._etc_passwd', 'emodb_test_', '_')
+    Examples:
+        >>> file_name("../../etc/passwd"), file_name("emodb (test)"), file_name("..")
+        ('_.._etc_passwd', 'emodb_test_', '_')
     """
     return re.sub(r"[^A-Za-z0-9.-]+", "_", text).lstrip(".")[:longest] or "_"
 

@@ -32,8 +32,9 @@ class Segment:
     def of(self, path: str | os.PathLike) -> str:
         """The segment's name; a segment that is the whole file is called as the file.
 
-        >>> Segment(1.5, 4.0).of("call.wav"), Segment(0.0, None).of("call.wav")
-        ('call.wav#t=1.5,4', 'call.wav')
+        Examples:
+            >>> Segment(1.5, 4.0).of("call.wav"), Segment(0.0, None).of("call.wav")
+            ('call.wav#t=1.5,4', 'call.wav')
         """
         return os.fspath(path) + str(self)
 
@@ -46,8 +47,9 @@ class Segment:
 def split_segment(source: Any) -> tuple[Any, Segment | None]:
     """A source of audio without its segment, and the segment; None for a whole file, bytes, arrays and the like.
 
-    >>> split_segment("call.wav#t=1.5,4")
-    ('call.wav', Segment(start=1.5, end=4.0))
+    Examples:
+        >>> split_segment("call.wav#t=1.5,4")
+        ('call.wav', Segment(start=1.5, end=4.0))
     """
     if not isinstance(source, str | os.PathLike):
         return source, None

@@ -72,7 +72,7 @@ class SpeechCheck:
     Raises:
         FASError: another threshold.
 
-    Example:
+    Examples:
         >>> SpeechCheck()(np.zeros(16000, np.float32))
         0.0
     """

@@ -11,8 +11,9 @@ _UNPRINTABLE = re.compile(
 def printable(text: str) -> str:
     r"""The text on one line, what cannot be printed or is no Unicode as an escape that can be read.
 
-    >>> print(printable("caf\udce9\n\x1b[31m.wav"))
-    caf\xe9\n\x1b[31m.wav
+    Examples:
+        >>> print(printable("caf\udce9\n\x1b[31m.wav"))
+        caf\xe9\n\x1b[31m.wav
     """
     return _UNPRINTABLE.sub(_escape, text)
 

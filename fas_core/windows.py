@@ -54,8 +54,9 @@ def _window(audio: Audio, samples: np.ndarray, position: int) -> tuple[float, fl
 def count_windows(num_samples: int) -> int:
     """Windows of 30 s over raw samples at 16 kHz, before the front end; what is left under 25 ms gets none.
 
-    >>> [count_windows(n) for n in (399, 400, 480_000, 480_399, 480_400)]
-    [0, 1, 1, 1, 2]
+    Examples:
+        >>> [count_windows(n) for n in (399, 400, 480_000, 480_399, 480_400)]
+        [0, 1, 1, 1, 2]
     """
     whole, rest = divmod(num_samples, WINDOW_SAMPLES)
     return whole + (rest >= SHORTEST_SAMPLES)

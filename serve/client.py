@@ -43,7 +43,7 @@ class Client:
         timeout: seconds for an answer.
         retries: how often a full server (429) is asked again, after as long as it says.
 
-    Example:
+    Examples:
         >>> client = Client()                                        # doctest: +SKIP
         >>> client.emotion("a.wav")["label"]                         # doctest: +SKIP
         'sad'

@@ -110,8 +110,9 @@ def alpha_with_interval(counts: np.ndarray, *, resamples: int = 500, seed: int =
 def format_alpha(found: dict) -> str:
     """What `alpha_with_interval` found, for people.
 
-    >>> format_alpha({"alpha": 0.7184, "interval": [0.651, 0.779], "clips": 168})
-    '0.72 (95 % interval 0.65 to 0.78)'
+    Examples:
+        >>> format_alpha({"alpha": 0.7184, "interval": [0.651, 0.779], "clips": 168})
+        '0.72 (95 % interval 0.65 to 0.78)'
     """
     if found["alpha"] is None:
         return "not defined (all votes are alike)"

@@ -60,8 +60,9 @@ class Prompt:
         Raises:
             FASError: a slot that is missing, or one that the prompt does not have.
 
-        >>> load_prompt("cascade-en@1").fill(transcript="I am {fine}.").splitlines()[0]
-        'Someone says: "I am {fine}."'
+        Examples:
+            >>> load_prompt("cascade-en@1").fill(transcript="I am {fine}.").splitlines()[0]
+            'Someone says: "I am {fine}."'
         """
         wanted = {slot.strip("{}") for slot in SLOTS if slot in self.user}
         if wanted != set(slots):

@@ -179,8 +179,9 @@ def _training(preset: Preset, locations: DataLocations, explicit: bool) -> tuple
 def training_text(wanted: Sequence[str], here: Sequence[str]) -> str:
     """One sentence: which of a preset's training corpora a run has.
 
-    >>> training_text(["meld", "ravdess"], ["ravdess"])
-    'training corpora: 1 of 2 here (ravdess); not here: meld'
+    Examples:
+        >>> training_text(["meld", "ravdess"], ["ravdess"])
+        'training corpora: 1 of 2 here (ravdess); not here: meld'
     """
     absent = [name for name in wanted if name not in here]
     text = f"training corpora: {len(here)} of {len(wanted)} here" + (f" ({', '.join(here)})" if here else "")

@@ -39,11 +39,12 @@ def extract_label(text: str, prompt: Prompt, judge: Judge | None = None) -> tupl
     Returns:
         The emotion and one of "exact", "rules", "judge"; or None and "unparsed".
 
-    >>> from fas_eval.prompts import load_prompt
-    >>> extract_label("D", load_prompt("options-en@1")), extract_label("The answer is (B).", load_prompt("options-en@1"))
-    (('happy', 'exact'), ('disgust', 'rules'))
-    >>> extract_label("not angry but sad", load_prompt("free-en@1")), extract_label("sad or angry", load_prompt("free-en@1"))
-    (('sad', 'rules'), (None, 'unparsed'))
+    Examples:
+        >>> from fas_eval.prompts import load_prompt
+        >>> extract_label("D", load_prompt("options-en@1")), extract_label("The answer is (B).", load_prompt("options-en@1"))
+        (('happy', 'exact'), ('disgust', 'rules'))
+        >>> extract_label("not angry but sad", load_prompt("free-en@1")), extract_label("sad or angry", load_prompt("free-en@1"))
+        (('sad', 'rules'), (None, 'unparsed'))
     """
     text = THOUGHTS.sub(" ", text)[-LONGEST:]
     text = text if "{" in text else MARKS.sub(" ", text)  # quotes are part of JSON

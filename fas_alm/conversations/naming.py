@@ -45,10 +45,11 @@ CLAUSE = re.compile(r"[.;:!?。；：！？\n]|\bbut\b|而是|但")
 def named_emotions(text: str) -> dict[str, int]:
     """Emotion -> where it is first named without being denied.
 
-    >>> named_emotions("not angry or afraid but sad")
-    {'sad': 24}
-    >>> named_emotions("不是愤怒，而是悲伤")
-    {'sad': 7}
+    Examples:
+        >>> named_emotions("not angry or afraid but sad")
+        {'sad': 24}
+        >>> named_emotions("不是愤怒，而是悲伤")
+        {'sad': 7}
     """
     places: dict[str, int] = {}
     for match in NAMED.finditer(text):
@@ -60,8 +61,9 @@ def named_emotions(text: str) -> dict[str, int]:
 def option_letters(text: str) -> set[str]:
     """Letters that stand alone as options do and are not denied.
 
-    >>> sorted(option_letters("A voice like this is not B but (D)"))
-    ['D']
+    Examples:
+        >>> sorted(option_letters("A voice like this is not B but (D)"))
+        ['D']
     """
     return {match.group() for match in LETTER.finditer(text) if not _is_denied(text, match.start())}
 

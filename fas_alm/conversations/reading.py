@@ -38,12 +38,13 @@ def read_answer(question: Question, text: str) -> tuple[str | None, bool]:
         The emotion, None where none or several are named; and whether it had to be looked for, because the text is not
         exactly an answer of the form that was asked for.
 
-    >>> read_answer(Question("choose"), "D")
-    ('happy', False)
-    >>> read_answer(Question("choose"), "The answer is D.")
-    ('happy', True)
-    >>> read_answer(Question("name"), "She is furious!")
-    ('angry', True)
+    Examples:
+        >>> read_answer(Question("choose"), "D")
+        ('happy', False)
+        >>> read_answer(Question("choose"), "The answer is D.")
+        ('happy', True)
+        >>> read_answer(Question("name"), "She is furious!")
+        ('angry', True)
     """
     exact = _exact(question, text.strip())
     return (exact, False) if exact else (_letter(question, text) or _named(question, text), True)
@@ -66,12 +67,13 @@ def read_conflict(question: Question, text: str) -> tuple[bool | None, bool]:
     Raises:
         FASError: another task.
 
-    >>> read_conflict(Question("agree"), "No: the tone is sad, but the words are happy.")
-    (True, False)
-    >>> read_conflict(Question("conflict"), "B")
-    (False, False)
-    >>> read_conflict(Question("agree"), "Her words do not match how she sounds.")
-    (True, True)
+    Examples:
+        >>> read_conflict(Question("agree"), "No: the tone is sad, but the words are happy.")
+        (True, False)
+        >>> read_conflict(Question("conflict"), "B")
+        (False, False)
+        >>> read_conflict(Question("agree"), "Her words do not match how she sounds.")
+        (True, True)
     """
     if question.task not in ("conflict", "agree", "json_words", "tone_words"):
         raise FASError(f"task {question.task!r}: its answers do not say whether words and tone agree")

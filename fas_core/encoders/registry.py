@@ -2,8 +2,10 @@
 
 The module of an encoder, and what it needs, is imported when the first one is built.
 
-Example (an encoder of one's own; docs/encoders.md has a whole one):
-    >>> register_encoder(EncoderType("mine", build=lambda config, device: MyEncoder(device=device), options=()))
+Examples:
+    An encoder of one's own (docs/encoders.md has a whole one):
+
+    >>> register_encoder(EncoderType("mine", build=MyEncoder, options=()))  # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -40,8 +40,9 @@ _QUOTES = str.maketrans("’‘ʼ`´", "'''''")
 def tokens_of(text: str) -> list[str]:
     """Words and marks of exclamation and question, in small letters; "soooo" is "soo".
 
-    >>> tokens_of("It’s SOOOO nice!!!")
-    ["it's", 'soo', 'nice', '!']
+    Examples:
+        >>> tokens_of("It’s SOOOO nice!!!")
+        ["it's", 'soo', 'nice', '!']
     """
     text = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).casefold().translate(_QUOTES)
     found = _TOKENS.findall(_LONG.sub(r"\1\1", text))
