@@ -40,7 +40,7 @@ def command(files: list[Path], output: Path, options: list[str]) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "fas_core.cli",
+        "fas_core",
         "predict",
         *names,
         "--format",

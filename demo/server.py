@@ -25,8 +25,9 @@ from demo.stages import Clock
 from demo.tables import timings_table
 from fas_alm.conversations import Question
 from fas_alm.prompts import CONFLICT, OPTION_LETTERS
+from fas_core.cli.app import App, run
 from fas_core.data import load_corpus
-from fas_core.errors import INPUT_ERRORS, FASError, error_line
+from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 from fas_serve.client import Client
 
@@ -119,7 +120,7 @@ def example(corpus: Path) -> dict:
     raise FASError(f"{corpus}: no test clip whose tone and words disagree; run python -m demo first")
 
 
-def run(demo: Path, clips: int, epochs: tuple[int, int], minutes: float) -> None:
+def run_server_demo(demo: Path, clips: int, epochs: tuple[int, int], minutes: float) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     clock, output = Clock(console), demo / "alm"
     clip = example(demo / "corpus")
@@ -138,6 +139,10 @@ def run(demo: Path, clips: int, epochs: tuple[int, int], minutes: float) -> None
     console.print(timings_table(clock.seconds))
 
 
+app = App()
+
+
+@app.command()
 def main(
     demo: Annotated[Path, typer.Option(help="folder that python -m demo wrote")] = Path("demo_out"),
     clips: Annotated[int, typer.Option(help="training clips")] = 600,
@@ -146,12 +151,8 @@ def main(
     adapter_minutes: Annotated[float, typer.Option(help="at most for the adapter; 0: no limit")] = 5.0,
 ) -> None:
     """Train the adapter on the demo's classifier and corpus, serve it, ask it."""
-    try:
-        run(demo.resolve(), clips, (stage1_epochs, stage2_epochs), adapter_minutes)
-    except INPUT_ERRORS as error:
-        typer.echo(f"error: {error_line(error)}", err=True)
-        raise typer.Exit(2) from None
+    run_server_demo(demo.resolve(), clips, (stage1_epochs, stage2_epochs), adapter_minutes)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(app, "python -m demo.server")

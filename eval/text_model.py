@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from fas_core.atomic import write_json
-from fas_core.errors import INPUT_ERRORS, FASError, error_line
+from fas_core.cli.app import App, run
+from fas_core.errors import FASError
 from fas_core.provenance import provenance
 from fas_core.synth.sentences import load_sentences
 from fas_core.words.figures import as_markdown, figures_by_source
@@ -23,7 +24,7 @@ from fas_core.words.texts import Texts
 from fas_core.words.training_texts import held_out
 from fas_eval.case.scenarios import load_scenarios
 
-app = typer.Typer(add_completion=False, help=__doc__)
+app = App(help=__doc__)
 TIMED = 500  # sentences, one by one
 
 
@@ -64,16 +65,12 @@ def main(
     split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
 ) -> None:
     """Write accuracy, macro-F1, neutral recall and calibration of each model on each source, and print a table."""
-    try:
-        sources, rows, speed = sources_of(texts, split), {}, {}
-        for named in model or [f"shipped={SHIPPED}"]:
-            name, _, where = named.rpartition("=")
-            loaded = TextModel.from_pretrained(where, device=str(find_device()))
-            rows |= {(name or where, source): found for source, found in figures_by_source(loaded, sources).items()}
-            speed[name or where] = milliseconds(loaded, sources["meld"].texts)
-    except INPUT_ERRORS as error:
-        typer.echo(f"error: {error_line(error)}", err=True)
-        raise typer.Exit(2) from None
+    sources, rows, speed = sources_of(texts, split), {}, {}
+    for named in model or [f"shipped={SHIPPED}"]:
+        name, _, where = named.rpartition("=")
+        loaded = TextModel.from_pretrained(where, device=str(find_device()))
+        rows |= {(name or where, source): found for source, found in figures_by_source(loaded, sources).items()}
+        speed[name or where] = milliseconds(loaded, sources["meld"].texts)
     record = provenance()
     record["command"] = [_public(each) for each in record["command"]]
     found = [{"model": name, "source": source, **values} for (name, source), values in rows.items()]
@@ -88,4 +85,4 @@ def _public(argument: str) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    run(app, "python -m eval.text_model")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import sys
 from pathlib import Path
@@ -16,8 +15,9 @@ from fas_alm.language_models import public_name
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_core.atomic import atomic_directory, write_json, write_text
+from fas_core.cli.export import main
 from fas_core.encoders.offline import offline_whisper_dir
-from fas_core.errors import FASError, reports_errors
+from fas_core.errors import FASError
 from fas_core.hub import OFFLINE_PREFIX, find_directory, named_source
 from fas_core.model_files import check_model_files, reads_checkpoint
 
@@ -113,23 +113,6 @@ def _public(config: FASAudioConfig) -> FASAudioConfig:
     if config.base_language_model:
         config.base_language_model = public_name(config.base_language_model)
     return config
-
-
-@reports_errors
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m fas_alm.export", description=__doc__)
-    parser.add_argument("adapter", type=Path, help="adapter directory of train/alm_adapter.py, or hub id")
-    parser.add_argument("output", type=Path, help="model directory to write")
-    parser.add_argument("--no-merge", action="store_true", help="keep LoRA apart, in OUTPUT/lora")
-    parser.add_argument("--language-model", help="where the LLM is, if not where it was in training")
-    parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"))
-    parser.add_argument("--revision", help="of a hub id: branch, tag or commit")
-    options = parser.parse_args(arguments)
-    path = export_model(
-        options.adapter, options.output, not options.no_merge, options.language_model, options.dtype, options.revision
-    )
-    print(f"{path}: load it with transformers, or serve it: python -m serve {path}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command `python -m serve`."""
+"""The command `fas serve`, which is `python -m serve`."""
 
 import asyncio
 import os
@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from fas_core.audio import AudioLimits
-from fas_core.errors import INPUT_ERRORS, error_line
+from fas_core.cli.app import INTERRUPTED, App, run
+from fas_core.errors import MissingDependencyError
 from fas_core.words.options import WordsModelOption, WordsOption
 from fas_serve.settings import ConnectionLimits, Settings
 
@@ -26,12 +27,16 @@ class Level(str, Enum):
     info, warning, error = "info", "warning", "error"
 
 
+app = App()
+
+
+@app.command()
 def main(
     directory: Annotated[
         Path | None,
         typer.Argument(
             metavar="DIR",
-            help="model directory of python -m fas_alm.export, or hub id; with --fas-only a FAS checkpoint, base or tiny.en",
+            help="model directory of fas export, or hub id; with --fas-only a FAS checkpoint, base or tiny.en",
         ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="of a hub id: branch, tag or commit")] = None,
@@ -128,60 +133,54 @@ def main(
 
     Examples:
 
-      python -m serve exported/            vLLM behind a gateway on http://127.0.0.1:8000
+      fas serve exported/            vLLM behind a gateway on http://127.0.0.1:8000
 
-      python -m serve --fas-only           emotion, tone and words without a language model
+      fas serve --fas-only           emotion, tone and words without a language model
 
-      FAS_API_KEY=... python -m serve exported/ --host 0.0.0.0
+      FAS_API_KEY=... fas serve exported/ --host 0.0.0.0
 
-    Then: python -m serve.chat a.wav "How does she feel?", or http://127.0.0.1:8000/docs for the routes.
+    Then: fas chat a.wav "How does she feel?", or http://127.0.0.1:8000/docs for the routes.
 
-    Ctrl-C lets requests at work finish, for up to 30 seconds. Exit code: 0; 2 when it could not be started.
+    Ctrl-C lets requests at work finish, for up to 30 seconds. Exit code: 0; 2 when it could not be started; 130 when it was stopped while it started.
     """
     try:
         from fas_serve.launch import Launch, configure_logging, serve
     except ModuleNotFoundError as error:
-        typer.echo(f"error: the package {error.name} is missing: pip install 'fas-alm[serve]'", err=True)
-        raise typer.Exit(2) from None
+        raise MissingDependencyError(f"the package {error.name} is missing: pip install 'fas-alm[serve]'") from None
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve the others
+    settings = Settings(
+        model=name or "", api_key=api_key or None,
+        audio=AudioLimits(max_bytes=max_bytes, max_seconds=max_seconds, max_decoded_bytes=max_decoded_bytes),
+        recording=replace(DEFAULTS.recording, max_bytes=max_upload_bytes, max_seconds=max_recording_seconds),
+        max_upload_bytes=max_upload_bytes, memory_budget=memory_budget, disk_budget=disk_budget,
+        clips_budget=clips_budget, max_audios=max_audios, max_clips=max_clips, max_text=max_text, max_tokens=max_tokens,
+        max_body_bytes=max_body_bytes, concurrency=concurrency, queue=queue, request_timeout=request_timeout,
+        media_hosts=tuple(allowed_media_hosts or ()), connections=ConnectionLimits(max_connections),
+    )  # fmt: skip
+    configure_logging(log_level.value)
+    launch = Launch(
+        directory,
+        settings,
+        host,
+        port,
+        fas_only,
+        backend.value,
+        device,
+        tuple(vllm_arg or ()),
+        enforce_eager,
+        vllm_log,
+        revision,
+        speech_threshold,
+        words,
+        words_model,
+        transcript,
+        unsure_below,
+    )
     try:
-        settings = Settings(
-            model=name or "", api_key=api_key or None,
-            audio=AudioLimits(max_bytes=max_bytes, max_seconds=max_seconds, max_decoded_bytes=max_decoded_bytes),
-            recording=replace(DEFAULTS.recording, max_bytes=max_upload_bytes, max_seconds=max_recording_seconds),
-            max_upload_bytes=max_upload_bytes, memory_budget=memory_budget, disk_budget=disk_budget,
-            clips_budget=clips_budget, max_audios=max_audios, max_clips=max_clips, max_text=max_text, max_tokens=max_tokens,
-            max_body_bytes=max_body_bytes, concurrency=concurrency, queue=queue, request_timeout=request_timeout,
-            media_hosts=tuple(allowed_media_hosts or ()), connections=ConnectionLimits(max_connections),
-        )  # fmt: skip
-        configure_logging(log_level.value)
-        launch = Launch(
-            directory,
-            settings,
-            host,
-            port,
-            fas_only,
-            backend.value,
-            device,
-            tuple(vllm_arg or ()),
-            enforce_eager,
-            vllm_log,
-            revision,
-            speech_threshold,
-            words,
-            words_model,
-            transcript,
-            unsure_below,
-        )
         asyncio.run(serve(launch, lambda text: typer.echo(text, err=True)))
-    except INPUT_ERRORS as error:
-        typer.echo(f"error: {error_line(error)}", err=True)
-        raise typer.Exit(2) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    app()
+    run(app, "python -m serve")

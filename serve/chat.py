@@ -1,10 +1,11 @@
-"""The command `python -m serve.chat`: a question about audio, or a conversation."""
+"""The command `fas chat`, which is `python -m serve.chat`: a question about audio, or a conversation."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fas_core.cli.app import App, run
 from fas_core.errors import INPUT_ERRORS, error_line
 from fas_core.paths import exists
 from fas_core.text import printable_lines
@@ -16,6 +17,10 @@ HELP = """/audio FILE   the next question is about this file too
 /quit         or Ctrl-D"""
 
 
+app = App()
+
+
+@app.command()
 def main(
     arguments: Annotated[
         list[str] | None,
@@ -26,13 +31,13 @@ def main(
     max_tokens: Annotated[int | None, typer.Option(help="of the answer")] = None,
     temperature: Annotated[float, typer.Option(help="0: always the same answer")] = 0.0,
 ) -> None:
-    """Ask a server of `python -m serve` about audio.
+    """Ask a server of `fas serve` about audio.
 
     Examples:
 
-      python -m serve.chat a.wav "How does she feel, and do her words agree?"
+      fas chat a.wav "How does she feel, and do her words agree?"
 
-      python -m serve.chat a.wav           goes on interactively
+      fas chat a.wav           goes on interactively
 
     Exit code: 0; 1 when the server could not answer; 2 for a file that cannot be read.
     """
@@ -48,9 +53,6 @@ def main(
     except ServerError as error:
         typer.echo(f"error: {error_line(error)}", err=True)
         raise typer.Exit(1) from None
-    except INPUT_ERRORS as error:
-        typer.echo(f"error: {error_line(error)}", err=True)
-        raise typer.Exit(2) from None
 
 
 def split_arguments(arguments: list[str]) -> tuple[list[str], str | None]:
@@ -142,6 +144,4 @@ def _obey(conversation: Conversation, line: str) -> None:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    app()
+    run(app, "python -m serve.chat")

@@ -10,7 +10,7 @@ import sys
 # Threads that spin while they wait cost a factor of ten where other processes hold the cores; read when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from fas_core.training.fas import main  # noqa: E402
+from fas_core.cli.train import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""`python -m eval.case check|render|page|collect|publish`: build a conflict set, step by step (docs/case.md)."""
+"""The command `fas case check|render|page|collect|publish`, which is `python -m eval.case`: build a conflict set, step by step (docs/case.md)."""
 
 import random
 import sys
@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fas_core.errors import INPUT_ERRORS, FASError, error_line
+from fas_core.cli.app import App, Group, Row, run
+from fas_core.errors import FASError
 from fas_core.text import printable
 from fas_eval.case import scenarios, speakers
 from fas_eval.case.agreement import MIN_LISTENERS, format_alpha
@@ -16,10 +17,17 @@ from fas_eval.case.agreement import MIN_LISTENERS, format_alpha
 ENDPOINT_WORKERS = 4
 SHOWN = 20  # failures on the screen
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+
+class Case(Group):
+    """The steps, and transplants beside them."""
+
+    rows = {
+        "transplant": Row("Beside", "fas_eval.case.transplant:app", "Lay acted tones over readings: a set whose tone is human.")
+    }  # fmt: skip
+
+
+app = App(
+    cls=Case,
     help="Build a set like CASE: speech whose tone says another emotion than its words. Steps: check, render, page, collect, publish.",
 )
 
@@ -42,7 +50,11 @@ def check(
 ) -> None:
     """Check items: tone and words differ, every pair of emotions is there, no text twice, lengths, ids.
 
-    Example: python -m eval.case check my_items.jsonl --per-pair 1
+    Example:
+
+      fas case check my_items.jsonl --per-pair 1
+
+    Exit code: 0; 2 where nothing could be done.
     """
     items = scenarios.load_scenarios(file, per_pair=per_pair)
     counts = Counter((item.semantic_emotion, item.acoustic_emotion) for item in items)
@@ -81,13 +93,13 @@ def render(
 ) -> None:
     """Have every item spoken. A second run asks only for what is missing or has changed.
 
-    The exit code is 1 where items failed (they are named, the others are there), 2 where nothing could be done.
-
     Examples:
 
-      python -m eval.case render runs/case
+      fas case render runs/case
 
-      python -m eval.case render runs/case --endpoint https://api.openai.com/v1 --model gpt-4o-mini-tts
+      fas case render runs/case --endpoint https://api.openai.com/v1 --model gpt-4o-mini-tts
+
+    Exit code: 0; 1 where items failed (they are named, the others are there); 2 where nothing could be done.
     """
     from fas_eval.case.rendering import render
     from fas_eval.case.speech import EndpointSpeech, EspeakSpeech
@@ -126,23 +138,27 @@ def _report_failures(failed: dict[str, str]) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(aliases={"--to": "--output"})
 def page(
     out: Folder,
     files: Annotated[
         bool, typer.Option("--files", help="Audio beside the page (clips/) instead of inside it.")
     ] = False,
-    to: Annotated[Path | None, typer.Option(help="Where to write; default: OUT/panel.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Where to write; default: OUT/panel.")] = None,
 ) -> None:
     """Write the listening page of each language, to be opened from disk or put on web space.
 
-    Example: python -m eval.case page runs/case
+    Example:
+
+      fas case page runs/case
+
+    Exit code: 0; 2 where nothing could be done.
     """
     from fas_eval.case.panel import write_pages
     from fas_eval.case.rendering import read_takes
 
     takes = read_takes(out)
-    for language, path in write_pages(takes, out, to or out / "panel", embed=not files).items():
+    for language, path in write_pages(takes, out, output or out / "panel", embed=not files).items():
         clips = sum(take.item.language == language for take in takes)
         typer.echo(f"{path}: {clips} clips, {path.stat().st_size / 1e6:.1f} MB")
 
@@ -162,7 +178,11 @@ def collect(
 ) -> None:
     """Take in the panel's answers: which clips stay, and how far listeners agree. Writes OUT/votes.json.
 
-    Example: python -m eval.case collect runs/case responses/ --share 0.75
+    Example:
+
+      fas case collect runs/case responses/ --share 0.75
+
+    Exit code: 0; 2 where nothing could be done.
     """
     from fas_eval.case import agreement, manifest
     from fas_eval.case.rendering import read_takes
@@ -225,7 +245,11 @@ def publish(
 ) -> None:
     """Write the finished set: case.csv, audio, data card; `load_corpus("case", DEST)` reads it.
 
-    Example: python -m eval.case publish runs/case data/my-case --audio-licence cc-by-4.0
+    Example:
+
+      fas case publish runs/case data/my-case --audio-licence cc-by-4.0
+
+    Exit code: 0; 2 where nothing could be done.
     """
     from fas_eval.case import manifest
     from fas_eval.case.rendering import read_takes
@@ -239,13 +263,5 @@ def publish(
     typer.echo(f"{table}: {kept} of {len(takes)} takes, all synthetic" + (", heard by no panel" if unscreened else ""))
 
 
-def main() -> None:
-    try:
-        app()
-    except INPUT_ERRORS as error:
-        typer.echo(f"error: {error_line(error)}", err=True)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    run(app, "python -m eval.case")

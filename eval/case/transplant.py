@@ -1,14 +1,13 @@
-"""`python -m eval.case.transplant`: acted tones laid over readings of sentences whose words carry an emotion (docs/case.md).
+"""The command `fas case transplant`, which is `python -m eval.case.transplant`: acted tones laid over readings of sentences whose words carry an emotion (docs/case.md).
 
 A conflict set whose tone is human and whose words are known. All of it is synthetic speech.
 """
 
-import argparse
 import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,9 +18,12 @@ from tqdm import tqdm
 
 from fas_core.atomic import atomic_path, write_json, write_text
 from fas_core.audio import load_audio
-from fas_core.errors import AudioError, FASError, reports_errors
+from fas_core.cli.app import App, runner
+from fas_core.cli.from_dataclasses import add_command
+from fas_core.errors import AudioError, FASError
 from fas_core.synth.transplant import SAMPLE_RATE, Amount, transplant
 from fas_core.training.arguments import parse_pairs
+from fas_core.training.options import option
 from fas_eval.case.readings import READERS, Reader, load_readers
 from fas_eval.case.tones import Actors, Tone, delivery_of, load_tones
 from fas_eval.case.transplant_plan import Transplant, plan_set
@@ -127,36 +129,53 @@ def _write(path: Path, samples: np.ndarray) -> None:
         soundfile.write(temporary, np.clip(samples, -1, 1), SAMPLE_RATE, subtype="PCM_16", format="FLAC")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m eval.case.transplant", description=__doc__.split("\n")[0])
-    add = parser.add_argument
-    add("--tones", nargs="+", required=True, metavar="NAME=FOLDER", help="corpora of acted speech that lend tones")
-    add("--voices", nargs="+", default=["espeak"], metavar="READER", help=f"who reads: {', '.join(READERS)}")
-    add("--kokoro-voices", metavar="DIR", help="folder of Kokoro's voices, package/voices of the npm package kokoro-js")
-    add("--output", required=True, metavar="DIR")
-    add("--clips", type=int, default=1200)
-    add("--seed", type=int, default=0)
-    add("--conflict-share", type=float, default=0.5, help="share of clips whose tone and words differ")
-    add("--voices-per-sentence", type=int, default=1, help="of each reader")
-    for name, value in asdict(Amount()).items():
-        add(f"--{name}", type=float, default=value, help=f"{value} by default, see fas_core.synth.transplant.Amount")
-    return parser
+READ = "Who reads"
 
 
-@reports_errors
-def main(arguments: list[str] | None = None) -> int:
-    options = vars(_parser().parse_args(arguments))
-    amount = Amount(**{name: options.pop(name) for name in asdict(Amount())})
-    readers = load_readers(options.pop("voices"), options.pop("kokoro_voices"))
-    tones = load_tones(dict(parse_pairs(options.pop("tones"), "--tones")))
-    manifest = build_set(tones, readers, options.pop("output"), amount=amount, progress=sys.stderr.isatty(), **options)
-    failed = json.loads((manifest.parent / SETTINGS).read_text(encoding="utf-8"))["failed"]
-    print(
-        f"{manifest}: {options['clips'] - len(failed)} clips, synthetic speech"
-        + (f"; {len(failed)} failed" if failed else "")
+@dataclass
+class TransplantOptions:
+    """The set."""
+
+    tones: list[str] = option(..., "corpora of acted speech that lend tones", metavar="NAME=FOLDER...")
+    output: Path = option(..., "folder of the set: new, empty, or of an earlier run with the same settings")
+    clips: int = option(1200, "of the set")
+    seed: int = option(0, "of what is drawn")
+    conflict_share: float = option(0.5, "share of clips whose tone and words differ")
+    voices: list[str] = option(["espeak"], f"some of {', '.join(READERS)}", metavar="READER...", panel=READ)
+    kokoro_voices: str | None = option(
+        None, "folder of Kokoro's voices, package/voices of the npm package kokoro-js", metavar="DIR", panel=READ
     )
+    voices_per_sentence: int = option(1, "of each reader", panel=READ)
+
+
+HELP = """Lay acted tones over readings of sentences whose words carry an emotion: a conflict set whose tone is human.
+
+A run that was stopped goes on where it was. All of it is synthetic speech.
+
+Example:
+
+  fas case transplant --tones ravdess=data/ravdess nemo=data/nemo --output data/transplants
+
+Exit code: 0; 1 where clips could not be made (transplants.json names them); 2 for input that cannot be used.
+"""
+
+
+def _run(options: TransplantOptions, amount: Amount) -> int:
+    readers = load_readers(options.voices, options.kokoro_voices)
+    manifest = build_set(
+        load_tones(dict(parse_pairs(options.tones, "--tones"))), readers, options.output, clips=options.clips,
+        seed=options.seed, conflict_share=options.conflict_share, voices_per_sentence=options.voices_per_sentence,
+        amount=amount, progress=sys.stderr.isatty(),
+    )  # fmt: skip
+    failed = json.loads((manifest.parent / SETTINGS).read_text(encoding="utf-8"))["failed"]
+    told = f"; {len(failed)} failed" if failed else ""
+    print(f"{manifest}: {options.clips - len(failed)} clips, synthetic speech{told}")
     return 1 if failed else 0
 
+
+app = App()
+add_command(app, (TransplantOptions, Amount), _run, HELP, config=False)
+main = runner(app, "python -m eval.case.transplant")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,5 +1,1 @@
-"""The report of an evaluation: `build_report(folder)` or `python -m eval.report DIR`, from results.json, answers.csv, clips.jsonl."""
-
-from fas_eval.report.build import build_report
-
-__all__ = ["build_report"]
+"""The report of an evaluation, from results.json, answers.csv and clips.jsonl: `fas_eval.report.build.build_report`, `fas report DIR`."""

@@ -1,27 +1,41 @@
-"""Make a report again from what an evaluation left: `python -m eval.report DIR`. Exit code 2 where there is none."""
+"""The command `fas report`, which is `python -m eval.report`: make a report again from what an evaluation left."""
 
-import argparse
-import sys
+from pathlib import Path
+from typing import Annotated
 
-from fas_core.errors import reports_errors
-from fas_eval.report.build import build_report
+import typer
+
+from fas_core.cli.app import App, run, runner
+
+app = App()
 
 
-@reports_errors
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m eval.report", description=__doc__)
-    parser.add_argument("folder", help="output of python -m eval.suite: results.json, answers.csv, clips.jsonl")
-    parser.add_argument(
-        "--audio",
-        action=argparse.BooleanOptionalAction,
-        help="copy the audio of shown clips next to their pages (default: only synthetic speech)",
-    )
-    parser.add_argument("--clip-pages", type=int, default=40, metavar="N", help="clips with a page, a benchmark (40)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    options = parser.parse_args(arguments)
-    print(build_report(options.folder, options.audio, options.clip_pages, not options.quiet))
-    return 0
+@app.command(no_args_is_help=True)
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="output of fas eval: results.json, answers.csv, clips.jsonl")
+    ],
+    audio: Annotated[
+        bool | None,
+        typer.Option(help="copy the audio of shown clips next to their pages; default: only synthetic speech"),
+    ] = None,
+    clip_pages: Annotated[int, typer.Option(help="clips with a page, for each benchmark")] = 40,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress bars")] = False,
+) -> None:
+    """Make a report again from what an evaluation left.
 
+    Example:
+
+      fas report runs/report
+
+    Exit code: 0; 2 where DIR holds no evaluation.
+    """
+    from fas_eval.report.build import build_report
+
+    typer.echo(build_report(folder, audio, clip_pages, not quiet))
+
+
+main = runner(app, "python -m eval.report")
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(app, "python -m eval.report")

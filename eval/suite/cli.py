@@ -1,16 +1,5 @@
-"""Compare speech emotion systems on benchmarks: `python -m eval.suite --preset paper --data-root DIR --output report`.
+"""The command `fas eval`, which is `python -m eval.suite`: compare speech emotion systems on benchmarks."""
 
-    python -m eval.suite --checkpoint runs/mine --benchmarks ravdess emodb --data-root data --output report
-    python -m eval.suite --systems fas pooled:mean egemaps --train ravdess tess --fold 1 --benchmarks ravdess emodb ...
-    accelerate launch --num_processes 4 -m eval.suite --preset paper --data-root data --output report
-
-Writes report.html, report.md, results.json, scores.csv and answers.csv. Answers are kept as they come (--answers): a run that was
-stopped goes on, and a run with more systems or benchmarks asks only what is new. Exit code 0; 1 where clips could not be read or
-answered, or a system could not be run (all are named in the report); 2 for bad input, or a folder that cannot be written; 130
-where it was stopped with Ctrl-C.
-"""
-
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -18,105 +7,40 @@ from pathlib import Path
 # Threads that spin while they wait cost a factor of ten where other processes hold the cores; read when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from fas_core.errors import INPUT_ERRORS, FASError, error_line  # noqa: E402
-from fas_core.paths import is_file
+from fas_core.cli.app import INTERRUPTED, App, runner  # noqa: E402
+from fas_core.cli.from_dataclasses import add_command, parse  # noqa: E402
+from fas_core.errors import FASError  # noqa: E402
+from fas_core.paths import is_file  # noqa: E402
 from fas_core.text import printable  # noqa: E402
 from fas_eval.benchmarks.entries import BENCHMARKS, Benchmark, register  # noqa: E402
-from fas_eval.presets import PRESETS, Preset, load_preset  # noqa: E402
+from fas_eval.presets import Preset, load_preset  # noqa: E402
+from fas_eval.suite.options import SuiteOptions  # noqa: E402
 
-STOPPED = 130  # as shells say it of Ctrl-C
-EPILOG = "systems: TYPE or TYPE:ARGUMENT, or entries of a YAML file (--systems-file); `--list` shows all types and benchmarks"
+NAME = "python -m eval.suite"
+HELP = """Compare speech emotion systems on benchmarks.
 
+Writes report.html, report.md, results.json, scores.csv and answers.csv. Answers are kept as they come (--answers): a run that was stopped goes on, and a run with more systems or benchmarks asks only what is new. Systems are TYPE or TYPE:ARGUMENT, or entries of a YAML file (--systems-file); --list shows all types and benchmarks.
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m eval.suite", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--output", type=Path, help="folder of the report; required unless --list")
-    add(
-        "--preset",
-        metavar="NAME",
-        help=f"{', '.join(PRESETS)}, or a YAML file of the same form; other flags win over it",
-    )
-    add("--list", action="store_true", help="show system types and benchmarks, and stop")
-    what = parser.add_argument_group("what is compared")
-    add = what.add_argument
-    add(
-        "--checkpoint",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="DIR",
-        help="FAS checkpoints: the same as --systems fas:DIR",
-    )
-    add(
-        "--systems",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="TYPE[:ARGUMENT]",
-        help="systems beside the preset's",
-    )
-    add("--systems-file", type=Path, help="YAML with a list `systems`, each an entry with type, name and options")
-    add("--only", nargs="+", metavar="NAME", help="of all these systems only those")
-    add("--benchmarks", nargs="+", metavar="NAME", help="benchmarks, or manifest:PATH; default: the preset's")
-    add("--plugin", nargs="+", action="extend", default=[], type=Path, metavar="FILE.py", help="Python files that register own "
-        "systems, benchmarks and encoders; they are run, so give none that you did not read")  # fmt: skip
-    add("--reference", metavar="NAME", help="test the others against this system only; default: all pairs")
-    data = parser.add_argument_group("data")
-    add = data.add_argument
-    add("--data-root", type=Path, help="folder with one folder a benchmark")
-    add(
-        "--data",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=DIR",
-        help="those that lie elsewhere; any other NAME for a folder with a manifest, which --benchmarks NAME then takes",
-    )
-    add(
-        "--exclude-labels",
-        nargs="+",
-        default=[],
-        metavar="LABEL",
-        help="leave out clips of these labels; '*': of all that no table knows, which are an error otherwise",
-    )
-    add("--train", nargs="+", metavar="NAME", help="corpora that systems are trained on here")
-    add("--fold", type=int, help="fold of corpora with folds: its speakers are tested, and held out of training")
-    add("--seeds", nargs="+", type=int, help="of systems that are trained here; tables give mean and spread")
-    add(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="only N clips of each benchmark, the same ones each time (for a look, not for results)",
-    )
-    add("--encoder", default="offline:tiny.en", help="Whisper of trained systems that name none (%(default)s)")
-    add("--acoustic-layer", default="2", help="its layer that is the acoustic stream (%(default)s)")
-    add("--stacked-layers", default="1,2,3", help="its layers for recipes that stack several (%(default)s)")
-    how = parser.add_argument_group("statistics")
-    add = how.add_argument
-    add("--protocol", nargs="+", choices=("inductive", "transductive"), default=["inductive"],
-        help="transductive: each FAS once more, standardised by the benchmark's own unlabelled clips: another task")  # fmt: skip
-    add("--bootstrap", type=int, default=1000, help="resamples of the intervals (%(default)s)")
-    add("--resample", choices=("clips", "speakers"), default="clips", help="what the bootstrap draws (%(default)s)")
-    add("--correction", choices=("holm", "bh"), default="holm", help="for many comparisons (%(default)s)")
-    add("--seed", type=int, default=42, help="of the bootstrap (%(default)s)")
-    run = parser.add_argument_group("the run")
-    add = run.add_argument
-    add("--cache", type=Path, default=Path("~/.cache/fas_alm"), help="features and trained systems (%(default)s)")
-    add("--answers", type=Path, help="folder of answers; default: answers in --output")
-    add("--audio", action=argparse.BooleanOptionalAction, help="copy the audio of the clips that have a page of their own; default: "
-        "synthetic speech only, because the licences of corpora differ")  # fmt: skip
-    add("--device", help="cpu, cuda, ...; default: what there is")
-    add("--quiet", action="store_true", help="no progress bars")
-    arguments = parser.parse_args(argv)
-    if not arguments.list and arguments.output is None:
-        parser.error("--output DIR is missing: where is the report to go?")
-    return arguments
+Examples:
+
+  fas eval --preset paper --data-root data --output report
+
+  fas eval --checkpoint runs/mine --benchmarks ravdess emodb --data-root data --output report
+
+  fas eval --systems fas pooled:mean egemaps --train ravdess tess --fold 1 --benchmarks ravdess emodb --data-root data --output report
+
+  accelerate launch --num_processes 4 -m eval.suite --preset paper --data-root data --output report
+
+Exit code: 0; 1 where clips could not be read or answered, or a system could not be run (all are named in the report); 2 for bad input, or a folder that cannot be written; 130 where it was stopped with Ctrl-C.
+"""
 
 
-def run(arguments: argparse.Namespace) -> dict:
+def parse_arguments(argv: list[str]) -> SuiteOptions:
+    """The options of a command line. Raises as `from_dataclasses.parse`."""
+    return parse((SuiteOptions,), argv, NAME, config=False)[0]
+
+
+def run(arguments: SuiteOptions) -> dict:
     """What the command does; returns results.json.
 
     Raises:
@@ -153,12 +77,12 @@ def _place(text: str) -> tuple[str, Path]:
     if not separator or name not in BENCHMARKS:
         known = ", ".join(BENCHMARKS)
         raise FASError(
-            f"--data {text}: expected NAME=DIR, NAME one of {known}, or a name of your own and a DIR with a manifest"
+            f"--corpora {text}: expected NAME=FOLDER, NAME one of {known}, or a name of your own and a FOLDER with a manifest"
         )
     return name, Path(folder)
 
 
-def preset_of(arguments: argparse.Namespace) -> Preset:
+def preset_of(arguments: SuiteOptions) -> Preset:
     """The preset with the flags on top.
 
     Raises:
@@ -194,24 +118,25 @@ def listing() -> str:
     return "\n".join(lines)
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parse_arguments(argv)
+def compare(arguments: SuiteOptions) -> int:
+    """Do what the options ask for; gives the exit code.
+
+    Raises:
+        FASError: bad input.
+    """
     try:
         load_plugins(arguments.plugin)
-        if arguments.list:
+        if arguments.listing:
             print(listing())
             return 0
         found = run(arguments)
-    except INPUT_ERRORS as error:
-        print(f"error: {error_line(error)}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         kept = arguments.answers or f"{arguments.output}/answers"
         print(
             f"\nstopped; the answers so far are kept in {kept}, and the same command goes on from there",
             file=sys.stderr,
         )
-        return STOPPED
+        return INTERRUPTED
     if not found:  # another process than the main one
         return 0
     return summary(found, arguments.output)
@@ -253,9 +178,6 @@ def load_plugins(files: list[Path]) -> None:
             raise FASError(f"--plugin {file}: {type(error).__name__}: {error}") from error
 
 
-def end(status: int) -> None:
-    """Exit with this status; a stopped run at once, for threads that wait for an endpoint would hold the process for all their time-outs."""
-    if status == STOPPED:
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+app = App()
+add_command(app, (SuiteOptions,), compare, HELP, config=False)
+main = runner(app, NAME)

@@ -1,4 +1,4 @@
-"""`python -m fas_alm.conversations build NAME=FOLDER ... --out FILE` and `python -m fas_alm.conversations check FILE`."""
+"""`python -m fas_alm.conversations build NAME=FOLDER ... --output FILE` and `python -m fas_alm.conversations check FILE`."""
 
 import logging
 from collections import Counter
@@ -13,22 +13,23 @@ from fas_alm.conversations.jsonl import read_conversations, write_conversations
 from fas_alm.conversations.questions import TASKS
 from fas_alm.prompts import LANGUAGES
 from fas_alm.transcript import corpus_transcripts
+from fas_core.cli.app import App, run
 from fas_core.data import has_folds, load_corpus
-from fas_core.errors import INPUT_ERRORS, FASError, error_line
+from fas_core.errors import FASError
 from fas_core.training.arguments import parse_pairs
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Conversations to train FAS-ALM on.")
+app = App(help="Conversations to train FAS-ALM on.")
 
 
-@app.command()
+@app.command(aliases={"--out": "--output"})
 def build(
     corpora: Annotated[list[str], typer.Argument(help="Corpora as NAME=FOLDER.", metavar="NAME=FOLDER")],
-    out: Annotated[Path, typer.Option(help="JSONL file to write.")],
+    output: Annotated[Path, typer.Option(help="JSONL file to write.")],
     tasks: Annotated[str, typer.Option(help=f"Some of {','.join(TASKS)}, with commas.")] = ",".join(TASKS),
     languages: Annotated[str, typer.Option(help="Languages of question and answer.")] = ",".join(LANGUAGES),
     per_clip: Annotated[int, typer.Option(min=1, help="Questions about each clip.")] = 1,
     fold: Annotated[int | None, typer.Option(help="Fold, of corpora that have folds (RAVDESS, IEMOCAP).")] = None,
-    exclude: Annotated[Path | None, typer.Option(help="Exclusion list of `python -m fas_core.data check`.")] = None,
+    exclude: Annotated[Path | None, typer.Option(help="Exclusion list of `fas data check`.")] = None,
     exclude_labels: Annotated[
         list[str] | None, typer.Option(help="Leave out clips of this label; * for all unknown ones; repeatable.")
     ] = None,
@@ -37,14 +38,14 @@ def build(
 ) -> None:
     """Make conversations from corpora.
 
-    Example: python -m fas_alm.conversations build ravdess=data/ravdess --fold 1 --out conversations.jsonl
+    Example:
+
+      python -m fas_alm.conversations build ravdess=data/ravdess --fold 1 --output conversations.jsonl
+
+    Exit code: 0; 2 where a corpus or an option cannot be used.
     """
     left_out = dict(exclude=exclude, exclude_labels=exclude_labels or [])
-    _or_exit(
-        lambda: _build(
-            corpora, out, tasks.split(","), languages.split(","), per_clip, fold, left_out, transcripts, seed
-        )
-    )
+    _build(corpora, output, tasks.split(","), languages.split(","), per_clip, fold, left_out, transcripts, seed)
 
 
 def _build(corpora, out, tasks, languages, per_clip, fold, exclude, transcripts, seed) -> None:
@@ -69,7 +70,7 @@ def _build(corpora, out, tasks, languages, per_clip, fold, exclude, transcripts,
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="JSONL file to read.", metavar="FILE")]) -> None:
     """Read a file of conversations as training does, and count what is in it; the exit code is 2 for one with errors."""
-    _or_exit(lambda: typer.echo(f"{file}: " + _summary(read_conversations(file))))
+    typer.echo(f"{file}: " + _summary(read_conversations(file)))
 
 
 def _summary(conversations: list[Conversation]) -> str:
@@ -83,14 +84,6 @@ def _summary(conversations: list[Conversation]) -> str:
     )
 
 
-def _or_exit(work) -> None:
-    try:
-        work()
-    except INPUT_ERRORS as error:
-        typer.echo(f"error: {error_line(error)}", err=True)
-        raise typer.Exit(2) from None
-
-
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    app()
+    run(app, "python -m fas_alm.conversations")

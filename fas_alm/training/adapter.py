@@ -23,17 +23,21 @@ from fas_alm.training.metrics import calibrated
 from fas_alm.training.stages import has_examples, prepare_stage, restore, run_stage
 from fas_alm.training.trained_weights import is_sharded
 from fas_alm.training.trainer import BEST
-from fas_core.errors import FASError, MissingDependencyError, reports_errors
+from fas_core.cli import from_dataclasses
+from fas_core.cli.adapter import ALL_HELP, HELP, RECIPES
+from fas_core.cli.app import App, runner
+from fas_core.errors import FASError, MissingDependencyError
 from fas_core.pipeline import EmotionPipeline
 from fas_core.precision import describe, loading_dtype
 from fas_core.provenance import PACKAGES, package_versions, provenance
-from fas_core.training.flags import parse_flags
 from fas_core.training.interrupt import says_how_to_go_on
+
+CLASSES = (DataArguments, ModelArguments, TrainingArguments)
 
 
 def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, TrainingArguments]:
-    """YAML file first (optional), then flags. Raises as `parse_flags`."""
-    return parse_flags((DataArguments, ModelArguments, TrainingArguments), argv, "train/alm_adapter.py", __doc__)
+    """YAML file first (optional), then flags. Raises as `from_dataclasses.parse`."""
+    return from_dataclasses.parse(CLASSES, argv, "train/alm_adapter.py")
 
 
 def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArguments) -> dict:
@@ -173,10 +177,16 @@ def _report(record: dict, folder: Path) -> None:
     print(f"{folder}: adapter, after {record['seconds']:.0f} s")
 
 
-@reports_errors
-def main(argv: list[str] | None = None) -> int:
+def _run(data: DataArguments, parts: ModelArguments, arguments: TrainingArguments) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    with says_how_to_go_on("train/alm_adapter.py"):
-        train(*parse(sys.argv[1:] if argv is None else argv))
-    return 0
+    with says_how_to_go_on():
+        train(data, parts, arguments)
+
+
+app = App()
+from_dataclasses.add_command(app, CLASSES, _run, text=HELP + ALL_HELP, recipes=RECIPES)
+main = runner(app, "train/alm_adapter.py")
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,12 +1,13 @@
 """All corpora by name: `read_corpus` counts what is left out, `load_corpus` gives the clips."""
 
+from __future__ import annotations
+
 import logging
 import os
 import re
 from dataclasses import replace
 from pathlib import Path
-
-from datasets import Dataset
+from typing import TYPE_CHECKING
 
 from fas_core.data import acted, annotated, conflicting, conversational, path_coded, scripted, wild, world
 from fas_core.data import manifest as tabled
@@ -15,6 +16,9 @@ from fas_core.data.reading import CorpusReader, Reading
 from fas_core.data.tables import TABLE_SUFFIXES, find_table
 from fas_core.errors import CorpusError
 from fas_core.paths import expanded, is_dir, is_file
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 _OWN_NAME = re.compile(r"\w[\w.-]*")

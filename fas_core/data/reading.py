@@ -1,5 +1,7 @@
 """From the clips that a reader finds to one table with the columns that training and evaluation share."""
 
+from __future__ import annotations
+
 import inspect
 import logging
 import os
@@ -8,13 +10,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from datasets import Dataset, Features, Value
+from typing import TYPE_CHECKING
 
 from fas_core.errors import CorpusError
 from fas_core.labels import CORPUS_LABELS, EMOTIONS, UNKNOWN, map_label, normal, unplaced_reason
 from fas_core.paths import expanded, is_dir
 from fas_core.walk import walk_files
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +34,6 @@ COLUMNS = (
     "split",
     "synthesizer",
 )
-FEATURES = Features({column: Value("string") for column in COLUMNS})
 
 # In the order of preference where one clip lies there in several formats; containers with video come last.
 AUDIO_SUFFIXES = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".opus", ".mp3", ".m4a", ".webm", ".mp4")
@@ -160,7 +163,13 @@ def _table(corpus: str, clips: Iterable[Clip], exclude: Collection[str]) -> Read
         logger.warning("%s: semantic emotions left empty (%s)", corpus, _counts(unplaced_words))
     ordered = [rows[key] for key in sorted(rows)]
     columns = {column: [row[column] for row in ordered] for column in COLUMNS}
-    return Reading(Dataset.from_dict(columns, features=FEATURES), excluded, drawn)
+    return Reading(_table(columns), excluded, drawn)
+
+
+def _table(columns: dict[str, list]) -> Dataset:
+    from datasets import Dataset, Features, Value  # here, so that who asks for names only does not wait for it
+
+    return Dataset.from_dict(columns, features=Features({column: Value("string") for column in COLUMNS}))
 
 
 def _row(corpus: str, clip: Clip) -> dict:

@@ -1,17 +1,23 @@
-"""What `train/fas.py` can be told, by flags or YAML; the defaults of model and optimiser are the paper's Table 3."""
+"""What `fas train` and `train/fas.py` can be told, by flags or YAML; the defaults of model and optimiser are the paper's Table 3.
+
+Nothing heavy is imported at the top: `--help` reads the dataclasses.
+"""
+
+from __future__ import annotations
 
 import logging
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fas_core.configuration_fas import FASConfig
-from fas_core.encoders.registry import ENCODERS
 from fas_core.errors import CheckpointError, FASError
-from fas_core.features.augment import parse_variant
 from fas_core.paths import expanded
 from fas_core.training.invariance_arguments import InvarianceArguments
 from fas_core.training.options import expect_between, expect_choice, option
+
+if TYPE_CHECKING:
+    from fas_core.configuration_fas import FASConfig
 
 log = logging.getLogger(__name__)
 CHOICES = {
@@ -31,9 +37,12 @@ class DataArguments:
     corpora: list[str] = option(
         [],
         "training corpora as NAME=FOLDER, e.g. ravdess=data/ravdess tess=data/tess; any other NAME for a folder with a manifest",
+        metavar="NAME=FOLDER...",
     )
     words_corpora: list[str] = option(
-        [], "corpora NAME=FOLDER that teach only the semantic head (the emotion of the words); their tone is ignored"
+        [],
+        "corpora NAME=FOLDER that teach only the semantic head (the emotion of the words); their tone is ignored",
+        metavar="NAME=FOLDER...",
     )
     words_from: str = option(
         "none",
@@ -48,7 +57,7 @@ class DataArguments:
     exclude_labels: list[str] = option(
         [], "labels of the corpora whose clips are left out; '*': all that no table knows, which are an error otherwise"
     )
-    cache_dir: str = option("~/.cache/fas_alm/features", "feature cache; features are extracted once")
+    cache_dir: str = option("~/.cache/fas_alm/features", "feature cache; features are extracted once", flag="cache")
     encoder: str = option("offline:tiny.en", "Whisper of both streams: hub id, directory, or offline:tiny.en")
     semantic_encoder: str | None = option(
         None, "semantic stream: a Whisper, or TYPE:MODEL as --acoustic_encoder takes it; default: --encoder"
@@ -82,8 +91,11 @@ class DataArguments:
     def __post_init__(self):
         expect_between(self, ("validation_fraction",), 0, 1)
         expect_choice(self, "words_from", CHOICES["words_from"])
-        for variant in self.augmentation:
-            parse_variant(variant)
+        if self.augmentation:
+            from fas_core.features.augment import parse_variant
+
+            for variant in self.augmentation:
+                parse_variant(variant)
         parse_layer(self.acoustic_layer)
         parse_layer(self.semantic_layer, "--semantic_layer")
 
@@ -126,6 +138,8 @@ class ModelArguments:
     pathway_heads: bool = option(True, "a light head per pathway; conflict needs both")
 
     def __post_init__(self):
+        from fas_core.configuration_fas import FASConfig
+
         expect_choice(self, "answer_from", CHOICES["answer_from"])
         try:
             FASConfig(**asdict(self))
@@ -137,7 +151,7 @@ class ModelArguments:
 class TrainingArguments(InvarianceArguments):
     """Optimisation and bookkeeping; what is asked of the tokens beside the labels is in `InvarianceArguments`."""
 
-    output_dir: str = option("runs/fas", "where the checkpoint, the history and the resume state go")
+    output_dir: str = option("runs/fas", "where the checkpoint, the history and the resume state go", flag="output")
     learning_rate: float = option(2e-4, "peak learning rate, cosine schedule")
     weight_decay: float = option(1e-4, "AdamW weight decay")
     max_grad_norm: float = option(0.0, "gradients of a step are scaled down to this norm; 0: as they are, the paper")
@@ -250,6 +264,8 @@ def parse_encoder(text: str, layer: int | list[int], padding: str) -> dict:
             .tflite, or a Whisper's hub id, directory or offline name.
         layer, padding: for types that have these options; the others go without.
     """
+    from fas_core.encoders.registry import ENCODERS
+
     name, _, model = text.partition(":")
     if name not in ENCODERS or (ENCODERS[name].needs_model and not model):
         name, model = ("soundstream" if text.endswith(".tflite") else "whisper"), text
@@ -296,6 +312,8 @@ def stream_config(data: DataArguments, model: ModelArguments) -> dict:
 
 def fas_config(model: ModelArguments, dimensions: dict[str, int], streams: dict, identity: str) -> FASConfig:
     """The model's configuration for these encoders."""
+    from fas_core.configuration_fas import FASConfig
+
     return FASConfig(
         acoustic_dim=dimensions["acoustic"],
         semantic_dim=dimensions["semantic"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,9 +17,11 @@ from tqdm.auto import tqdm
 
 from fas_core.atomic import write_json
 from fas_core.audio import load_audio
+from fas_core.cli.app import App, runner
+from fas_core.cli.from_dataclasses import add_command
 from fas_core.encoders.lora import add_lora, save_lora
 from fas_core.encoders.whisper import WhisperBackbone
-from fas_core.errors import AudioError, FASError, reports_errors
+from fas_core.errors import AudioError, FASError
 from fas_core.frontend import FrontEnd, FrontEndConfig
 from fas_core.labels import EMOTIONS
 from fas_core.paths import expanded
@@ -29,7 +30,6 @@ from fas_core.training.arguments import DataArguments, TrainingArguments, parse_
 from fas_core.training.clips import Clips, label_indices
 from fas_core.training.corpora import corpus_names, weights_of_clips
 from fas_core.training.data import read_corpora
-from fas_core.training.flags import parse_flags
 from fas_core.training.options import expect_between, option
 from fas_core.training.schedule import balanced_order, learning_rate_factor
 
@@ -57,7 +57,7 @@ class LoraArguments:
     label_smoothing: float = option(0.1, "of the emotions")
     augment: bool = option(True, "masks, channels and speeds on the log-mel, drawn for each clip and step")
     seed: int = option(42, "of order, masks, dropout and initial values")
-    output_dir: str = option("runs/encoder-lora", "where adapter.safetensors goes")
+    output_dir: str = option("runs/encoder-lora", "where adapter.safetensors goes", flag="output")
     cpu: bool = option(False, "train on the CPU even where there is a GPU")
 
     def __post_init__(self):
@@ -220,10 +220,6 @@ def train(data: DataArguments, arguments: LoraArguments) -> dict:
     return result
 
 
-@reports_errors
-def main(argv: list[str] | None = None) -> int:
-    data, arguments = parse_flags(
-        (DataArguments, LoraArguments), sys.argv[1:] if argv is None else argv, "train/encoder_lora.py", __doc__
-    )
-    train(data, arguments)
-    return 0
+app = App()
+add_command(app, (DataArguments, LoraArguments), lambda data, arguments: train(data, arguments) and None, __doc__)
+main = runner(app, "train/encoder_lora.py")

@@ -15,10 +15,12 @@ from rich.table import Table
 from sklearn.metrics import f1_score, recall_score
 
 from fas_core.calibration import apply_temperature, expected_calibration_error, fit_temperature
+from fas_core.cli import from_dataclasses
+from fas_core.cli.train import CLASSES, main
 from fas_core.configuration_fas import TRAINED, UNTRAINED
 from fas_core.discriminant import SPLITS, fit_with_held_out, within_emotion_directions
 from fas_core.encoders.extractor import FeatureExtractor
-from fas_core.errors import FASError, MissingDependencyError, reports_errors
+from fas_core.errors import FASError, MissingDependencyError
 from fas_core.familiarity import fit_familiarity, groups_of
 from fas_core.inference import HEADS, predict_logits
 from fas_core.model_files import read_object
@@ -28,8 +30,6 @@ from fas_core.training.arguments import DataArguments, ModelArguments, TrainingA
 from fas_core.training.clips import UNKNOWN, Clips, concatenate
 from fas_core.training.corpora import corpus_names, discriminant_corpora, held_out_groups
 from fas_core.training.data import load_clips
-from fas_core.training.flags import parse_flags
-from fas_core.training.interrupt import says_how_to_go_on
 from fas_core.training.loop import Trainer
 from fas_core.training.residual import keep_tone_logits
 from fas_core.training.resume import clear_resume_state
@@ -42,8 +42,8 @@ console = Console()
 
 
 def parse(argv: list[str]) -> tuple[DataArguments, ModelArguments, TrainingArguments]:
-    """YAML file first (optional), then flags. Raises as `parse_flags`."""
-    return parse_flags((DataArguments, ModelArguments, TrainingArguments), argv, "train/fas.py", __doc__)
+    """YAML file first (optional), then flags, with the paper's defaults. Raises as `from_dataclasses.parse`."""
+    return from_dataclasses.parse(CLASSES, argv, "train/fas.py")
 
 
 def train(data: DataArguments, model_arguments: ModelArguments, arguments: TrainingArguments) -> dict:
@@ -292,13 +292,6 @@ def _print_table(result: dict) -> None:
 
 def _flat(values: dict) -> dict:
     return {k: v if isinstance(v, int | float | str | bool) else str(v) for k, v in values.items()}
-
-
-@reports_errors
-def main(argv: list[str] | None = None) -> int:
-    with says_how_to_go_on("train/fas.py"):
-        train(*parse(sys.argv[1:] if argv is None else argv))
-    return 0
 
 
 if __name__ == "__main__":

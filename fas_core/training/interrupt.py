@@ -13,18 +13,14 @@ class _Stopped(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def says_how_to_go_on(script: str) -> Iterator[None]:
-    """Around a training whose state is written as it goes; the exit code is that of the signal (130, 143).
-
-    Args:
-        script: the command that is to be given again.
-    """
+def says_how_to_go_on() -> Iterator[None]:
+    """Around a training whose state is written as it goes; the exit code is that of the signal (130, 143)."""
     try:
         with _terminable():
             yield
     except KeyboardInterrupt as error:
         if os.environ.get("RANK", "0") == "0":
-            told = f"interrupted: what was saved is kept; `{script}` with the same options and --resume true goes on from there"
+            told = "interrupted: what was saved is kept; the same command with --resume goes on from there"
             print(f"\n{told}", file=sys.stderr, flush=True)
         raise SystemExit(143 if isinstance(error, _Stopped) else 130) from None
 

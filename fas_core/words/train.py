@@ -7,47 +7,21 @@ files of GoEmotions, XED and MELD (docs/words.md). Uses a GPU where there is one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 
 from fas_core.atomic import atomic_directory, write_json, write_text
 from fas_core.calibration import fit_temperature
-from fas_core.errors import INPUT_ERRORS, FASError, error_line
+from fas_core.cli.app import run
+from fas_core.cli.words import training as app
 from fas_core.provenance import provenance
 from fas_core.words.card import card_of
-from fas_core.words.figures import as_markdown, figures_by_source
+from fas_core.words.figures import figures_by_source
 from fas_core.words.text_model import TextModel
-from fas_core.words.texts import XED_LANGUAGES, Texts
+from fas_core.words.texts import Texts
+from fas_core.words.train_options import Options
 from fas_core.words.training_texts import fragments, held_out, training_texts, unlabelled_texts
-
-app = typer.Typer(add_completion=False, help=__doc__)
-
-
-@dataclass(frozen=True)
-class Options:
-    """Of one training, as `training.json` keeps them."""
-
-    seed: int = 0
-    meld: bool = False
-    languages: tuple[str, ...] = ()
-    emotional: bool = True
-    terms: int = 120_000
-    strength: float = 0.7
-    balance: float = 0.25
-    base: str | None = None
-    lora: bool = False
-    epochs: float = 2.0
-    learning_rate: float = 2e-4
-    batch: int = 128
-    layers: int | None = None
-    pieces: int = 9_000
-    teacher: tuple[str, ...] = ()
-    teacher_share: float = 0.5
-    fragments: int = 30_000
 
 
 def train(texts: Path, output: Path, options: Options, log=lambda line: None) -> dict:
@@ -172,82 +146,5 @@ def _public(record: dict) -> dict:
     return record | {"command": command}
 
 
-@app.command()
-def main(
-    texts: Annotated[
-        Path, typer.Option(help="Folder with goemotions_ekman_*.tsv, xed_*.tsv, xed_neutral_en.txt, meld_*.csv.")
-    ],
-    output: Annotated[Path, typer.Option(help="Directory to write; one that is there is replaced.")],
-    meld: Annotated[
-        bool, typer.Option("--meld", help="Also learn MELD's training texts (GPL-3.0: not for shipping).")
-    ] = False,
-    languages: Annotated[
-        list[str] | None, typer.Option(help="Also XED's lines in de, es, fr, it or pl; repeatable.")
-    ] = None,
-    emotional: Annotated[
-        bool, typer.Option(help="Also learn our emotional sentences; without them to see what they do.")
-    ] = True,
-    base: Annotated[
-        str | None, typer.Option(help="Fine-tune this encoder of transformers instead: directory or hub id.")
-    ] = None,
-    lora: Annotated[bool, typer.Option("--lora", help="By low-rank updates, needs peft.")] = False,
-    epochs: Annotated[float, typer.Option(help="Of --base.")] = Options.epochs,
-    learning_rate: Annotated[float, typer.Option(help="Of --base.")] = Options.learning_rate,
-    batch: Annotated[int, typer.Option(help="Lines a step, of --base.")] = Options.batch,
-    layers: Annotated[
-        int | None, typer.Option(help="Make --base, a BERT, small: this many of its layers, in 8 bits.")
-    ] = None,
-    pieces: Annotated[int, typer.Option(help="Word pieces that are kept with --layers.")] = Options.pieces,
-    teacher: Annotated[
-        list[str] | None, typer.Option(help="Text model that supplies part of the targets; repeatable.")
-    ] = None,
-    teacher_share: Annotated[float, typer.Option(help="That part, 0 to 1.")] = Options.teacher_share,
-    fragments: Annotated[
-        int, typer.Option(help="Pieces of training texts that only the teacher labels.")
-    ] = Options.fragments,
-    terms: Annotated[int, typer.Option(help="N-grams that are kept.")] = Options.terms,
-    strength: Annotated[
-        float, typer.Option(help="C of the regression, the inverse of its penalty.")
-    ] = Options.strength,
-    balance: Annotated[
-        float, typer.Option(help="How far rare emotions count for more: 0 not, 1 as much as frequent ones.")
-    ] = Options.balance,
-    seed: Annotated[int, typer.Option(help="Of sentences, order and weights.")] = 0,
-) -> None:
-    """Train a text model and write it with `training.json` and a card."""
-    try:
-        options = Options(
-            seed=seed,
-            meld=meld,
-            languages=_checked(languages or []),
-            emotional=emotional,
-            terms=terms,
-            strength=strength,
-            balance=balance,
-            base=base,
-            lora=lora,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch=batch,
-            layers=layers,
-            pieces=pieces,
-            teacher=tuple(teacher or ()),
-            teacher_share=teacher_share,
-            fragments=fragments,
-        )
-        record = train(texts, output, options, typer.echo)
-    except INPUT_ERRORS as error:
-        typer.echo(f"error: {error_line(error)}", err=True)
-        raise typer.Exit(2) from None
-    typer.echo(as_markdown({(output.name, name): found for name, found in record["validation"].items()}))
-
-
-def _checked(languages: list[str]) -> tuple[str, ...]:
-    for language in languages:
-        if language not in XED_LANGUAGES:
-            raise FASError(f"--languages: {language!r}; expected some of {', '.join(XED_LANGUAGES)}")
-    return tuple(languages)
-
-
 if __name__ == "__main__":
-    app()
+    run(app, "python -m fas_core.words.train")

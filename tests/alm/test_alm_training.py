@@ -620,7 +620,7 @@ def test_accumulated_micro_batches_give_the_step_of_one_batch(material, tmp_path
     (("--audio_tokens", "raw"), "--audio_tokens: raw"),
     (("--remove_unused_columns", "true"), "--remove_unused_columns"),
     (("--learning_rate", "1e30", "--max_grad_norm", "0", "--logging_steps", "1"), "the loss is"),
-    (("--no_such_flag", "1"), "not understood"),
+    (("--no_such_flag", "1"), "--no_such_flag: no such option"),
 ])  # fmt: skip
 def test_what_cannot_work_is_one_clear_error(material, tmp_path, capsys, more, problem):
     assert run.main(flags(material, tmp_path / "run", *more)) == 2

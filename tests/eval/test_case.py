@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from fas_core.cli.app import runner
 from fas_core.data import load_corpus
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
@@ -72,10 +73,7 @@ def assigned(items):
 
 def run(monkeypatch, *arguments) -> int:
     """Exit code of the command."""
-    monkeypatch.setattr("sys.argv", ["fas_eval.case", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        command.main()
-    return stop.value.code or 0
+    return runner(command.app)([*map(str, arguments)])
 
 
 # --- scenarios

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from experiments import unsure
 from experiments.unsure import LEFT_OUT, UNSEEN, Answers, calibrated, figures, tabled
-from fas_core import EmotionPipeline, cli
+from fas_core import EmotionPipeline
 from fas_core.answers import Answer, Judge, Pathways
 from fas_core.certainty import LEVELS, STEPS, Certainty, conformal_score, fit_confidence
+from fas_core.cli import door
 from fas_core.configuration_fas import FASConfig
 from fas_core.errors import CheckpointError, FASError
 from fas_core.labels import EMOTIONS
@@ -170,7 +171,7 @@ def test_python_and_command_say_it(checkpoint, tmp_path):
         "--speech-threshold",
         "0",
     ]
-    table = CliRunner().invoke(cli.app, [*arguments, "--no-words", "--unsure-below", "1"]).stdout
+    table = CliRunner().invoke(door.app, [*arguments, "--no-words", "--unsure-below", "1"]).stdout
     assert f"{sure.label}, unsure" in table
-    wrong = CliRunner().invoke(cli.app, [*arguments, "--label-sets", "2"])
+    wrong = CliRunner().invoke(door.app, [*arguments, "--label-sets", "2"])
     assert wrong.exit_code == 2 and "--label-sets" in wrong.output

@@ -1,6 +1,7 @@
 """The documentation names commands and files that are there, and its tables are what the commands print."""
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import re
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import pytest
 from repository import ROOT
+from typer.main import get_command
 
 from experiments import adapter
 from experiments.stages import read
 from experiments.tables import tables
+from fas_core.cli.app import Group, Lazy
 from fas_core.errors import MissingDependencyError
 
 PAGES = [
@@ -30,6 +33,14 @@ FLAG = re.compile(r"--[A-Za-z][\w-]*")
 SCRIPTS = dict(
     re.findall(r'^([\w-]+) = "([\w.]+):\w+"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
 )
+APPLICATIONS = {  # of scripts, and of modules that share one with the door
+    "fas_core": "fas_core.cli.door:app",
+    SCRIPTS["fas"]: "fas_core.cli.door:app",
+    "train/fas.py": "fas_core.cli.train:script",
+    "train/alm_adapter.py": "fas_alm.training.adapter:app",
+    "train/encoder_lora.py": "fas_core.training.encoder_lora:app",
+    "fas_alm.export": "fas_core.cli.export:app",
+}
 TARGETS = re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
@@ -66,10 +77,9 @@ NAMED = sorted({(page.name, command) for page in PAGES for command in commands(p
 
 
 def subcommands(text: str) -> set[str]:
-    """Those that argparse or typer lists in a help text."""
+    """Those that argparse lists in a help text."""
     braced = re.findall(r"^ +\{([\w,-]+)\}", text.partition("positional arguments:")[2], re.MULTILINE)
-    listed = re.findall(r"^[│ ]+([a-z][\w-]*)  ", text.partition("Commands")[2], re.MULTILINE)
-    return {name for names in braced for name in names.split(",")} | set(listed)
+    return {name for names in braced for name in names.split(",")}
 
 
 @cache
@@ -102,6 +112,35 @@ def test_commands_are_found():
     assert len(NAMED) > 60 and {"make demo", "fas predict"} <= {" ".join(c.split()[:2]) for _, c in NAMED}
 
 
+def application(place: str):
+    """The typer application of a script or module, or None where it reads its command line otherwise."""
+    if place in APPLICATIONS:
+        module, name = APPLICATIONS[place].split(":")
+        return getattr(importlib.import_module(module), name)
+    if place.endswith(".py") or place.split(".")[0] in ("benchmarks", "experiments"):
+        return None
+    module = f"{place}.__main__" if importlib.util.find_spec(place).submodule_search_locations else place
+    try:
+        return getattr(importlib.import_module(module), "app", None)
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+
+
+def unknown_flags(app, words: list[str], named: str) -> set[str]:
+    """Flags that the command of these words does not know by any of its spellings."""
+    command, rest = get_command(app), list(words)
+    while isinstance(command, Group):
+        assert rest, f"{named}: one of {sorted(command.commands)} has to follow"
+        if rest[0] in ("--help", "--version"):
+            return set()
+        assert rest[0] in command.commands, f"{named} has {sorted(command.commands)}"
+        command = command.commands[rest.pop(0)]
+        command = command.load() if isinstance(command, Lazy) else command
+    spelling = command.spelling()
+    given = {word.partition("=")[0] for word in rest}
+    return {flag for flag in given if FLAG.fullmatch(flag) and spelling.flag(flag) not in spelling.flags}
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("page", "command"), NAMED, ids=[f"{p}: {c[:70]}" for p, c in NAMED])
 def test_the_command_is_there(page, command):
@@ -115,6 +154,10 @@ def test_the_command_is_there(page, command):
         assert importlib.util.find_spec(place) is not None
         if importlib.util.find_spec(place).submodule_search_locations:
             assert importlib.util.find_spec(f"{place}.__main__") is not None
+    if (app := application(place)) is not None:
+        if words and not (words[0] == "..." or words[0].startswith("[")):
+            assert not (found := unknown_flags(app, words, place)), f"{place} has no {sorted(found)}"
+        return
     flags = {word.partition("=")[0] for word in words if FLAG.fullmatch(word.partition("=")[0])}
     text = help_of(place)
     known = subcommands(text)

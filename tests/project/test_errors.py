@@ -4,7 +4,6 @@ import json
 import sys
 
 import pytest
-import typer
 from safetensors import SafetensorError
 from typer.testing import CliRunner
 from yaml import YAMLError
@@ -75,7 +74,7 @@ def train_adapter(bad, out):
 
 
 def export(bad, out):
-    from fas_alm.export import main
+    from fas_core.cli.export import main
 
     return main([bad, out])
 
@@ -92,9 +91,7 @@ def report(bad, out):
     return main([bad])
 
 
-def run_typer(command, *words):
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(command)
+def run_typer(app, *words):
     result = CliRunner().invoke(app, list(words))
     print(result.output, file=sys.stderr)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -103,15 +100,15 @@ def run_typer(command, *words):
 
 
 def predict(bad, out):
-    from fas_core.cli import predict
+    from fas_core.cli.predict import app
 
-    return run_typer(predict, bad, "--checkpoint", bad)
+    return run_typer(app, bad, "--checkpoint", bad)
 
 
 def serve(bad, out):
-    from fas_serve.__main__ import main
+    from fas_serve.__main__ import app
 
-    return run_typer(main, bad, "--port", "0")
+    return run_typer(app, bad, "--port", "0")
 
 
 YAML = {"no yaml": "a: [", "a list": "- 1", "another kind": "output_dir: {a: 1}\nepochs: x\n", "not utf-8": "\udcff"}
@@ -128,6 +125,6 @@ def test_no_command_gives_a_traceback_for_bad_input(command, kind, tmp_path, cap
     (tmp_path / "BAD.yaml").write_bytes(YAML[kind].encode("utf-8", "surrogateescape"))
     try:
         code = command(str(folder), str(tmp_path / "OUT"))
-    except SystemExit as stop:  # argparse, of a value that is none
+    except SystemExit as stop:
         code = stop.code
     assert code in (1, 2) and "error" in capsys.readouterr().err

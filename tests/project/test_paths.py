@@ -14,7 +14,7 @@ from fas_core.errors import FASError
 from fas_core.hub import find_directory
 from fas_core.sources import find_audio_files
 from fas_core.training.arguments import parse_pairs
-from fas_core.training.flags import parse_flags
+from fas_core.training.fas import parse
 from fas_eval.presets import load_preset
 from fas_eval.prompts import load_prompt
 from fas_serve.chat import split_arguments
@@ -49,7 +49,7 @@ READS = {
     "conversations": read_conversations,
     "prompt": lambda text: load_prompt(text + ".json"),
     "preset": load_preset,
-    "yaml": lambda text: parse_flags((), [text + ".yaml"], "script"),
+    "yaml": lambda text: parse([text + ".yaml"]),
 }
 
 

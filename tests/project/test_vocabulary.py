@@ -15,9 +15,10 @@ from tiny_text_model import save_tiny_text_model
 from tiny_transcriber import save_tiny_transcriber
 from typer.testing import CliRunner
 
-from fas_core import EmotionPipeline, cli
+from fas_core import EmotionPipeline
 from fas_core.answers import Answer, AudioFacts
 from fas_core.audio import load_audio
+from fas_core.cli import door
 from fas_core.labels import EMOTIONS
 from fas_core.words.transcriber import Transcriber
 from fas_core.words.transcript import Transcript
@@ -92,9 +93,9 @@ class TestSurfaces:
 
         arguments = ["predict", file, "--device", "cpu", "--speech-threshold", "0", "--checkpoint", str(checkpoint)]
         arguments += ["--words-model", str(texts), "--format"]
-        (printed,) = json.loads(CliRunner().invoke(cli.app, [*arguments, "json"]).stdout)
+        (printed,) = json.loads(CliRunner().invoke(door.app, [*arguments, "json"]).stdout)
         assert near(check(printed), expected)
-        (row,) = csv.DictReader(io.StringIO(CliRunner().invoke(cli.app, [*arguments, "csv"]).stdout))
+        (row,) = csv.DictReader(io.StringIO(CliRunner().invoke(door.app, [*arguments, "csv"]).stdout))
         assert list(row) == list(pipeline(file).to_row())
         for name, value in row.items():
             assert (
@@ -114,7 +115,7 @@ class TestSurfaces:
         folder, checkpoint, texts = place
         arguments = ["predict", str(folder / "call.wav"), "--device", "cpu", "--speech-threshold", "0"]
         arguments += ["--checkpoint", str(checkpoint), "--words-model", str(texts)]
-        header, line, *_ = CliRunner().invoke(cli.app, arguments).stdout.splitlines()
+        header, line, *_ = CliRunner().invoke(door.app, arguments).stdout.splitlines()
         assert header.split() == [*"file emotion prob. tone words conflict what was said".split()]
         assert "“well, well”" in line and ("yes 0." in line or "no 0." in line)
 

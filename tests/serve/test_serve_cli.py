@@ -12,12 +12,11 @@ from synthetic import noise, save_tiny_whisper
 from tiny_fas import save_tiny_checkpoint
 from tiny_text_model import save_tiny_text_model
 from tiny_transcriber import save_tiny_transcriber
-from typer import Typer
 from typer.testing import CliRunner
 
 from fas_core.errors import CheckpointError, FASError
 from fas_serve import launch
-from fas_serve.__main__ import main
+from fas_serve.__main__ import app
 from fas_serve.launch import Launch, check, load_fas, start_backend
 from fas_serve.settings import Settings
 from fas_serve.vllm_process import VLLMError
@@ -120,8 +119,6 @@ def test_light_server_from_start_to_stop(checkpoint):
 
 
 def invoke(*arguments: str):
-    app = Typer()
-    app.command()(main)
     return CliRunner().invoke(app, arguments)
 
 

@@ -58,7 +58,7 @@ def test_tone_goes_left_and_words_right():
 
 @needs_gradio
 def test_answer_of_the_server_is_shown(client, file):
-    from fas_serve.page import build, show
+    from fas_serve.page_layout import build, show
 
     probabilities, sides, wave, text = show(client, file, True)
     assert max(probabilities, key=probabilities.get) == "sad" and len(probabilities) == 7
@@ -72,7 +72,7 @@ def test_answer_of_the_server_is_shown(client, file):
 def test_errors_are_told(client, tmp_path):
     import gradio
 
-    from fas_serve.page import show
+    from fas_serve.page_layout import show
 
     broken = tmp_path / "b.wav"
     broken.write_bytes(b"no audio")
@@ -83,7 +83,7 @@ def test_errors_are_told(client, tmp_path):
 
 @needs_gradio
 def test_conversation_grows_and_sends_the_audio_once(client, file):
-    from fas_serve.page import ask
+    from fas_serve.page_layout import ask
 
     *_, (box, shown, history) = ask(client, "How?", file, [], [])
     assert box == "" and shown[-1] == {"role": "assistant", "content": "0 1 2 "}
@@ -94,6 +94,6 @@ def test_conversation_grows_and_sends_the_audio_once(client, file):
 
 @needs_gradio
 def test_markdown_of_a_transcript_is_text():
-    from fas_serve.page import _plain
+    from fas_serve.page_layout import _plain
 
     assert _plain("a *b* <img src=x> [c](d)") == r"a \*b\* \<img src=x\> \[c\]\(d\)"

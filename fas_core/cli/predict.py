@@ -1,4 +1,4 @@
-"""The command `fas`: predictions for files and folders."""
+"""The command `fas predict`: answers for files and folders."""
 
 import os
 import shutil
@@ -17,15 +17,14 @@ from fas_core.answer_output import FileOutput, ScreenOutput
 from fas_core.answer_table import WIDTHS, TableFormat, short_names
 from fas_core.audio import AudioLimits
 from fas_core.channels import EACH, checked_channels
+from fas_core.cli.app import CLOSED, INTERRUPTED, App
 from fas_core.errors import FASError
 from fas_core.sources import find_audio_files
 from fas_core.text import printable
 from fas_core.windows import check_windows
 from fas_core.words.options import WordsModelOption, WordsOption
 
-INTERRUPTED, CLOSED = 128 + 2, 128 + 13  # exit codes of SIGINT and SIGPIPE, as shells give them
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = App()
 
 
 class Format(str, Enum):
@@ -62,12 +61,7 @@ def stops() -> Iterator[Callable[[], None]]:
             signal.signal(number, handler)
 
 
-@app.callback()
-def fas() -> None:
-    """Speech emotion recognition that hears when tone and words disagree."""
-
-
-@app.command()
+@app.command(no_args_is_help=True)
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="audio files, or folders that are searched for audio")],
     checkpoint: Annotated[
@@ -244,16 +238,3 @@ def _close(target: ScreenOutput | FileOutput) -> None:
 
 def _say(line: str) -> None:
     typer.echo(printable(line), err=True)
-
-
-def main() -> None:
-    """Entry point of the command `fas`."""
-    # Threads that spin while they wait cost a factor of ten where other processes hold the cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone
-    app()
-
-
-if __name__ == "__main__":
-    main()
