@@ -5,8 +5,8 @@ import os
 from fas_core.answer_table import CONFLICTING
 from fas_core.audio import AudioLimits, load_audio
 from fas_core.errors import FASError, MissingDependencyError
-from fas_serve.client import Client, user_message
 from fas_core.plots import tone_against_words, waveform
+from fas_serve.client import Client, user_message
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 try:

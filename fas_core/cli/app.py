@@ -179,6 +179,20 @@ def run(app: typer.Typer, name: str | None = None) -> None:
     sys.exit(code)
 
 
+def late(place: str) -> Callable[..., Any]:
+    """A function that is loaded when it is called, so that `--help` does not wait for what it needs.
+
+    Args:
+        place: "module:name".
+    """
+
+    def call(*given: Any, **more: Any) -> Any:
+        module, name = place.split(":")
+        return getattr(import_module(module), name)(*given, **more)
+
+    return call
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """A hint at the nearest of the known words; empty where none is near."""
     found = get_close_matches(word, known, n=1)

@@ -1,13 +1,12 @@
 """The command `fas export`; what it does is in `fas_alm.export`, whose import waits for transformers."""
 
-import importlib
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fas_core.cli.app import App, runner
+from fas_core.cli.app import App, late, runner
 from fas_core.errors import FASError
 
 
@@ -15,6 +14,7 @@ class DType(str, Enum):
     auto, float32, bfloat16, float16 = "auto", "float32", "bfloat16", "float16"
 
 
+export_model = late("fas_alm.export:export_model")
 app = App()
 
 
@@ -42,7 +42,6 @@ def export(
     """
     if (folder is None) == (output is None):
         raise FASError("OUTPUT: expected one model directory to write, as second word or with --output")
-    export_model = importlib.import_module("fas_alm.export").export_model
     path = export_model(adapter, output or folder, merge, language_model, dtype.value, revision)
     typer.echo(f"{path}: load it with transformers, or serve it: fas serve {path}")
 

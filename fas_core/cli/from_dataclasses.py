@@ -214,7 +214,7 @@ def _aliases(classes: Sequence[type]) -> dict[str, str]:
 
 def _panel(cls: type, name: str) -> str:
     """What the docstring of the class says that brings the field, in its first sentence."""
-    owner = next(each for each in cls.__mro__ if name in each.__dict__.get("__annotations__", {}))
+    owner = next(each for each in cls.__mro__ if name in inspect.get_annotations(each))
     return (owner.__doc__ or owner.__name__).strip().split(".")[0].split("; ")[0].split("\n")[0]
 
 

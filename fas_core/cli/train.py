@@ -1,11 +1,12 @@
 """The command `fas train`, and the same with the paper's defaults for `train/fas.py` and `python -m fas_core.training.fas`."""
 
-from fas_core.cli.app import App, runner
+from fas_core.cli.app import App, late, runner
 from fas_core.cli.from_dataclasses import add_command
 from fas_core.training.arguments import DataArguments, ModelArguments, TrainingArguments
 from fas_core.training.interrupt import says_how_to_go_on
 
 RECIPES = ("recommended", "paper", "shipped_base", "shipped_tiny_en", "adapter_fas")
+train = late("fas_core.training.fas:train")
 CLASSES = (DataArguments, ModelArguments, TrainingArguments)
 HELP = """Train FAS on corpora: features once, then the model, its calibration, and a checkpoint that `fas predict --checkpoint` takes.
 
@@ -23,8 +24,6 @@ Exit code: 0; 2 for input that cannot be used; 130 or 143 when it was stopped, a
 
 
 def _run(data: DataArguments, model: ModelArguments, arguments: TrainingArguments) -> None:
-    from fas_core.training.fas import train  # here, so that --help does not load torch
-
     with says_how_to_go_on():
         train(data, model, arguments)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fas_core.cli.app import App
+from fas_core.cli.app import App, late
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
 from fas_core.text import printable
@@ -18,6 +18,7 @@ class Format(str, Enum):
     table, json = "table", "json"
 
 
+train_text_model = late("fas_core.words.train:train")
 app = App(help="Read the emotion of texts, or train the model that does.")
 
 
@@ -149,7 +150,6 @@ def train(
         fragments=fragments,
     )
     from fas_core.words.figures import as_markdown
-    from fas_core.words.train import train as train_text_model
 
     record = train_text_model(texts, output, options, typer.echo)
     typer.echo(as_markdown({(output.name, name): found for name, found in record["validation"].items()}))

@@ -163,10 +163,10 @@ def _table(corpus: str, clips: Iterable[Clip], exclude: Collection[str]) -> Read
         logger.warning("%s: semantic emotions left empty (%s)", corpus, _counts(unplaced_words))
     ordered = [rows[key] for key in sorted(rows)]
     columns = {column: [row[column] for row in ordered] for column in COLUMNS}
-    return Reading(_table(columns), excluded, drawn)
+    return Reading(_dataset(columns), excluded, drawn)
 
 
-def _table(columns: dict[str, list]) -> Dataset:
+def _dataset(columns: dict[str, list]) -> Dataset:
     from datasets import Dataset, Features, Value  # here, so that who asks for names only does not wait for it
 
     return Dataset.from_dict(columns, features=Features({column: Value("string") for column in COLUMNS}))

@@ -71,7 +71,7 @@ for words in {words!r}:
         assert fas([]) == 2 and "predict" in capsys.readouterr().out
 
     @pytest.mark.parametrize(
-        "words, told",
+        ("words", "told"),
         [
             (["predct"], "Did you mean 'predict'?"),
             (["predict", "a.wav", "--time-line"], "--time-line: no such option; did you mean --timeline?"),
@@ -130,7 +130,7 @@ class Few:
 
 class TestFromDataclasses:
     @pytest.mark.parametrize(
-        "words, expected",
+        ("words", "expected"),
         [
             ([], Few()),
             (["--corpora", "a=b", "c=d", "--level", "-2"], Few(corpora=["a=b", "c=d"], level=-2)),
@@ -157,7 +157,7 @@ class TestFromDataclasses:
         assert parse((Few,), words, "few")[0] == Few(corpora=["c=d"], output_dir="x", fold=3)
 
     @pytest.mark.parametrize(
-        "text, told",
+        ("text", "told"),
         [
             ("levle: 3", "few.yaml: unknown keys levle; did you mean level?"),
             ("level: x", "few.yaml: --level 'x': expected a valid integer"),

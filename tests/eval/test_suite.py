@@ -224,7 +224,7 @@ def test_a_limit_takes_the_same_clips_each_time(ask):
         (["--systems", "fake", "--only", "other"], "--only other"),
         (["--systems", "fake", "--reference", "other"], "--reference other"),
         (["--systems", "fake", "--bootstrap", "0"], "--bootstrap 0"),
-        (["--systems", "fake", "--data", "nowhere"], "NAME=DIR"),
+        (["--systems", "fake", "--data", "nowhere"], "--corpora nowhere: expected NAME=FOLDER"),
         (["--systems", "fake", "--plugin", "none.py"], "none.py.*no such file"),
         (["--systems", "fake", "--preset", "none"], "none: no such .*expected one of paper, quick"),
         (["--systems", "fake", "--train", "none"], "--train none"),

@@ -5,7 +5,6 @@ import types
 import numpy as np
 import pytest
 from serving import FakeBackend, audios, fake_app, running, wav
-from typer import Typer
 from typer.testing import CliRunner
 
 from fas_core.errors import FASError
@@ -109,9 +108,7 @@ def test_full_server_is_asked_again(monkeypatch):
 
 
 def run_chat(url: str, *arguments: str, typed: str = ""):
-    app = Typer()
-    app.command()(chat.main)
-    return CliRunner().invoke(app, [*arguments, "--url", url], input=typed)
+    return CliRunner().invoke(chat.app, [*arguments, "--url", url], input=typed)
 
 
 def test_one_question(url, backend, file):
