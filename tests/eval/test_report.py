@@ -16,8 +16,9 @@ from repository import ROOT
 from warm import PYTHON
 
 from fas_core.errors import FASError
+from fas_eval.report import pooling
 from fas_eval.report.__main__ import main
-from fas_eval.report.build import build_report, pooling
+from fas_eval.report.build import build_report
 from fas_eval.report.clips import ClipAnswers, choose_clips
 from fas_eval.report.formats import markdown_text, percent, unique_slugs, without_places
 from fas_eval.report.pairs import Pairs
