@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 from huggingface_hub import CardData, EvalResult, ModelCard
 
@@ -77,6 +78,7 @@ def with_results(card: str, found: list[EvalResult] | None) -> str:
     if not card.startswith("---\n") or found is None:
         return card
     parsed = ModelCard(card)
-    parsed.data.eval_results = found
-    parsed.data.model_name = parsed.data.model_name or "FAS"
+    data = cast(ModelCardData, parsed.data)
+    data.eval_results = found
+    data.model_name = data.model_name or "FAS"
     return header(parsed.data) + parsed.text.lstrip("\n")

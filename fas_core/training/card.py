@@ -86,7 +86,7 @@ def words_line(result: dict) -> str:
     """What the semantic head learned, or that it is not there."""
     if why := result.get("wordless"):
         return f"**The semantic head is not trained, and not there**: {why}. Its probabilities, and the divergence of both heads, are None."
-    learned = Counter()
+    learned: Counter[str] = Counter()
     for corpus in result["data"]["corpora"]:
         learned += corpus.get("words", {})
     counts = ", ".join(f"{plain(source)} {count}" for source, count in learned.items())
