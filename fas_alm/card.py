@@ -59,7 +59,7 @@ def model_card(config: FASAudioConfig, record: dict | None = None, is_adapter: b
         is_adapter: or a whole model.
     """
     record = record or {}
-    base = config.base_language_model or getattr(config.text_config, "model_type", "")
+    base = str(config.base_language_model or getattr(config.text_config, "model_type", ""))
     commit = record.get("provenance", {}).get("commit")
     return TEMPLATE.format(
         base=plain(base),

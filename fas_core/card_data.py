@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from huggingface_hub import CardData, EvalResult, ModelCard
+from huggingface_hub import CardData, EvalResult, ModelCard, ModelCardData
 
 METRICS = {  # field of our records -> type of the hub, and its name for a reader
     "accuracy": ("accuracy", "accuracy"),
