@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -165,9 +166,11 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
 
     @classmethod
     def _of_adapter(cls, directory: Path, options: dict[str, Any]) -> FASAudioForConditionalGeneration:
-        from fas_alm.artifacts import load_adapter
         from fas_alm.language_models import LOADING_OPTIONS
 
+        load_adapter = importlib.import_module(
+            __package__
+        ).load_adapter  # which builds on this class; users of transformers ask here
         dtype = options.get("dtype") or options.get("torch_dtype") or "auto"
         return load_adapter(directory, dtype=dtype, **{name: options.get(name) for name in LOADING_OPTIONS})[0]
 
