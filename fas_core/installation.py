@@ -55,11 +55,14 @@ def extras() -> dict[str, dict[str, Any]]:
     required = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
     table = {}
     for name in found.get_all("Provides-Extra") or []:
-        packages = [r for r in required if r.marker is not None and r.marker.evaluate({"extra": name})]
-        packages = [r for r in packages if not r.marker.evaluate({"extra": ""})]
+        packages = [r for r in required if _belongs(r, name) and not _belongs(r, "")]
         missing = [f"{r.name}{r.specifier}" for r in packages if not _is_here(r)]
         table[name] = {"brings": BRINGS.get(name, ""), "packages": [r.name for r in packages], "missing": missing}
     return table
+
+
+def _belongs(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
 
 
 def _is_here(requirement: Requirement) -> bool:
@@ -104,7 +107,7 @@ def machine() -> dict[str, Any]:
     able = torch.cpu.get_capabilities()
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {
-        "processor": platform.machine(),
+        "processor": able.get("cpu_name") or platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "can": [name for name in CPU_ABILITIES if able.get(name)],
