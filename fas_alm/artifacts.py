@@ -6,31 +6,32 @@ import copy
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
-from fas_alm.adapters import AUTO_MAPPING, PROJECTOR, holds_adapter, with_lora
+from fas_alm.adapter_parts import FAS_FOLDER as FAS_FOLDER
+from fas_alm.adapter_parts import load_parts
+from fas_alm.adapter_parts import read_audio_config as read_audio_config
+from fas_alm.adapters import AUTO_MAPPING, PROJECTOR, holds_adapter
 from fas_alm.card import model_card
 from fas_alm.configuration import FASAudioConfig
-from fas_alm.language_models import load_language_model
 from fas_alm.listening import LazyListener, WhisperListener
-from fas_alm.modeling import FASAudioForConditionalGeneration, grow_vocabulary
+from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import WHISPER_FOLDER as WHISPER_FOLDER
 from fas_alm.processing import FASAudioProcessor
 from fas_core.atomic import UMASK, atomic_directory, write_json, write_text
-from fas_core.checkpoint import RECORD, check_finite, find_device, load_model, local_streams, read_record
+from fas_core.checkpoint import RECORD, find_device, load_model, local_streams, read_record
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.errors import CheckpointError, FASError
-from fas_core.hub import find_directory, named_source
+from fas_core.hub import find_directory
 from fas_core.kinds import what_is
-from fas_core.model_files import LORA, check_model_files, read_object, reads_checkpoint
+from fas_core.model_files import LORA, check_model_files, reads_checkpoint
 from fas_core.paths import exists
 from fas_core.pipeline import EmotionPipeline
 from fas_core.speech import THRESHOLD
 
 WRAPPER = "base_model.model."  # what the names of PEFT's tensors begin with
-FAS_FOLDER, LORA_FOLDER = "fas", "lora"
+LORA_FOLDER = "lora"
 
 
 def save_adapter(
@@ -124,31 +125,14 @@ def load_adapter(
         MissingDependencyError: LoRA without the package peft.
     """
     directory = find_directory(directory, revision)
-    config = _config(directory)
-    name = language_model or config.base_language_model
-    if not name:
-        raise CheckpointError(f"{directory}: does not say which language model it is for; give `language_model`")
-    if language_model:
-        source = str(language_model), None
-    else:
-        hint = "or name it, or another place of it, yourself (language_model, --language-model)"
-        source = named_source(name, config.base_revision, f"{directory}/config.json: base_language_model", hint)
-    llm, _ = load_language_model(*source, dtype, **options)
-    grow_vocabulary(llm, config.audio_token_id)
-    _check_same(config, llm, str(name))
-    pipeline = EmotionPipeline.from_pretrained(directory / FAS_FOLDER, device="cpu", words=False)
-    config.fas_config = pipeline.model.config
-    with reads_checkpoint(directory / "config.json", "the configuration of these parts"):
-        model = FASAudioForConditionalGeneration.assemble(config, pipeline, llm)
-    _load_tensors(model.multi_modal_projector, directory / PROJECTOR)
-    if (directory / LORA[0]).is_file():
-        model.language_model = with_lora(llm, directory, is_trainable)
-    model.multi_modal_projector.requires_grad_(is_trainable)
+    parts = load_parts(directory, language_model, dtype, **options)
+    model = FASAudioForConditionalGeneration.of_adapter(parts, is_trainable)
     processor = load_processor(directory)
-    if config.transcripts:
-        whisper = local_streams(config.fas_config.streams, directory / FAS_FOLDER / "config.json")["semantic"]["model"]
-        processor.listener = LazyListener(lambda: WhisperListener.of_extractor(pipeline.extractor, whisper))
-    return model.eval(), processor
+    if parts.config.transcripts:
+        streams = local_streams(parts.config.fas_config.streams, directory / FAS_FOLDER / "config.json")
+        extractor, whisper = parts.pipeline.extractor, streams["semantic"]["model"]
+        processor.listener = LazyListener(lambda: WhisperListener.of_extractor(extractor, whisper))
+    return model, processor
 
 
 def load_model_directory(
@@ -210,32 +194,6 @@ def load_emotion_pipeline(
     return pipeline
 
 
-def _config(directory: Path) -> FASAudioConfig:
-    missing = [name for name in ("config.json", PROJECTOR, FAS_FOLDER) if not (directory / name).exists()]
-    if missing:
-        raise CheckpointError(f"{directory}: not an adapter directory, {missing[0]} is missing; {what_is(directory)}")
-    return read_audio_config(directory)
-
-
-def read_audio_config(directory: Path) -> FASAudioConfig:
-    """The configuration of an adapter or model directory; raises CheckpointError that names file and field."""
-    check_model_files(directory, quantised=True, adapter=True)
-    path = directory / "config.json"
-    with reads_checkpoint(path, "the fields of FASAudioConfig"):
-        return FASAudioConfig.from_dict(read_object(path))
-
-
-def _check_same(config: FASAudioConfig, llm: PreTrainedModel, name: str) -> None:
-    """An adapter fits one LLM only."""
-    for field in ("model_type", "hidden_size", "num_hidden_layers", "vocab_size"):
-        here, there = getattr(llm.config, field, None), getattr(config.text_config, field, None)
-        if here != there:
-            raise CheckpointError(
-                f"language model {name}: {field} is {here}, the adapter was trained on {config.base_language_model} "
-                f"with {there}; give the same one as `language_model`"
-            )
-
-
 def _below(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     return {key.removeprefix(f"{part}."): value for key, value in state.items() if key.startswith(f"{part}.")}
 
@@ -243,9 +201,3 @@ def _below(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path, {"format": "pt"})
     path.chmod(0o666 & ~UMASK)  # safetensors writes 0600
-
-
-def _load_tensors(module: nn.Module, path: Path) -> None:
-    with reads_checkpoint(path, "the tensors of save_adapter"):
-        module.load_state_dict(load_file(path))
-    check_finite(module.state_dict(), path)

@@ -25,6 +25,7 @@ OFFLINE_MODELS = {
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     )
 }
+VOCABULARY_MULTIPLE = 64
 LOADING_OPTIONS = ("quantization_config", "device_map", "max_memory", "offload_folder", "attn_implementation")
 
 
@@ -106,6 +107,27 @@ def _convert_gguf(gguf: Path, out: Path) -> None:
     model.config.architectures = [type(model).__name__]
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+
+
+def grow_vocabulary(language_model: PreTrainedModel, token_id: int) -> None:
+    """Makes room for a token: nothing where the embedding table has a row for it, else rows that are the mean of the
+    others, up to a multiple of 64.
+    """
+    table = language_model.get_input_embeddings().weight
+    old = table.shape[0]
+    if token_id < old:
+        return
+    if any(
+        part.weight.is_meta for part in (language_model.get_input_embeddings(), language_model.get_output_embeddings())
+    ):
+        raise FASError(
+            f"the embedding table has {old} rows and has to grow for the audio token, but is offloaded; expected a device_map "
+            "that keeps embeddings and lm_head on a device"
+        )
+    language_model.resize_token_embeddings(token_id + 1, pad_to_multiple_of=VOCABULARY_MULTIPLE, mean_resizing=False)
+    for part in (language_model.get_input_embeddings(), language_model.get_output_embeddings()):
+        weight = part.weight.data
+        weight[old:] = weight[:old].float().mean(0).to(weight.dtype)
 
 
 def public_name(name: str | Path) -> str:

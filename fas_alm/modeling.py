@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import copy
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, Cache, GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from fas_alm.adapter_parts import AdapterParts, load_parts
 from fas_alm.adapters import FLOAT32_PARTS, LanguageModelAdapters, holds_adapter
 from fas_alm.configuration import FASAudioConfig
 from fas_alm.hearing import HearsAudio
+from fas_alm.language_models import LOADING_OPTIONS, grow_vocabulary, load_language_model
 from fas_alm.processing import FASAudioProcessor, add_audio_token
 from fas_alm.projector import MultiModalProjector
 from fas_alm.tower import AudioTower
 from fas_core.encoders.whisper import WhisperEncoder
 from fas_core.errors import CheckpointError, FASError
 from fas_core.kinds import kind_of, what_is
+from fas_core.model_files import reads_checkpoint
 from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.pipeline import EmotionPipeline
 
-VOCABULARY_MULTIPLE = 64
 LOADING_REPORT = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")  # of transformers
 
 
@@ -85,8 +85,6 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
             CheckpointError: a part that cannot be loaded, or streams that are not two layers of one Whisper.
             FASError: a language model without a chat template.
         """
-        from fas_alm.language_models import load_language_model
-
         if isinstance(fas, EmotionPipeline):
             pipeline = copy.deepcopy(fas, {id(fas.words_reader): None})  # without its reader of words
         else:
@@ -143,11 +141,14 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         """
         directory = Path(pretrained_model_name_or_path)
         if kind_of(directory) == "adapter":
-            model = cls._of_adapter(directory, kwargs)
+            dtype = kwargs.get("dtype") or kwargs.get("torch_dtype") or "auto"
+            model = cls.of_adapter(
+                load_parts(directory, None, dtype, **{name: kwargs.get(name) for name in LOADING_OPTIONS})
+            )
             return (model, dict.fromkeys(LOADING_REPORT, [])) if output_loading_info else model
         if kind_of(directory) not in (None, cls.config_class.model_type):
             raise CheckpointError(
-                f"{directory}: expected a model directory of python -m fas_alm.export; {what_is(directory)}"
+                f"{directory}: expected a model directory of python -m fas_alm.export or an adapter directory; {what_is(directory)}"
             )
         model, info = super().from_pretrained(
             pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
@@ -165,14 +166,18 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         return (model, info) if output_loading_info else model
 
     @classmethod
-    def _of_adapter(cls, directory: Path, options: dict[str, Any]) -> FASAudioForConditionalGeneration:
-        from fas_alm.language_models import LOADING_OPTIONS
+    def of_adapter(cls, parts: AdapterParts, is_trainable: bool = False) -> FASAudioForConditionalGeneration:
+        """A model around what `fas_alm.adapter_parts` has loaded; its LoRA and projector stay trainable where that is asked for.
 
-        load_adapter = importlib.import_module(
-            __package__
-        ).load_adapter  # which builds on this class; users of transformers ask here
-        dtype = options.get("dtype") or options.get("torch_dtype") or "auto"
-        return load_adapter(directory, dtype=dtype, **{name: options.get(name) for name in LOADING_OPTIONS})[0]
+        Raises:
+            CheckpointError: parts that do not fit, a projector or LoRA that is missing or damaged.
+        """
+        with reads_checkpoint(parts.directory / "config.json", "the configuration of these parts"):
+            model = cls.assemble(parts.config, parts.pipeline, parts.language_model)
+        parts.read_projector(model.multi_modal_projector)
+        model.language_model = parts.with_lora(is_trainable)
+        model.multi_modal_projector.requires_grad_(is_trainable)
+        return model.eval()
 
     def save_pretrained(self, save_directory, *args, **kwargs) -> None:
         """As of transformers. Raises `FASError` for an unmerged adapter inside, whose weights could not be loaded again."""
@@ -311,27 +316,6 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
 
     def _init_weights(self, module: nn.Module) -> None:
         """Parts initialise themselves."""
-
-
-def grow_vocabulary(language_model: PreTrainedModel, token_id: int) -> None:
-    """Makes room for a token: nothing where the embedding table has a row for it, else rows that are the mean of the
-    others, up to a multiple of 64.
-    """
-    table = language_model.get_input_embeddings().weight
-    old = table.shape[0]
-    if token_id < old:
-        return
-    if any(
-        part.weight.is_meta for part in (language_model.get_input_embeddings(), language_model.get_output_embeddings())
-    ):
-        raise FASError(
-            f"the embedding table has {old} rows and has to grow for the audio token, but is offloaded; expected a device_map "
-            "that keeps embeddings and lm_head on a device"
-        )
-    language_model.resize_token_embeddings(token_id + 1, pad_to_multiple_of=VOCABULARY_MULTIPLE, mean_resizing=False)
-    for part in (language_model.get_input_embeddings(), language_model.get_output_embeddings()):
-        weight = part.weight.data
-        weight[old:] = weight[:old].float().mean(0).to(weight.dtype)
 
 
 def _device_of(table: nn.Module) -> torch.device:

@@ -288,7 +288,7 @@ READERS = {
     "adapter": (load_adapter, ("merged", "fas", "llm", "lora", "training", "empty", "missing")),
     "export": (lambda d: export_model(d, d.parent / "never"), ("merged", "fas", "llm", "lora", "training", "missing")),
     "pipeline": (load_emotion_pipeline, ("fas", "llm", "lora", "training", "empty", "missing")),
-    "model": (FASAudioForConditionalGeneration.from_pretrained, ("adapter", "fas", "llm")),
+    "model": (FASAudioForConditionalGeneration.from_pretrained, ("fas", "llm")),
     "fas": (EmotionPipeline.from_pretrained, ("adapter", "merged", "llm", "lora", "training", "empty", "missing")),
     "serve": (lambda d: check(Launch(d, Settings(model=""))), ("adapter", "fas", "llm")),
 }
