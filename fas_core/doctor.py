@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from fas_core import installation
-from fas_core.errors import FASError
+from fas_core.cli.app import App
 from fas_core.text import printable
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = App()
 
 
 @app.command()
@@ -29,11 +28,7 @@ def doctor(
 
     Exit code: 0; 1 when no shipped checkpoint can answer, because its weights are not installed; 2 when this project is not installed.
     """
-    try:
-        found = examine(network)
-    except FASError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    found = examine(network)
     typer.echo(json.dumps(found, indent=2) if as_json else as_text(found))
     raise typer.Exit(0 if found["checkpoints"]["can_answer"] else 1)
 
@@ -44,6 +39,8 @@ def examine(network: bool = True) -> dict[str, Any]:
     Raises:
         FASError: this project is not installed.
     """
+    from fas_core import installation  # here, so that --help does not wait for torch
+
     return {
         "versions": installation.versions(),
         "extras": installation.extras(),

@@ -3,13 +3,14 @@
 import json
 import os
 from importlib import metadata
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from repository import ROOT
-from typer.testing import CliRunner
 
 from fas_core import doctor, installation
+from fas_core.cli.app import runner
 from fas_core.encoders import offline
 
 REQUIRES = ["torch>=2", "peft>=0.17; extra == 'alm'", "gguf>=999; extra == 'alm'", "no-such-thing; extra == 'media'"]
@@ -30,8 +31,17 @@ def installed(monkeypatch):
     monkeypatch.setattr(metadata, "version", lambda name: {"peft": "1.0", "gguf": "1.0"}.get(name) or real(name))
 
 
-def run(*arguments):
-    return CliRunner().invoke(doctor.app, list(arguments))
+doctor_command = runner(doctor.app, "fas doctor")
+
+
+@pytest.fixture
+def run(capsys):
+    def run_it(*arguments):
+        code = doctor_command(list(arguments))
+        said = capsys.readouterr()
+        return SimpleNamespace(exit_code=code, stdout=said.out, stderr=said.err)
+
+    return run_it
 
 
 def test_every_extra_says_what_it_brings():
@@ -46,7 +56,7 @@ def test_an_extra_lacks_what_is_missing_or_too_old(installed):
     assert found["media"]["missing"] == ["no-such-thing"] and "m4a" in found["media"]["brings"]
 
 
-def test_the_report_is_for_a_reader_or_a_program(installed, monkeypatch):
+def test_the_report_is_for_a_reader_or_a_program(run, installed, monkeypatch):
     monkeypatch.setattr(offline, "is_installed", lambda name: name == "tiny.en")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     found = json.loads((done := run("--json")).stdout)
@@ -58,12 +68,12 @@ def test_the_report_is_for_a_reader_or_a_program(installed, monkeypatch):
         assert part in text
 
 
-def test_without_weights_the_exit_code_says_so(installed, monkeypatch):
+def test_without_weights_the_exit_code_says_so(run, installed, monkeypatch):
     monkeypatch.setattr(offline, "is_installed", lambda name: False)
     assert run("--no-network").exit_code == 1
 
 
-def test_a_folder_that_is_not_installed_is_one_line(monkeypatch):
+def test_a_folder_that_is_not_installed_is_one_line(run, monkeypatch):
     def missing(name):
         raise metadata.PackageNotFoundError(name)
 
