@@ -1,4 +1,4 @@
-"""Token distillation: which tokens of a stream are kept (fas_spec.md, eq. 2 and 3)."""
+"""Distils tokens: which of a stream are kept (Huang et al. 2026, eq. 2 and 3)."""
 
 from dataclasses import dataclass
 

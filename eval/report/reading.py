@@ -1,4 +1,32 @@
-"""What a report is made of: results.json, answers.csv and clips.jsonl of one folder. Pieces that are missing are empty."""
+"""Reads what a report is made of: results.json, answers.csv and clips.jsonl of one folder. Pieces that are missing are empty.
+
+`fas_eval.suite.score` writes the three files; anybody may write their like. Only "scores" must be there: a missing field, null or
+NaN leaves a gap in the report. results.json holds
+
+```text
+"suite": version, preset, command, seed, resamples, resample, confidence, correction
+"provenance": what it was made with
+"benchmarks": name -> title, corpus, languages, setting, side, fold, clips, corpus_clips, unreadable [{file, error}], speakers,
+    emotions {emotion: clips}, excluded {why: clips}, incomplete (text or null), data_sha256, conflict, synthetic (its audio may be
+    copied into the report), licence, protocol, source, published [{source, table, system, setting, metrics}]
+"systems": name -> title, kind, seeds, weights, parameters, parameters_trained, training_seconds, peak_memory_mb,
+    curves {seed: [validation macro-F1 by epoch]}, losses {seed: [...]}, source, licence, training_corpora, fold, identity,
+    group (one ablation table each), ablation_of (system that the differences in it refer to; else its first)
+"scores": [benchmark, system, seed (null if none), setting, how {how: clips}, failed [{clip, error}], retries, seconds,
+    audio_seconds, peak_memory_mb, all of `score_answers` but its seed, heads {head: {accuracy, ua, macro_f1}}, tone_or_words or
+    null, detection, disagreement_detection and divergence_detection ({auroc, interval, unknown} or null), halves or null]
+"comparisons": [benchmark, a, b, seed_a, seed_b, metric, difference, interval, p, p_corrected, significant, mcnemar_p,
+    mcnemar_p_corrected]
+"missing": [kind ("benchmark" or "system"), name, why, where]
+"maps": benchmark -> system -> method ("umap" or "pca"), points {clip id: [x, y]}
+```
+
+answers.csv has a row a benchmark, system, seed and clip: benchmark, system, seed, id, speaker, language, emotion, semantic_emotion,
+label, how, p_angry to p_surprise, conflict, disagreement, divergence, transcript, words_missing, mass, text, error. clips.jsonl has a line a
+clip: benchmark, id, audio (absolute, or relative to the folder), text, emotion, semantic_emotion, kept {system: [...]}. Where every
+comparison has the same system on one side, that one is the reference, and marks in the tables refer to it; else a mark says what is not
+significantly different from the best.
+"""
 
 import csv
 import json

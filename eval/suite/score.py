@@ -1,4 +1,4 @@
-"""From answers to results.json, answers.csv and clips.jsonl (docs/architecture.md says what they hold)."""
+"""From answers to results.json, answers.csv and clips.jsonl (`fas_eval.report.reading` says what they hold)."""
 
 import json
 from collections import Counter

@@ -72,7 +72,7 @@ def random_statistics(seed: int = 0) -> dict:
 
 
 class TestPaper:
-    """Table 4 of the paper, with the layouts of fas_spec.md."""
+    """Table 4 of the paper, with layouts that give its numbers of parameters."""
 
     @pytest.mark.parametrize(
         ("overrides", "expected"),

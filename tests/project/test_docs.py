@@ -1,5 +1,6 @@
 """The documentation names commands and files that are there, and its tables are what the commands print."""
 
+import ast
 import contextlib
 import importlib
 import importlib.util
@@ -26,10 +27,15 @@ PAGES = [
     *sorted((ROOT / "fas_core" / "pretrained").glob("*/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+SITE = [*PAGES, *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY", "LICENSES"))]
 OURS = ("fas_core", "fas_alm", "eval", "serve", "train", "benchmarks", "demo", "experiments")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 FLAG = re.compile(r"--[A-Za-z][\w-]*")
+DOTTED = re.compile(
+    r"(?<![\w/.-])(?:fas_core|fas_alm|fas_eval|fas_serve|experiments|benchmarks)(?:\.[A-Za-z_]\w*)+(?![/\w])"
+)
+PATHS = re.compile(r"`((?:fas_core|fas_alm|eval|serve|train|tests|docs|demo|experiments|constraints|\.ci)/[\w./*-]+)`")
 SCRIPTS = dict(
     re.findall(r'^([\w-]+) = "([\w.]+):\w+"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
 )
@@ -74,6 +80,37 @@ def target(command: str) -> tuple[str, list[str]] | None:
 
 
 NAMED = sorted({(page.name, command) for page in PAGES for command in commands(page) if target(command)})
+
+
+@cache
+def names_of(module: str) -> set[str]:
+    """Functions, classes, fields and constants of a module, members as `Class.member`; nothing is imported."""
+    tree = ast.parse(Path(importlib.util.find_spec(module).origin).read_text(encoding="utf-8"))
+    owners = [("", tree), *((f"{node.name}.", node) for node in tree.body if isinstance(node, ast.ClassDef))]
+    return {prefix + name for prefix, owner in owners for node in owner.body for name in bound(node)}
+
+
+def bound(node: ast.stmt) -> list[str]:
+    """The names that a statement binds."""
+    if isinstance(node, ast.If):
+        return [name for part in node.body for name in bound(part)]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    targets = getattr(node, "targets", [getattr(node, "target", node)])
+    return [name for part in targets if (name := getattr(part, "id", getattr(part, "name", None)))]
+
+
+def is_there(name: str) -> bool:
+    """Whether a dotted name is a module, or something that stands in one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            spec = importlib.util.find_spec(".".join(parts[:count]))
+        except ModuleNotFoundError:  # a parent is no package
+            continue
+        if spec is not None:
+            return count == len(parts) or ".".join(parts[count:]) in names_of(spec.name)
+    return False
 
 
 def subcommands(text: str) -> set[str]:
@@ -172,6 +209,19 @@ def test_files_that_are_named_are_there():
     for page in PAGES:
         for name in re.findall(r"docs/(?:results|benchmarks)/[\w.-]+\.\w+", page.read_text(encoding="utf-8")):
             assert (ROOT / name).is_file(), f"{page.name}: {name}"
+
+
+def test_modules_functions_and_fields_that_are_named_are_there():
+    assert is_there("fas_core.audio.load_audio") and not is_there("fas_core.audio.load_nothing")
+    for page in SITE:
+        for name in sorted(set(DOTTED.findall(page.read_text(encoding="utf-8")))):
+            assert is_there(name.removesuffix(".py")), f"{page.name}: {name}"
+
+
+def test_paths_of_the_repository_that_are_named_are_there():
+    for page in SITE:
+        for name in PATHS.findall(page.read_text(encoding="utf-8")):
+            assert any(ROOT.glob(name.rstrip("/"))), f"{page.name}: {name}"
 
 
 def test_every_table_of_results_says_where_it_comes_from():
