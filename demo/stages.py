@@ -15,6 +15,8 @@ from demo.report import Findings, write_report
 from demo.tables import auroc_text, halves_table, predictions_table, systems_table, timings_table
 from fas_core import shipped
 from fas_core.answers import Answer
+from fas_core.cli.from_dataclasses import parse
+from fas_core.cli.recipes import recipe_file
 from fas_core.data import load_corpus
 from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.features.cache import FeatureCache
@@ -46,18 +48,11 @@ class Clock:
 
 
 def recipe(output: Path, epochs: int, seed: int) -> tuple[DataArguments, ModelArguments, TrainingArguments]:
-    """The flags of the demo's training, chosen on the validation voices of the synthetic corpus."""
-    return (
-        DataArguments(corpora=[f"manifest={output / 'corpus'}"], cache_dir=str(output / "features")),
-        ModelArguments(
-            hidden_size=256, k_semantic=4, summary_dropout=0.5, standardise=True, token_norm=True,
-            summary="mean+deviation", summary_streams=["acoustic"],
-        ),
-        TrainingArguments(
-            output_dir=str(output / "checkpoint"), epochs=epochs, seed=seed, learning_rate=1e-3,
-            label_smoothing=0.1, global_batch_size=64, per_device_batch_size=64, keep="last",
-        ),
-    )  # fmt: skip
+    """The options of the demo's training: the recipe train/configs/demo.yaml."""
+    flags = {"corpora": f"manifest={output / 'corpus'}", "cache": output / "features", "output": output / "checkpoint"}
+    flags |= {"epochs": epochs, "seed": seed}
+    words = [str(recipe_file("demo")), *(word for name, value in flags.items() for word in (f"--{name}", str(value)))]
+    return parse((DataArguments, ModelArguments, TrainingArguments), words, "demo")
 
 
 def run_demo(output: Path, clips: int, epochs: int, seed: int = 42) -> Path:

@@ -9,7 +9,9 @@ import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from repository import ROOT
 
 pytestmark = pytest.mark.slow
@@ -74,3 +76,22 @@ def test_the_modules_are_those_of_the_wheel(home):
     )
     assert done.returncode == 0, done.stderr
     assert all(str(home / "venv") in line for line in done.stdout.splitlines())
+
+
+def test_the_command_answers_compares_and_serves_beside_these_files(home, tmp_path):
+    samples = np.random.default_rng(0).normal(0, 0.1, 16_000)
+    soundfile.write(home / "clip.wav", samples, 16_000)
+    done = run(home, "fas", "predict", "clip.wav", "--format", "json", "--no-words", "--speech-threshold", "0")
+    assert done.returncode == 0, done.stderr
+    assert '"label"' in done.stdout
+    assert "fas-train" in run(home, "fas", "eval", "--list").stdout
+    assert "DIR" in run(home, "fas", "train", "paper", "--help").stdout.upper()
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [home / "venv" / "bin" / "fas", "serve", "--fas-only", "--port", "0"]
+    with subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert any("http://127.0.0.1:" in line for line in server.stderr)
+        finally:
+            server.terminate()
+            server.stderr.read()
+    assert server.returncode in (0, 143)
