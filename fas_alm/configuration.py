@@ -25,6 +25,8 @@ class FASAudioConfig(PreTrainedConfig):
         audio_token_id: id of `<|audio|>`, inside the vocabulary of the LLM.
         option_temperature: calibrates the probabilities of lettered options (Guo et al. 2017).
         transcripts: the LLM has learned to read the words of an audio behind it (`fas_alm.transcript`).
+        cues: the LLM has learned to read acoustic cues behind an audio (`fas_alm.cues`), by these statistics
+            (`fas_core.cues.levels.Statistics.to_dict`); None: it has not.
         base_language_model, base_revision: hub id or "offline:NAME" of the LLM that an adapter was trained on.
 
     Raises:
@@ -46,6 +48,7 @@ class FASAudioConfig(PreTrainedConfig):
         audio_token_id: int | None = None,
         option_temperature: float = 1.0,
         transcripts: bool = False,
+        cues: dict | None = None,
         base_language_model: str | None = None,
         base_revision: str | None = None,
         **kwargs,
@@ -54,7 +57,7 @@ class FASAudioConfig(PreTrainedConfig):
         self.fas_config = FASConfig(**fas_config) if isinstance(fas_config, dict) else fas_config
         self.encoder_config = WhisperConfig(**encoder_config) if isinstance(encoder_config, dict) else encoder_config
         self.audio_tokens, self.audio_token_id = audio_tokens, audio_token_id
-        self.option_temperature, self.transcripts = option_temperature, transcripts
+        self.option_temperature, self.transcripts, self.cues = option_temperature, transcripts, cues
         self.base_language_model, self.base_revision = base_language_model, base_revision
         if any(part is not None for part in (text_config, fas_config, encoder_config)):  # transformers makes empty ones
             self._check()

@@ -15,6 +15,8 @@ from transformers import AddedToken, BatchFeature, PreTrainedTokenizerBase, Proc
 from fas_alm.audio_parts import AUDIO_PARTS, message_audios, message_parts
 from fas_alm.chat import audio_chat_template, check_messages
 from fas_alm.configuration import AUDIO_TOKEN, FASAudioConfig
+from fas_alm.cues import AUTO as CUES_AUTO
+from fas_alm.cues import given_cues, with_cues
 from fas_alm.listening import LazyListener, WhisperListener
 from fas_alm.text_options import (
     check_lengths,
@@ -31,12 +33,14 @@ from fas_alm.transcript import AUTO, Listener, Spoken, given_words, with_transcr
 from fas_alm.window_mels import AudioBatch, WindowMels
 from fas_core.audio import Audio, AudioLimits, load_audio
 from fas_core.audio_forms import is_pair, open_source
+from fas_core.cues.acoustic import CueReader, Levels
+from fas_core.cues.levels import Statistics
 from fas_core.errors import FASError
 from fas_core.frontend import FrontEndConfig
 from fas_core.windows import count_windows
 
 WHISPER_FOLDER = "whisper"  # of a model directory
-OF_THIS_PROCESS = ("_windows", "listener")  # and of no file
+OF_THIS_PROCESS = ("_windows", "listener", "cue_reader")  # and of no file
 AS_MASK = {"tokenize": True, "return_dict": True, "return_assistant_tokens_mask": True}
 
 
@@ -51,6 +55,7 @@ class FASAudioProcessor(ProcessorMixin):
         padding: "clip" or "30s", as the encoder was trained on (fas_core's `StreamConfig`).
         front_end: options of `FrontEndConfig`.
         transcripts: the LLM has learned to read the words of an audio (`FASAudioConfig.transcripts`).
+        cues: the LLM has learned to read the acoustic cues of an audio, by these statistics (`FASAudioConfig.cues`).
 
     Attributes:
         listener: writes down what is said in clips, for `transcript="auto"`; by default the Whisper that lies beside the
@@ -70,6 +75,7 @@ class FASAudioProcessor(ProcessorMixin):
         padding: str = "clip",
         front_end: dict | None = None,
         transcripts: bool = False,
+        cues: dict | None = None,
         **kwargs,
     ):
         add_audio_token(tokenizer)
@@ -78,7 +84,7 @@ class FASAudioProcessor(ProcessorMixin):
         self.tokens_per_window = tokens_per_window
         self.num_mel_bins, self.window_frames, self.padding = num_mel_bins, window_frames, padding
         self.front_end = FrontEndConfig.from_dict(front_end or {}).to_dict()
-        self.transcripts = transcripts
+        self.transcripts, self.cues = transcripts, cues
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args, **kwargs) -> FASAudioProcessor:
@@ -102,6 +108,7 @@ class FASAudioProcessor(ProcessorMixin):
             padding=streams.acoustic.get("padding", "clip"),
             front_end=streams.front_end,
             transcripts=config.transcripts,
+            cues=config.cues,
         )
 
     @property
@@ -224,6 +231,7 @@ class FASAudioProcessor(ProcessorMixin):
         load_audio_from_video: bool = False,
         processor_kwargs: dict | None = None,
         transcript: Spoken | Sequence[Spoken] = AUTO,
+        cues: Sequence[Levels | None] | str | None = None,
         **kwargs,
     ) -> str | list[str] | BatchFeature | Tensor:
         """A conversation, or several, as the LLM's template writes it. Arguments are transformers' own.
@@ -244,6 +252,9 @@ class FASAudioProcessor(ProcessorMixin):
             transcript: the words of the audio, which then stand behind it in the prompt: text, `Words` or `NoWords`, or a list of
                 them, one for each audio of all conversations; None leaves them out. "auto": what `listener` writes down, where the
                 model has learned to read transcripts and `tokenize` reads the audio.
+            cues: the acoustic cues of each audio, which then stand behind it and its words: the levels of the six cues, in a list of
+                one for each audio; "auto": measured (`cue_reader`), which needs `tokenize`, opensmile and a model that has
+                learned to read them.
             kwargs: of `__call__` too (`sampling_rate`, `max_length`, ...), or variables of the template
                 (`enable_thinking=False` is the default here).
 
@@ -264,9 +275,19 @@ class FASAudioProcessor(ProcessorMixin):
         variables, options = split_variables(kwargs, template)
         options = {"return_tensors": return_tensors} | merge_options(options, processor_kwargs)
         audios = [source for messages in conversations for source in message_audios(messages)] if tokenize else []
-        if audios and transcript == AUTO and self.transcripts and self.listener:
+        listens, measures = transcript == AUTO and self.transcripts and self.listener, cues == CUES_AUTO
+        if audios and (listens or measures):
             audios = self.load_audios(audios, options.pop("sampling_rate", None), options.get("limits", AudioLimits()))
-            transcript = self.listener([audio.samples for audio in audios])
+            samples = [audio.samples for audio in audios]
+            transcript = self.listener(samples) if listens else transcript
+            cues = self.cue_reader(samples) if measures else cues
+        if measures and not tokenize:
+            raise FASError(
+                "cues: 'auto' without tokenize=True: no audio is read; expected the levels of each audio, or None"
+            )
+        if cues is not None and cues != CUES_AUTO:  # without an audio nothing is measured
+            told = given_cues(cues, conversations)
+            conversations = [with_cues(messages, told) for messages in conversations]
         if not isinstance(transcript, str) or transcript != AUTO:
             conversations = _with_words(conversations, transcript)
         render = partial(
@@ -304,6 +325,19 @@ class FASAudioProcessor(ProcessorMixin):
 
     def decode(self, *args, **kwargs) -> str:
         return self.tokenizer.decode(*args, **kwargs)
+
+    @cached_property
+    def cue_reader(self) -> CueReader:
+        """Measures the acoustic cues of clips, by the statistics that the model was trained with.
+
+        Raises:
+            FASError: a model that has not learned to read cues.
+        """
+        if not self.cues:
+            raise FASError(
+                "cues: this model has not learned to read them; expected one trained with --cues true, or cues=None"
+            )
+        return CueReader(Statistics.from_dict(self.cues, "processor_config.json: cues"))
 
     @cached_property
     def _windows(self) -> WindowMels:

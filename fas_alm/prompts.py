@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import softmax
 
+from fas_alm.cues import cue_parts
 from fas_alm.transcript import Spoken, quotable, with_transcript
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
@@ -67,16 +68,22 @@ def transcript_prompt(transcript: str, order: Sequence[str] = EMOTIONS, language
 
 
 def question_content(
-    question: str, audio: dict, audio_first: bool = False, spoken: Spoken = None, language: str = "en"
+    question: str,
+    audio: dict,
+    audio_first: bool = False,
+    spoken: Spoken = None,
+    language: str = "en",
+    cues: Sequence[str] | None = None,
 ) -> list[dict]:
-    """Content of the user's message: a question, the audio part it is about, and behind that its words (`fas_alm.transcript`).
+    """Content of the user's message: a question, the audio part it is about, and behind that its words (`fas_alm.transcript`) and its
+    acoustic cues (`fas_alm.cues`).
 
     Conversations, evaluation and serving put the lettered question first: whatever the audio, all but the last few tokens of
     the prompt are then the same. Training on a CPU computes them once a batch (5 times faster with SmolLM2), and vLLM's
     prefix cache once in all.
     """
     text = {"type": "text", "text": question}
-    heard = with_transcript(audio, spoken, language)
+    heard = [*with_transcript(audio, spoken, language), *cue_parts(cues, language)]
     return [*heard, text] if audio_first else [text, *heard]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -121,6 +121,11 @@ def with_transcripts(messages: Sequence[Mapping], spoken: Iterator[Spoken]) -> l
     Args:
         spoken: the words of the audios, in their order.
     """
+    return behind_audios(messages, lambda audio, language: with_transcript(audio, next(spoken), language))
+
+
+def behind_audios(messages: Sequence[Mapping], parts_of: Callable[[Mapping, str], list[Mapping]]) -> list[Mapping]:
+    """Messages whose audio parts are replaced by `parts_of(audio part, "en" or "zh" as the message is written)`."""
 
     def parts(message: Mapping) -> list[Mapping]:
         texts = [part.get("text") for part in message_parts(message) if part.get("type") == "text"]
@@ -128,7 +133,7 @@ def with_transcripts(messages: Sequence[Mapping], spoken: Iterator[Spoken]) -> l
         return [
             each
             for part in message_parts(message)
-            for each in (with_transcript(part, next(spoken), language) if part.get("type") in AUDIO_PARTS else [part])
+            for each in (parts_of(part, language) if part.get("type") in AUDIO_PARTS else [part])
         ]
 
     is_heard = [any(part.get("type") in AUDIO_PARTS for part in message_parts(m)) for m in messages]

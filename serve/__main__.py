@@ -78,6 +78,13 @@ def main(
             "--transcript/--no-transcript", help="tell the language model the words, where it has learned to read them"
         ),
     ] = True,
+    cues: Annotated[
+        bool,
+        typer.Option(
+            "--cues/--no-cues",
+            help="tell the language model acoustic cues, which it has to have learned; needs fas-alm[egemaps]",
+        ),
+    ] = False,
     log_level: Annotated[Level, typer.Option(help="info: a line for each request, never its content")] = Level.info,
     max_seconds: Annotated[
         float, typer.Option(help="of one audio that the language model hears", rich_help_panel=LIMITS)
@@ -175,6 +182,7 @@ def main(
         words_model,
         transcript,
         unsure_below,
+        cues,
     )
     try:
         asyncio.run(serve(launch, lambda text: typer.echo(text, err=True)))

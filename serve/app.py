@@ -65,7 +65,17 @@ def create_app(settings: Settings, emotion: EmotionService, backend: Backend | N
     metrics.watch(gate)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     _add_error_handlers(app, metrics)
-    _add_chat(app, settings, reader, backend, gate, metrics, budgets, emotion.spoken if emotion.tells_words else None)
+    _add_chat(
+        app,
+        settings,
+        reader,
+        backend,
+        gate,
+        metrics,
+        budgets,
+        emotion.spoken if emotion.tells_words else None,
+        emotion.cues,
+    )
     _add_emotion(app, settings, reader, emotion, gate, metrics, budgets)
     _add_small_routes(app, settings, backend, metrics)
     _describe_requests(app)
@@ -99,6 +109,7 @@ def _add_chat(
     metrics: Metrics,
     budgets: Budgets,
     spoken,
+    cues,
 ):
     @app.post("/v1/chat/completions", responses=ERRORS, summary="OpenAI's chat, with input_audio and audio_url parts")
     async def chat(request: Request) -> Response:
@@ -110,7 +121,7 @@ def _add_chat(
             share = place.enter_context(Share())
             body = await read_json(request, settings, share, budgets.memory)
             slot, take = gate.slot(_address(request)), functools.partial(share.take, budgets.memory)
-            work = _prepared(place, slot, read_chat(body, reader, settings, take, _address(request), spoken))
+            work = _prepared(place, slot, read_chat(body, reader, settings, take, _address(request), spoken, cues))
             ready = await while_connected(request, work, settings)
             if not ready.get("stream"):
                 answer = await while_connected(request, backend.chat(ready), settings)

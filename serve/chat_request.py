@@ -8,6 +8,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import numpy as np
+
 from fas_core.audio import Audio
 from fas_serve.audio_parts import KINDS, AudioReader
 from fas_serve.backend_audio import array_part
@@ -62,12 +64,14 @@ async def read_chat(
     take: Callable[[int], None] = lambda size: None,
     address: str = "",
     spoken: Callable[[Audio, str], Awaitable] | None = None,
+    cues: Callable[[np.ndarray], Awaitable] | None = None,
 ) -> dict:
     """The request for the backend: known fields only, every audio an array at 16 kHz.
 
     Args:
         address: who asks.
         spoken: an audio and who asks -> its words, which are told behind it; None to tell none.
+        cues: samples of an audio -> its acoustic cues, which are told behind it and its words; None to tell none.
         take: told of the bytes of memory that each audio will need; raises where they are not there.
 
     Raises:
@@ -90,6 +94,11 @@ async def read_chat(
     audios = await gather(read(where, part) for where, part in places)
     parts = iter([array_part(audio.samples) for audio in audios])
     messages = [_filled(message, parts) for message in messages]
+    if cues and audios:
+        from fas_alm.cues import with_cues
+
+        levels = await gather(cues(audio.samples) for audio in audios)
+        messages = with_cues(messages, iter(levels))
     if spoken and audios:
         from fas_alm.transcript import with_transcripts
 

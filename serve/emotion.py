@@ -170,6 +170,11 @@ class EmotionService:
         """Whether the language model is told the words of the audio that a chat is about."""
         return self.read is not None and self.language is not None and self.language.transcripts
 
+    @property
+    def cues(self) -> Callable[[np.ndarray], Awaitable] | None:
+        """Samples -> the acoustic cues that the language model is told of them; None where it is told none."""
+        return self.language.measure if self.language is not None and self.language.cues else None
+
     async def spoken(self, audio: Audio, address: str = "") -> Words | NoWords:
         """The words of an audio of a chat; of a long one its beginning, as much as a prompt shows."""
         some = replace(audio, samples=audio.samples[: round(LONG_SECONDS * SAMPLE_RATE)])

@@ -15,6 +15,7 @@ from fas_alm.prompts import (
     transcript_prompt,
 )
 from fas_alm.transcript import Spoken
+from fas_core.cues.acoustic import CueReader, Levels
 from fas_core.model_files import reads_checkpoint
 from fas_serve.backend import Backend
 from fas_serve.backend_audio import array_part
@@ -35,11 +36,19 @@ class LanguageModel:
         token_ids: of the seven option letters.
         temperature: of the option probabilities, fitted on validation.
         transcripts: it has learned to read the words behind an audio (`fas_alm.transcript`).
+        cues: measures the acoustic cues of clips, which are then told behind their audio (`fas_alm.cues`); None tells none.
     """
 
-    def __init__(self, backend: Backend, token_ids: Sequence[int], temperature: float = 1.0, transcripts: bool = False):
+    def __init__(
+        self,
+        backend: Backend,
+        token_ids: Sequence[int],
+        temperature: float = 1.0,
+        transcripts: bool = False,
+        cues: CueReader | None = None,
+    ):
         self.backend, self.token_ids, self.temperature = backend, list(token_ids), temperature
-        self.transcripts = transcripts
+        self.transcripts, self.cues = transcripts, cues
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     @classmethod
@@ -56,12 +65,18 @@ class LanguageModel:
 
     async def hear(self, samples: np.ndarray, language: str, spoken: Spoken = None) -> tuple[dict[str, float], float]:
         """Emotion probabilities of a clip, and the mass that the options hold. `spoken`: its words, to be told."""
-        return self._probabilities(await self._letters([_question(samples, language, spoken)]))
+        question = _question(samples, language, spoken, cues=await self.measure(samples))
+        return self._probabilities(await self._letters([question]))
+
+    async def measure(self, samples: np.ndarray) -> Levels | None:
+        """The levels of a clip's acoustic cues, (n,) at 16 kHz; None where none are told."""
+        return (await asyncio.to_thread(self.cues, [samples]))[0] if self.cues else None
 
     async def compare(self, samples: np.ndarray, language: str, spoken: Spoken) -> tuple[dict[str, float], float]:
         """Emotion probabilities of the words, and the probability that they contradict the tone, by letters."""
+        cues = await self.measure(samples)
         words, conflict = [
-            await self._letters([_question(samples, language, spoken, task)]) for task in ("words", "conflict")
+            await self._letters([_question(samples, language, spoken, task, cues)]) for task in ("words", "conflict")
         ]
         return self._probabilities(words)[0], conflict_probability(conflict)[0]
 
@@ -73,7 +88,7 @@ class LanguageModel:
     async def explain(self, samples: np.ndarray, label: str, language: str, spoken: Spoken = None) -> str:
         """Why it is that emotion, in the model's own words."""
         messages = [
-            _question(samples, language, spoken),
+            _question(samples, language, spoken, cues=await self.measure(samples)),
             {"role": "assistant", "content": option_letter(label)},
             {"role": "user", "content": WHY[language]},
         ]
@@ -89,6 +104,8 @@ class LanguageModel:
         return option_probabilities(logprobs, temperature=self.temperature)
 
 
-def _question(samples: np.ndarray, language: str, spoken: Spoken = None, task: str = "choose") -> dict:
-    """As in training: the question before the audio, the words behind it."""
-    return {"role": "user", "content": Question(task, language).content(array_part(samples), spoken)}
+def _question(
+    samples: np.ndarray, language: str, spoken: Spoken = None, task: str = "choose", cues: Levels | None = None
+) -> dict:
+    """As in training: the question before the audio, the words and the cues behind it."""
+    return {"role": "user", "content": Question(task, language).content(array_part(samples), spoken, cues)}

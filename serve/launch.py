@@ -58,6 +58,7 @@ class Launch:
         vllm_arguments, eager, vllm_log: see `VLLMProcess`.
         revision: branch, tag or commit of a hub id.
         transcript: tell the language model the words of an audio, where it has learned to read them.
+        cues: tell it acoustic cues of an audio, which it has to have learned to read.
         speech_threshold, words, words_model, unsure_below: as of `EmotionPipeline.from_pretrained`.
     """
 
@@ -77,6 +78,7 @@ class Launch:
     words_model: str | None = None
     transcript: bool = True
     unsure_below: float | None = None
+    cues: bool = False
 
     @property
     def url(self) -> str:
@@ -113,6 +115,10 @@ def check(launch: Launch) -> Launch:
         check_model_files(directory, quantised=True)  # whoever loads it next, vLLM too
         if (directory / "lora").is_dir():
             check_lora(directory / "lora")
+    if launch.cues and launch.fas_only:
+        raise FASError("--cues with --fas-only: there is no language model to tell them; expected one of the two")
+    if launch.cues:
+        cue_reader(directory)  # what is missing is told before anything is loaded
     name = launch.settings.model or (launch.directory.resolve().name if launch.directory else "fas")
     return replace(launch, directory=directory, settings=replace(launch.settings, model=name))
 
@@ -186,8 +192,29 @@ def build_app(launch: Launch, backend: Backend | None):
 
         language = LanguageModel.from_directory(backend, launch.directory)
         language.transcripts &= launch.transcript
+        language.cues = cue_reader(launch.directory) if launch.cues else None
     emotion = EmotionService(listen, language, read, pipeline.no_words)
     return create_app(launch.settings, emotion, backend, closing=[each for each in (listen, read) if each])
+
+
+def cue_reader(directory: Path):
+    """What measures the acoustic cues of clips, by the statistics of a model's training.
+
+    Raises:
+        FASError: a model that has not learned to read cues. MissingDependencyError: opensmile is not installed.
+    """
+    from fas_alm.artifacts import read_audio_config
+    from fas_core.cues.acoustic import CueReader
+    from fas_core.cues.levels import Statistics
+
+    learned = read_audio_config(directory).cues
+    if not learned:
+        raise FASError(
+            f"--cues: {directory.name} has not learned to read acoustic cues; expected a model trained with --cues true"
+        )
+    reader = CueReader(Statistics.from_dict(learned, f"{directory.name}/config.json: cues"))
+    _ = reader.functionals  # a package that is missing is told at the start
+    return reader
 
 
 def load_fas(launch: Launch) -> EmotionPipeline:

@@ -2,6 +2,7 @@
 
 from fas_core.markdown import code
 from fas_core.markdown import table as table_of
+from fas_eval.report.cues import cue_parts
 from fas_eval.report.formats import (
     METRIC_NAMES,
     count,
@@ -34,7 +35,16 @@ def render_brief(run: Run, table: ScoreTable) -> str:
             _published(run, table),
             "\n".join(f"> † {markdown_text(note)}" for note in published_notes(run, table.benchmarks)),
         ]
-    parts += [*_conflicts(run), "## Cost", _costs(run), "## Answers", _answers(run), *_missing(run), *_failures(run)]
+    parts += [
+        *_conflicts(run),
+        *cue_parts(run),
+        "## Cost",
+        _costs(run),
+        "## Answers",
+        _answers(run),
+        *_missing(run),
+        *_failures(run),
+    ]
     return "\n\n".join(part for part in [*parts, "## Provenance", _provenance(run)] if part) + "\n"
 
 

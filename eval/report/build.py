@@ -8,6 +8,7 @@ from fas_eval.report import sections
 from fas_eval.report.brief import command_line, render_brief
 from fas_eval.report.clip_pages import write_clip_pages
 from fas_eval.report.clips import Index, choose_clips, emotions_of, index_answers
+from fas_eval.report.cues import COLUMNS, cue_tables
 from fas_eval.report.details import COLOURED, benchmark_sections
 from fas_eval.report.formats import METRIC_NAMES, unique_slugs
 from fas_eval.report.long_csv import write_scores
@@ -63,6 +64,8 @@ def _content(run: Run, table: ScoreTable, index: Index, slugs: dict[str, str]) -
         "ablations": ablations(run),
         "comparisons": sections.comparisons(run),
         "tone_or_words": sections.tone_or_words(run),
+        "cue_columns": COLUMNS,
+        "cue_tables": cue_tables(run),
         "sections": benchmark_sections(run, slugs),
         "maps": sections.maps(run, emotions_of(index)),
         "curves": sections.training_curves(run),

@@ -92,6 +92,10 @@ def preset_of(arguments: SuiteOptions) -> Preset:
     preset.systems = [*preset.systems, *[f"fas:{c}" for c in arguments.checkpoint], *arguments.systems]
     if arguments.systems_file:
         preset.systems += load_preset(str(arguments.systems_file)).systems
+    if arguments.study:
+        from fas_eval.systems.cues import study
+
+        preset.systems = study(preset.systems)
     for name in ("benchmarks", "train", "seeds", "fold"):
         if getattr(arguments, name) is not None:
             setattr(preset, name, getattr(arguments, name))

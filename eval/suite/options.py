@@ -8,6 +8,7 @@ from fas_core.training.options import expect_choice, option
 from fas_eval.presets import PRESETS
 
 COMPARED, DATA, STATISTICS, RUN = "What is compared", "Data", "Statistics", "The run"
+STUDIES = ("cues",)
 CHOICES = {"protocol": ("inductive", "transductive"), "resample": ("clips", "speakers"), "correction": ("holm", "bh")}
 
 
@@ -31,6 +32,10 @@ class SuiteOptions:
     benchmarks: list[str] | None = option(
         None, "benchmarks, or manifest:PATH; default: the preset's", metavar="NAME...", panel=COMPARED
     )
+    study: str | None = option(
+        None, "cues: each system, which has to be asked in words, once more with acoustic cues in its prompt: its own, another clip's, "
+        "mirrored and corrupted ones (docs/cues.md)", metavar="NAME", panel=COMPARED,
+    )  # fmt: skip
     plugin: list[Path] = option(
         [],
         "Python files that register own systems, benchmarks and encoders; they are run, so give none that you did not read",
@@ -93,5 +98,7 @@ class SuiteOptions:
     def __post_init__(self):
         for name, valid in CHOICES.items():
             expect_choice(self, name, valid)
+        if self.study is not None:
+            expect_choice(self, "study", STUDIES)
         if not self.listing and self.output is None:
             raise FASError("--output DIR is missing: where is the report to go?")

@@ -15,6 +15,7 @@ from fas_core.labels import EMOTIONS
 from fas_eval.statistics.classification import score_answers
 from fas_eval.statistics.comparison import compare, correct
 from fas_eval.statistics.conflicts import conflicting, detection, halves, tone_or_words
+from fas_eval.statistics.cues import cue_effect
 from fas_eval.statistics.metrics import point_figures
 from fas_eval.suite.ask import Asked
 from fas_eval.systems.base import BenchmarkClip, SystemAnswer
@@ -94,6 +95,7 @@ def results(
         "systems": systems_of(runs),
         "scores": scores,
         "comparisons": corrected(comparisons, how),
+        "cues": [entry for benchmark in sets for entry in cue_effects(runs, benchmark)],
         "missing": missing,
         "maps": {},
     }
@@ -224,6 +226,24 @@ def comparisons_of(runs: list[Asked], benchmark: ScoredSet, how: Statistics, ref
         }
         for a, b in pairs
     ]  # fmt: skip
+
+
+def cue_effects(runs: list[Asked], benchmark: ScoredSet) -> list[dict]:
+    """What being told acoustic cues did to each system of which answers without cues are there too."""
+    asked = {run.planned.name: run for run in runs}
+    found = []
+    for name, run in asked.items():
+        cues = run.facts.get("cues") or {}
+        if cues.get("of") not in asked:
+            continue
+        answers, before = run.answers[benchmark.name], asked[cues["of"]].answers[benchmark.name]
+        said, without = (indices(a.label for a in each) for each in (answers, before))
+        figures = cue_effect(benchmark.labels, without, said, [answer.cues or None for answer in answers])
+        ua = {
+            key: point_figures(benchmark.labels, each)[METRIC] for key, each in (("ua", said), ("ua_without", without))
+        }
+        found.append({"benchmark": benchmark.name, "system": name, **cues, **ua, **figures})
+    return found
 
 
 def corrected(rows: list[dict], how: Statistics) -> list[dict]:

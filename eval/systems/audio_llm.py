@@ -12,6 +12,7 @@ from pathlib import Path
 
 import soxr
 
+from fas_alm.cues import with_cue_line
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.checkpoint import find_device
 from fas_core.encoders.weights import LOADING_ERRORS
@@ -23,6 +24,7 @@ from fas_eval.prompts import Prompt, load_prompt
 from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.batches import in_batches
 from fas_eval.systems.chat import EndpointJudge
+from fas_eval.systems.cues import takes_cues
 from fas_eval.systems.extraction import option_answer, text_answer
 from fas_eval.systems.generation import letter_token_ids, option_logprobs, written
 from fas_eval.systems.model_digests import count_parameters, source_digest
@@ -98,16 +100,16 @@ class AudioLLM(System):
         if rate != SAMPLE_RATE:
             waveforms = [soxr.resample(waveform, SAMPLE_RATE, rate) for waveform in waveforms]
         batch = self.processor(
-            text=[self.rendered] * len(clips), audio=waveforms, return_tensors="pt",
+            text=[self.rendered(self.told.get(clip.id)) for clip in clips], audio=waveforms, return_tensors="pt",
             text_kwargs={"padding": True, "padding_side": "left"}, audio_kwargs={"sampling_rate": rate},
         )  # fmt: skip
         batch = {k: v.to(self.model.dtype) if v.is_floating_point() else v for k, v in batch.items()}
         return {key: value.to(self.model.device) for key, value in batch.items()}
 
-    @cached_property
-    def rendered(self) -> str:
+    def rendered(self, cues: Sequence[str] | None = None) -> str:
         """The prompt as the model's chat template writes it."""
-        content = [AUDIO, {"type": "text", "text": self.prompt.fill()}]
+        question = with_cue_line(self.prompt.fill(), cues, self.prompt.language)
+        content = [AUDIO, {"type": "text", "text": question}]
         return self.processor.apply_chat_template(
             self.prompt.messages(content), tokenize=False, add_generation_prompt=True
         )
@@ -163,12 +165,13 @@ class AudioLLM(System):
         )
 
     def close(self) -> None:
-        for part in ("model", "processor", "rendered", "letters"):
+        for part in ("model", "processor", "letters"):
             self.__dict__.pop(part, None)
         if self.judge:
             self.judge.chat.close()
 
 
+@takes_cues
 def build(options: dict, context) -> AudioLLM:
     """An audio language model through transformers.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -52,6 +53,7 @@ class SystemAnswer:
         divergence: 0 to 1, of FAS's two heads, which is what the FAS of the paper has.
         transcript: what was heard said. words_missing: why nothing was, of systems that listen for words.
         heads: pathway -> (7,) probabilities; for FAS "acoustic" and "semantic", and "words" where it heard any.
+        cues: of a system that was told acoustic cues, the symbols "told" and the levels "measured" (`fas_core.cues`).
         kept: kept tokens, {"pathway", "start", "end", "score"} each, in seconds and as a share of the largest score.
     """
 
@@ -71,6 +73,7 @@ class SystemAnswer:
     words_missing: str | None = None
     heads: dict[str, list[float]] = field(default_factory=dict)
     kept: list[dict] = field(default_factory=list)
+    cues: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.how not in HOW:
@@ -126,6 +129,7 @@ class System(ABC):
         seed: of a system that is trained here, else None; runs that differ only in it form one row of the tables.
         training_corpora: corpora that it was trained on, as far as known. fold: and which fold it holds out.
         whole_benchmark: its answers depend on which clips are asked together (the transductive protocol).
+        told: clip -> the acoustic cues that its prompt tells, of systems that are asked in words (`fas_eval.systems.cues`).
     """
 
     name: str
@@ -135,6 +139,7 @@ class System(ABC):
     training_corpora: tuple[str, ...] = ()
     fold: int | None = None
     whole_benchmark: bool = False
+    told: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     @abstractmethod
     def identity(self) -> dict:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from fas_alm.cues import with_cue_line
 from fas_core.checkpoint import find_device
 from fas_core.errors import CheckpointError, FASError
 from fas_core.paths import expanded, is_dir
@@ -16,6 +17,7 @@ from fas_eval.prompts import SLOTS, Prompt, load_prompt
 from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.batches import in_batches
 from fas_eval.systems.chat import OPTIONS, ChatEndpoint, EndpointJudge
+from fas_eval.systems.cues import takes_cues
 from fas_eval.systems.endpoint import EndpointSystem
 from fas_eval.systems.extraction import option_answer, text_answer
 from fas_eval.systems.model_digests import count_parameters, source_digest
@@ -125,7 +127,7 @@ class Cascade(System):
         from fas_eval.systems.generation import option_logprobs, written
 
         model, tokenizer, letters = self.parts
-        texts = [self._render(self.prompt.fill(transcript=said[clip.id])) for clip in clips]
+        texts = [self._render(_question(self, clip, said)) for clip in clips]
         inputs = tokenizer(texts, padding=True, padding_side="left", add_special_tokens=False, return_tensors="pt")
         inputs = {key: inputs[key].to(model.device) for key in ("input_ids", "attention_mask")}
         if self.prompt.kind == "options":
@@ -187,13 +189,19 @@ class EndpointCascade(EndpointSystem):
         return super().answer(clips)
 
     def content(self, clip: BenchmarkClip) -> str:
-        return self.prompt.fill(transcript=self._said[clip.id])
+        return _question(self, clip, self._said)
 
     def close(self) -> None:
         super().close()
         self.transcripts.transcriber.close()
 
 
+def _question(system: Cascade | EndpointCascade, clip: BenchmarkClip, said: dict[str, str]) -> str:
+    question = system.prompt.fill(transcript=said[clip.id])
+    return with_cue_line(question, system.told.get(clip.id), system.prompt.language)
+
+
+@takes_cues
 def build(options: dict, context) -> System:
     """The cascade.
 

@@ -1,17 +1,13 @@
 """eGeMAPS functionals (Eyben et al., 2016) with logistic regression: the classical baseline, no neural network."""
 
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from fas_core.atomic import atomic_path, locked
-from fas_core.audio import SAMPLE_RATE, load_audio
-from fas_core.errors import AudioError, MissingDependencyError
+from fas_core.cues.functionals import Functionals
+from fas_core.errors import AudioError
 from fas_core.paths import expanded
 from fas_core.sources import audio_digest
 from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
@@ -21,50 +17,6 @@ from fas_eval.systems.options import check_options
 from fas_eval.systems.training_set import TrainingSet, training_set
 
 CODE_VERSION = 1
-SAVE_EVERY = 200
-
-
-class Functionals:
-    """88 functionals of a clip's audio, kept by content.
-
-    Raises:
-        MissingDependencyError: opensmile is not installed.
-    """
-
-    def __init__(self, folder: Path):
-        try:
-            import opensmile
-        except ImportError:
-            raise MissingDependencyError("eGeMAPS needs opensmile: pip install 'fas-alm[egemaps]'") from None
-        self.smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
-        self.version = f"eGeMAPSv02, opensmile {opensmile.__version__}"
-        self.file = folder / f"egemaps-{hashlib.sha256(self.version.encode()).hexdigest()[:12]}.safetensors"
-        self.held: dict[str, np.ndarray] = self._stored()
-        self.new = 0
-
-    def _stored(self) -> dict[str, np.ndarray]:
-        return dict(load_file(self.file)) if self.file.is_file() else {}
-
-    def get(self, path: str, digest: str) -> np.ndarray:
-        """(88,) float32. Raises `AudioError`."""
-        if digest not in self.held:
-            audio = load_audio(path)
-            values = self.smile.process_signal(audio.samples, SAMPLE_RATE).to_numpy()[0]
-            self.held[digest] = np.nan_to_num(values.astype(np.float32))
-            self.new += 1
-            if self.new == SAVE_EVERY:
-                self.save()
-        return self.held[digest]
-
-    def save(self) -> None:
-        """With what other processes have computed meanwhile."""
-        if not self.new:
-            return
-        with locked(self.file):
-            self.held = self._stored() | self.held
-            with atomic_path(self.file) as temporary:
-                save_file(self.held, temporary)
-        self.new = 0
 
 
 class EgemapsSystem(System):

@@ -13,12 +13,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import soundfile
 
+from fas_alm.cues import with_cue_line
 from fas_alm.prompts import question_content
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import FASError
 from fas_eval.prompts import Prompt, load_prompt
 from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.chat import OPTIONS, ChatEndpoint, Completion, EndpointError, EndpointJudge
+from fas_eval.systems.cues import takes_cues
 from fas_eval.systems.options import check_options
 
 CODE_VERSION = 1
@@ -82,7 +84,8 @@ class EndpointSystem(System):
 
     def content(self, clip: BenchmarkClip) -> str | list[dict]:
         """Of the user's message. Raises `FASError` for a clip that cannot be asked about."""
-        return question_content(self.prompt.fill(), wav_part(clip.audio), self.audio_first)
+        question = with_cue_line(self.prompt.fill(), self.told.get(clip.id), self.prompt.language)
+        return question_content(question, wav_part(clip.audio), self.audio_first)
 
     def _ask(self, content: str | list[dict]) -> Completion:
         with self._lock:
@@ -119,6 +122,7 @@ def wav_part(file: str, subtype: str = "PCM_16") -> dict:
     return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
 
 
+@takes_cues
 def build(options: dict, context) -> EndpointSystem:
     """An audio endpoint.
 

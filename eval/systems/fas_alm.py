@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fas_alm.conversations import Question
-from fas_alm.prompts import conflict_probability, option_token_ids, question_content
+from fas_alm.prompts import LANGUAGES, conflict_probability, option_token_ids, question_content
 from fas_alm.transcript import Said, Spoken
 from fas_alm.vllm.check import problem
 from fas_alm.vllm.versions import CPU_PACKAGE
@@ -23,12 +23,13 @@ from fas_eval.prompts import Prompt, load_prompt
 from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.batches import in_batches
 from fas_eval.systems.chat import EndpointJudge
+from fas_eval.systems.cues import takes_cues
 from fas_eval.systems.endpoint import wav_part
 from fas_eval.systems.extraction import option_answer, text_answer
 from fas_eval.systems.model_digests import count_parameters, directory_digest, source_digest
 from fas_eval.systems.options import check_options
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 GROUP = 64  # clips of which the answers appear together
 TRAINED = ("adapter_model.safetensors", "projector.safetensors")
 OWN = ("directory", "prompt", "judge", "max_tokens", "preset")
@@ -88,8 +89,11 @@ class OurALM(System):
 
         return read_audio_config(self.directory).option_temperature
 
-    def messages(self, audio: dict, spoken: Spoken = None) -> list[dict]:
-        return self.prompt.messages(question_content(self.prompt.fill(), audio, spoken=spoken))
+    def messages(self, audio: dict, spoken: Spoken = None, cues: Sequence[str] | None = None) -> list[dict]:
+        language = self.prompt.language if self.prompt.language in LANGUAGES else "en"
+        return self.prompt.messages(
+            question_content(self.prompt.fill(), audio, spoken=spoken, cues=cues, language=language)
+        )
 
     def read(self, clips: Sequence[BenchmarkClip], found: Sequence) -> list[SystemAnswer]:
         """Answers from log-probabilities of the letters, or from texts."""
@@ -141,7 +145,8 @@ class TransformersALM(OurALM):
             row["spoken"]
             for row in self.scorer.told([{"audio": c.audio} for c in heard], features, "auto" if reads else "none")
         ]
-        messages = [self.messages(part, said) for part, said in zip(parts, spoken, strict=True)]
+        cues = [self.told.get(clip.id) for clip in heard]
+        messages = [self.messages(*each) for each in zip(parts, spoken, cues, strict=True)]
         ask = self.scorer.options if self.prompt.kind == "options" else self.scorer.write
         answers = self.read(heard, ask(audio, messages))
         if reads:
@@ -198,7 +203,7 @@ class VLLMALM(OurALM):
 
         lettered = self.prompt.kind == "options"
         wanted = dict(max_tokens=1, logprob_token_ids=self.letters) if lettered else dict(max_tokens=self.max_tokens)
-        messages = [self.messages(wav_part(clip.audio, "FLOAT")) for clip in clips]
+        messages = [self.messages(wav_part(clip.audio, "FLOAT"), cues=self.told.get(clip.id)) for clip in clips]
         outputs = [
             o.outputs[0] for o in self.llm.chat(messages, SamplingParams(temperature=0, **wanted), use_tqdm=False)
         ]
@@ -230,6 +235,7 @@ class VLLMALM(OurALM):
         cleanup_dist_env_and_memory()
 
 
+@takes_cues
 def build(options: dict, context) -> TransformersALM:
     """Our ALM through transformers.
 
@@ -279,6 +285,7 @@ def with_preset(options: dict) -> dict:
     return PRESETS.get(name, {}) | options
 
 
+@takes_cues
 def build_vllm(options: dict, context) -> VLLMALM:
     """Our ALM through vLLM, in float32 unless told otherwise, so that its answers are those of transformers.
 

@@ -105,7 +105,7 @@ def plan_systems(entries: Iterable[str | dict], context: BuildContext, seeds: Se
     """
     planned: list[Planned] = []
     for entry in entries:
-        options = _options(entry)
+        options = read_options(entry)
         kind = SYSTEMS[options["type"]]
         if options["name"] in {p.name for p in planned}:
             raise FASError(f"system {options['name']!r}: given twice; tell them apart with name: in a YAML file")
@@ -115,7 +115,8 @@ def plan_systems(entries: Iterable[str | dict], context: BuildContext, seeds: Se
     return planned
 
 
-def _options(entry: str | dict) -> dict:
+def read_options(entry: str | dict) -> dict:
+    """An entry as a user writes it -> its options, type and name among them. Raises `FASError` for another form."""
     if isinstance(entry, str):
         name, _, argument = entry.partition(":")
         entry = {"type": name} | ({_kind_of(name).argument or "argument": argument} if argument else {})

@@ -39,12 +39,12 @@ class Conversation:
     @classmethod
     def about(cls, row: Mapping, question: Question) -> "Conversation":
         """Question and right answer about a clip, a row of a corpus (`fas_core.data`); its words, if they are to be told, are
-        its "spoken" (`fas_alm.transcript.Spoken`).
+        its "spoken" (`fas_alm.transcript.Spoken`), its acoustic cues its "cues".
         """
         audio = {"type": "audio", "path": row["audio"]}
         answer = question.answer(row["emotion"], row["semantic_emotion"])
         messages = [
-            {"role": "user", "content": question.content(audio, row.get("spoken"))},
+            {"role": "user", "content": question.content(audio, row.get("spoken"), row.get("cues"))},
             {"role": "assistant", "content": [{"type": "text", "text": answer}]},
         ]
         order = list(question.order) if question.task in ("choose", "words") else None

@@ -53,7 +53,7 @@ class Question:
         order: the emotions as "choose" and "words" letter them; of no meaning for the other tasks.
         audio_first: the audio before the question. Otherwise after it, so that clips that are asked the same share all
             but the last few tokens of their prompts; lettered questions are always asked like that.
-        with_transcript: tell the words of the clip where they are known.
+        with_transcript: tell the words of the clip where they are known. with_cues: tell its acoustic cues where they are known.
 
     Raises:
         FASError: an unknown task or language.
@@ -65,6 +65,7 @@ class Question:
     order: tuple[str, ...] = EMOTIONS
     audio_first: bool = False
     with_transcript: bool = True
+    with_cues: bool = True
 
     def __post_init__(self):
         check_names("tasks", [self.task], TASKS)
@@ -114,10 +115,10 @@ class Question:
             return OPTION_LETTERS[CONFLICT.index("yes" if conflicts(emotion, words) else "no")]
         return option_letter(emotion if self.task == "choose" else words, self.order)
 
-    def content(self, audio: dict, spoken: Spoken = None) -> list[dict]:
-        """The user message's content: the question and the audio part with its words behind it, in their order."""
-        heard = spoken if self.with_transcript else None
-        return question_content(self.text, audio, self.audio_first, heard, self.language)
+    def content(self, audio: dict, spoken: Spoken = None, cues: Sequence[str] | None = None) -> list[dict]:
+        """The user message's content: the question and the audio part with its words and cues behind it, in their order."""
+        heard, cues = spoken if self.with_transcript else None, cues if self.with_cues else None
+        return question_content(self.text, audio, self.audio_first, heard, self.language, cues)
 
 
 def conflicts(tone: str, words: str) -> bool:
@@ -138,11 +139,13 @@ def draw_question(
     languages: Sequence[str],
     shuffled_options: float = 1.0,
     transcript_dropout: float = 0.0,
+    cue_dropout: float = 0.0,
 ) -> Question:
     """A task, a language, a wording, an order of the options (shuffled with that probability) and a place for the audio.
 
     Args:
         transcript_dropout: probability that a question about the tone alone is asked without the transcript.
+        cue_dropout: probability that a question is asked without the acoustic cues.
     """
     task, language = (names[rng.integers(len(names))] for names in (tasks, languages))
     wordings = CHOICE[language] if task == "choose" else QUESTIONS[task][language]
@@ -151,7 +154,8 @@ def draw_question(
     audio_first = task not in LETTERED and bool(rng.integers(2))
     variant = int(rng.integers(len(wordings)))
     is_dropped = transcript_dropout > 0 and rng.random() < transcript_dropout and task not in OF_WORDS
-    return Question(task, language, variant, order, audio_first, not is_dropped)
+    with_cues = not (cue_dropout > 0 and rng.random() < cue_dropout)
+    return Question(task, language, variant, order, audio_first, not is_dropped, with_cues)
 
 
 def check_names(option: str, names: Sequence[str], valid: Sequence[str]) -> None:

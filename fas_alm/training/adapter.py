@@ -86,6 +86,7 @@ def train(data: DataArguments, parts: ModelArguments, arguments: TrainingArgumen
     if scores is not None:
         model.config.option_temperature, record["validation"] = calibrated(scores.numpy(), labels.numpy())
     model.config.transcripts = processor.transcripts = material.tells_words
+    model.config.cues = processor.cues = material.cues
     record |= dict(seconds=round(time.time() - start, 1), provenance=_provenance())
     if state.is_main_process:
         save_adapter(model.to("cpu"), processor, output / ADAPTER, record)

@@ -34,9 +34,11 @@ class DataArguments(AdapterData):
         check_names("--tasks", self.tasks, TASKS)
         check_names("--languages", self.languages, LANGUAGES)
         check_names("--transcripts", [self.transcripts], SOURCES)
-        for name in ("validation_fraction", "shuffled_options", "transcript_dropout"):
+        for name in ("validation_fraction", "shuffled_options", "transcript_dropout", "cue_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise FASError(f"--{name} {getattr(self, name)}: expected a share, from 0 to 1")
+        if self.cue_statistics and not self.cues:
+            raise FASError("--cue_statistics without --cues: nothing would be told; expected --cues true with it")
         if self.max_train_clips < 0:
             raise FASError(f"--max_train_clips {self.max_train_clips}: expected 0 (all) or more")
 

@@ -15,6 +15,7 @@ from fas_alm.conversations.jsonl import read_conversations
 from fas_alm.conversations.questions import Question
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
+from fas_alm.training.acoustic_cues import tell_cues
 from fas_alm.training.arguments import DataArguments
 from fas_alm.training.audio import AudioInputs, FrozenTokens, WindowFeatures
 from fas_alm.training.examples import Example, ExampleEncoder
@@ -46,6 +47,7 @@ class Material:
         account: JSON-ready, what was used and what failed.
         digests: of the audio of each file, its content.
         tells_words: some clip has its words, or why it has none, behind its audio.
+        cues: statistics of the acoustic cues that are told behind the audio (`Statistics.to_dict`), None without.
         fas_accuracy: of the FAS classifier on the validation clips, the mark to compare with; None without validation.
     """
 
@@ -55,12 +57,14 @@ class Material:
     account: dict
     digests: dict[str, str]
     tells_words: bool = False
+    cues: dict | None = None
     fas_accuracy: float | None = None
 
     def digest(self) -> str:
         """sha256 (hex) of what is learned and scored, for a run that is resumed."""
         clips = [
             [self.digests[c["audio"]], c["id"], c["emotion"], c["semantic_emotion"], transcript_line(c.get("spoken"))]
+            + ([list(c["cues"])] if c.get("cues") else [])
             for c in self.train.clips
         ]
         ready = [[e.prompt, e.answer, self._heard(e)] for e in self.train.ready]
@@ -122,6 +126,8 @@ def load_material(
     told = tell_words(
         sources, data.transcripts, features, extractor, model.config.fas_config.streams, cache, process, wait
     )
+    statistics = tell_cues(sources, data, features.digests, cache, process, wait) if data.cues else None
+    cued = {clip["audio"]: clip.get("cues") for clips in sources.clips.values() for clip in clips}
     audio = features if train_fas else FrozenTokens(features, model.fas, model.config.audio_tokens, data.no_audio)
     encoder = ExampleEncoder(processor, audio)
     ready = [e for c in sources.conversations["train"] for e in encoder.examples(c)]
@@ -130,11 +136,11 @@ def load_material(
         raise FeatureError(f"nothing to train on is left; {len(features.failed)} files failed, see --corpora")
     scored = _scored(sources)
     question = Question("choose", data.languages[0])
-    validation = [_prompt(encoder, question, file, emotion, told.get(file)) for file, emotion in scored]
+    validation = [_prompt(encoder, question, file, emotion, told.get(file), cued.get(file)) for file, emotion in scored]
     account = _account(sources, features.failed, extractor.digest) | {"transcripts": _told(told)}
     fas = fas_accuracy(model.fas, features, scored)
     tells = any(s is not None for s in told.values()) or any(map(_holds_words, sources.conversations["train"]))
-    return Material(train, validation, audio, account, features.digests, tells, fas)
+    return Material(train, validation, audio, account, features.digests, tells, statistics, fas)
 
 
 def tell_words(sources: Sources, source: str, features: WindowFeatures, *arguments) -> dict[str, Spoken]:
@@ -201,8 +207,10 @@ def _scored(sources: Sources) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs + [(c.audio_paths[0], c.emotion) for c in conversations]))
 
 
-def _prompt(encoder: ExampleEncoder, question: Question, file: str, emotion: str, spoken: Spoken) -> Example:
-    content = question.content({"type": "audio", "path": file}, spoken)
+def _prompt(
+    encoder: ExampleEncoder, question: Question, file: str, emotion: str, spoken: Spoken, cues: Sequence[str] | None
+) -> Example:
+    content = question.content({"type": "audio", "path": file}, spoken, cues)
     return encoder.prompt([{"role": "user", "content": content}], question.order.index(emotion))
 
 

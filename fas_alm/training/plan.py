@@ -20,14 +20,15 @@ LENGTH_GROUP = 16  # batches of conversations that are sorted by length together
 
 @dataclass(frozen=True)
 class Draw:
-    """What is drawn from: tasks, languages, the share of lettered questions whose options are shuffled, and the share of questions
-    about the tone that leave the transcript out.
+    """What is drawn from: tasks, languages, the share of lettered questions whose options are shuffled, the share of questions about
+    the tone that leave the transcript out, and the share of questions that leave the acoustic cues out.
     """
 
     tasks: Sequence[str]
     languages: Sequence[str]
     shuffled_options: float = 1.0
     transcript_dropout: float = 0.0
+    cue_dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,12 @@ class BatchPlan(Sampler):
         order = rng.permutation(clips)
         for start in range(0, len(order), self._size):
             question = draw_question(
-                rng, tasks, self.draw.languages, self.draw.shuffled_options, self.draw.transcript_dropout
+                rng,
+                tasks,
+                self.draw.languages,
+                self.draw.shuffled_options,
+                self.draw.transcript_dropout,
+                self.draw.cue_dropout,
             )
             yield [(int(clip), question) for clip in order[start : start + self._size]]
 

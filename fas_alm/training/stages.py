@@ -116,7 +116,7 @@ def make_trainer(
     shuffled = data.shuffled_options if stage == "stage2" else 0.0
     examples = examples_of(stage, material.train)
     plan = BatchPlan(
-        examples, Draw(data.tasks, data.languages, shuffled, data.transcript_dropout if material.tells_words else 0.0), args.per_device_train_batch_size,
+        examples, Draw(data.tasks, data.languages, shuffled, data.transcript_dropout if material.tells_words else 0.0, data.cue_dropout if data.cues else 0.0), args.per_device_train_batch_size,
         args.seed if args.data_seed is None else args.data_seed, args.world_size,
     )  # fmt: skip
     _tell_unasked(plan, examples, data)

@@ -22,6 +22,7 @@ import numpy as np
 import soundfile
 import torch
 
+from fas_alm.cues import with_cues
 from fas_alm.prompts import choice_prompt
 from fas_alm.transcript import Said, with_transcripts
 from fas_alm.vllm.offline import start_vllm
@@ -48,6 +49,7 @@ QUESTIONS = (
     "What does the tone of voice say, and what do the words say?",
     "Describe the speaker in one sentence.",
 )
+CUES = (("high", "low", "medium", "high", "zq", "low"), None)  # cycled, too
 SPOKEN = (
     Said('She said "stop" <|im_end|>', "en"),
     None,
@@ -101,7 +103,10 @@ def conversations() -> list[list[dict]]:
     pairs = itertools.product(LAYOUTS.values(), QUESTIONS)
     return [
         with_transcripts(
-            [{"role": "user", "content": [*_audio_parts(durations, number), {"type": "text", "text": question}]}],
+            with_cues(
+                [{"role": "user", "content": [*_audio_parts(durations, number), {"type": "text", "text": question}]}],
+                itertools.cycle(CUES),
+            ),
             itertools.cycle(SPOKEN),
         )
         for number, (durations, question) in enumerate(pairs)

@@ -47,6 +47,13 @@ class AdapterData:
     transcript_dropout: float = option(
         0.1, "share of the questions about the tone alone that are asked without the transcript"
     )
+    cues: bool = option(
+        False, "tell six acoustic cues of eGeMAPS behind the audio of corpora's clips (extra egemaps); their statistics go into the model"
+    )  # fmt: skip
+    cue_statistics: str | None = option(
+        None, "file of `python -m fas_core.cues statistics`, with --cues; default: those of the training clips"
+    )
+    cue_dropout: float = option(0.1, "share of the questions that are asked without the acoustic cues")
     no_audio: bool = option(False, "zeros instead of FAS's tokens: what the same training learns without hearing")
 
 

@@ -174,3 +174,8 @@ def _shared() -> Synthesizer:
 def speak(text: str, voice: str, **prosody: int) -> tuple[np.ndarray, int]:
     """Speak with the shared synthesizer of this process; arguments as for `Synthesizer.speak`."""
     return _shared().speak(text, voice, **prosody)
+
+
+def phonemes(text: str, voice: str) -> str:
+    """The phonemes of a text, by the shared synthesizer of this process; as `Synthesizer.phonemes`."""
+    return _shared().phonemes(text, voice)

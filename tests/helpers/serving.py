@@ -158,10 +158,11 @@ def fake_app(
     listener=None,
     fas_only=False,
     transcripts=False,
+    cues=None,
 ):
     settings = settings or Settings(model="tiny")
     backend = None if fas_only else backend or FakeBackend()
-    language = None if fas_only else LanguageModel(backend, range(7), transcripts=transcripts)
+    language = None if fas_only else LanguageModel(backend, range(7), transcripts=transcripts, cues=cues)
     read = Batcher(lambda frames: [glad() for _ in frames])
     service = EmotionService(Batcher(listener or FakeListener()), language, read)
     return create_app(settings, service, backend)

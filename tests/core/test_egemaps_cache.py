@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from synthetic import write_clips
 
-from fas_eval.systems.egemaps import Functionals
+from fas_core.cues.functionals import Functionals
 
 
 @pytest.fixture
