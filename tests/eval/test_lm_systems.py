@@ -347,7 +347,7 @@ class TestAudioLLM:
         answer = ask(audio_llm(qwen2_audio, tmp_path), clips[:1])["clip-0"]
         model = Qwen2AudioForConditionalGeneration.from_pretrained(qwen2_audio).eval()
         processor = AutoProcessor.from_pretrained(qwen2_audio)
-        text = audio_llm(qwen2_audio, tmp_path).rendered
+        text = audio_llm(qwen2_audio, tmp_path).rendered()
         assert text.index("<|AUDIO|>") < text.index("Which emotion") and text.endswith("<|im_start|>assistant\n")
         inputs = processor(
             text=text, audio=load_audio(clips[0].audio).samples, sampling_rate=16_000, return_tensors="pt"
