@@ -118,7 +118,7 @@ def logits_of(model, clips: Clips) -> Logits:
 
 def run_fas(system: Recipe, material: Material, train: Clips, tests: dict, seed: int, extra: dict, score) -> dict:
     """Train FAS and score it; returns scores by set, and by "set, own statistics" where the model standardises."""
-    model_arguments = ModelArguments(**({"pathway_heads": False} | system.model | extra.get("model", {})))
+    model_arguments = ModelArguments(**(system.model | extra.get("model", {})))
     arguments = left_out.training_arguments(
         system.training | extra.get("training", {}), train, seed=seed, keep="last", save_every=10**9,
         output_dir=extra["scratch"], cpu=not torch.cuda.is_available(),
