@@ -4,6 +4,7 @@ import csv
 import json
 import re
 
+import nbformat
 import numpy as np
 import pytest
 import soundfile
@@ -56,6 +57,29 @@ def run(place, *flags):
         "--quiet", "--bootstrap", "50",
     ])  # fmt: skip
     return code, json.loads((output / "results.json").read_text())
+
+
+def outputs(notebook) -> str:
+    return json.dumps([cell.get("outputs", []) for cell in notebook.cells])
+
+
+@pytest.mark.slow
+def test_the_tour_runs_as_it_stands(tmp_path):
+    nbclient = pytest.importorskip("nbclient", reason="the extra test is not installed")
+    notebook = nbformat.read(ROOT / "docs" / "tour.ipynb", as_version=4)
+    place = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place).execute()
+    said = outputs(notebook)
+    assert "frightened" in said and "fas:run" in said and "image/png" in said
+    assert (tmp_path / "run" / "model.safetensors").is_file() and (tmp_path / "report" / "report.html").is_file()
+
+
+def test_the_tour_is_kept_with_its_outputs_and_names_no_machine():
+    notebook = nbformat.read(ROOT / "docs" / "tour.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    said = outputs(notebook)
+    assert "frightened" in said and "image/png" in said and '"stderr"' not in said
+    assert not re.search(r"/(tmp|home|work|root|usr|Users)/", re.sub(r'"image/png": "[^"]*"', "", said))
 
 
 def test_each_addition_is_at_most_thirty_lines():

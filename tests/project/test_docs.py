@@ -16,7 +16,7 @@ import pytest
 from repository import ROOT
 from typer.main import get_command
 
-from experiments import adapter
+from experiments import adapter, picture
 from experiments.stages import read
 from experiments.tables import tables
 from fas_core.cli.app import Group, Lazy
@@ -268,3 +268,12 @@ def test_exactly_as_the_paper_is_the_name_of_its_batch_epochs_padding_and_audio(
                 assert "paper.yaml" in line or (path.name == "paper.yaml" and path.parent.name == "configs"), (
                     f"{path.name}: {line}"
                 )
+
+
+def test_the_picture_of_the_readme_is_what_its_command_draws_and_says_what_its_table_says(tmp_path):
+    assert picture.main(["--output", str(tmp_path / "results.svg"), "--docs", str(ROOT / "docs")]) == 0
+    assert "<svg" in (tmp_path / "results.svg").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|.*\|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    for system, figures in picture.recall_by_corpus(read(ROOT / "docs/results/test.jsonl")).items():
+        cells = [f"{figure['mean']:.1f} ± {figure['spread']:.1f}" for figure in figures]
+        assert any(all(cell in row for cell in cells) for row in rows), f"{system}: {cells}"

@@ -102,3 +102,13 @@ def test_root_pages_name_files_that_are_there():
         named = re.findall(r"`((?:\.ci|tests|docs|fas_core|fas_alm|eval|serve|train)/[\w./-]+)`", text)
         named += re.findall(r"\]\((?!http)([^)#]+)", text)
         assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_hosted_workflow_calls_targets_that_are_there_by_pinned_actions_without_secrets():
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    steps = [step for job in yaml.safe_load(text)["jobs"].values() for step in job["steps"]]
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    called = [step["run"].split()[1] for step in steps if step.get("run", "").startswith("make ")]
+    assert {"lint", "test", "docs"} <= set(called) <= set(targets)
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
+    assert "secrets" not in text.replace("No secrets", "")
