@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from safetensors import safe_open
 from torch import nn
@@ -13,6 +15,9 @@ from fas_core.checkpoint import check_finite
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError, first_line
 from fas_core.hub import find_directory
 from fas_core.model_files import LORA, check_lora, reads_checkpoint
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 FLOAT32_PARTS = ("audio_tower", "fas", "multi_modal_projector")
 PROJECTOR = "projector.safetensors"
@@ -25,7 +30,7 @@ class AdapterDirectory:
     """What PEFT's Auto classes find in an adapter directory; they know nothing of its projector and its FAS."""
 
     @classmethod
-    def from_pretrained(cls, name: str, *args, **kwargs):
+    def from_pretrained(cls, name: str, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises `FASError`, always."""
         raise FASError(f"an adapter of FAS-ALM (for {name}) {OF_ITS_OWN}")
 
@@ -36,6 +41,7 @@ class LanguageModelAdapters:
     PEFT on the whole model leaves encoder, FAS and projector alone as well.
     """
 
+    language_model: nn.Module
     # Of PEFT: an adapter of the bare language model fits the whole model.
     _checkpoint_conversion_mapping = {
         r"^(?!language_model\.|audio_tower\.|fas\.|multi_modal_projector\.)": "language_model."
@@ -62,7 +68,7 @@ class LanguageModelAdapters:
         self.language_model = with_lora(self.language_model, directory, is_trainable, adapter_name)
         self.set_adapter(adapter_name)
 
-    def add_adapter(self, adapter_config, adapter_name: str = "default") -> None:
+    def add_adapter(self, adapter_config: Any, adapter_name: str = "default") -> None:
         """A new adapter to train, active. Raises `FASError` for a name that is taken or settings that do not fit."""
         peft = import_peft("adapters")
         try:
@@ -101,11 +107,11 @@ class LanguageModelAdapters:
         name = adapter_name or self.active_adapters()[0]
         return get_peft_model_state_dict(self._peft_model(), state_dict=state_dict, adapter_name=name)
 
-    def enable_peft_hotswap(self, *args, **kwargs) -> None:
+    def enable_peft_hotswap(self, *args: Any, **kwargs: Any) -> None:
         """Raises `FASError`: `model.language_model` is a PEFT model, whose hot swap PEFT has."""
         raise FASError("enable_peft_hotswap: use peft.utils.hotswap on model.language_model")
 
-    def _peft_model(self):
+    def _peft_model(self) -> PeftModel:
         peft = import_peft("adapters")
         if not isinstance(self.language_model, peft.PeftModel):
             raise FASError("the language model has no adapter; expected load_adapter or add_adapter before")
@@ -116,7 +122,7 @@ class LanguageModelAdapters:
         """Of PEFT on the whole model, which sets it once its layers are in place."""
         if "_peft_config" not in self.__dict__:
             raise AttributeError("peft_config")
-        return self._peft_config
+        return self.__dict__["_peft_config"]
 
     @peft_config.setter
     def peft_config(self, value: dict) -> None:
@@ -126,7 +132,7 @@ class LanguageModelAdapters:
             if isinstance(getattr(config, "target_modules", None), set):
                 config.target_modules = {name for name in config.target_modules if not name.startswith(_PREFIXES)}
         for part in FLOAT32_PARTS:
-            _take_layers_out(self, part)
+            _take_layers_out(cast(nn.Module, self), part)
         self.__dict__["_peft_config"] = value
 
     @peft_config.deleter
@@ -135,9 +141,9 @@ class LanguageModelAdapters:
 
     def _check_adapters(self) -> None:
         """Raises `FASError` for what PEFT put on the whole model without a word to it: a second adapter."""
-        if "_peft_config" in self.__dict__ and len(self._peft_config) > 1:
+        if "_peft_config" in self.__dict__ and len(self.peft_config) > 1:
             raise FASError(
-                f"adapters {', '.join(self._peft_config)} on the whole model: expected one; several go on the language model "
+                f"adapters {', '.join(self.peft_config)} on the whole model: expected one; several go on the language model "
                 "(model.add_adapter, model.load_adapter)"
             )
 
@@ -176,7 +182,7 @@ def with_lora(llm: nn.Module, directory: Path, is_trainable: bool = False, adapt
     return llm
 
 
-def import_peft(what: str):
+def import_peft(what: str) -> ModuleType:
     """The package. Raises `MissingDependencyError`."""
     try:
         import peft

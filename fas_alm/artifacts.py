@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
@@ -29,6 +30,9 @@ from fas_core.model_files import LORA, check_model_files, reads_checkpoint
 from fas_core.paths import exists
 from fas_core.pipeline import EmotionPipeline
 from fas_core.speech import THRESHOLD
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 WRAPPER = "base_model.model."  # what the names of PEFT's tensors begin with
 LORA_FOLDER = "lora"
@@ -69,7 +73,7 @@ def save_adapter(
     return Path(directory)
 
 
-def save_lora(llm: nn.Module, folder: Path, config: FASAudioConfig, state: dict[str, Tensor] | None = None) -> None:
+def save_lora(llm: PeftModel, folder: Path, config: FASAudioConfig, state: dict[str, Tensor] | None = None) -> None:
     """PEFT's two files of the only adapter. The embedding table is left out: none of it is trained."""
     from peft import get_peft_model_state_dict
 
@@ -106,7 +110,7 @@ def load_adapter(
     dtype: torch.dtype | str = "auto",
     is_trainable: bool = False,
     revision: str | None = None,
-    **options,
+    **options: Any,
 ) -> tuple[FASAudioForConditionalGeneration, FASAudioProcessor]:
     """The model of an adapter directory, on the CPU unless `device_map` says otherwise; LoRA stays apart (`model.language_model` is then a PEFT model).
 
@@ -129,7 +133,7 @@ def load_adapter(
     model = FASAudioForConditionalGeneration.of_adapter(parts, is_trainable)
     processor = load_processor(directory)
     if parts.config.transcripts:
-        streams = local_streams(parts.config.fas_config.streams, directory / FAS_FOLDER / "config.json")
+        streams = local_streams(parts.config.fas_config.streams or {}, directory / FAS_FOLDER / "config.json")
         extractor, whisper = parts.pipeline.extractor, streams["semantic"]["model"]
         processor.listener = LazyListener(lambda: WhisperListener.of_extractor(extractor, whisper))
     return model, processor
@@ -178,7 +182,7 @@ def load_emotion_pipeline(
     if not exists(directory / FAS_FOLDER / "config.json"):
         raise CheckpointError(f"{directory}: no classifier in it (fas/config.json is missing); {what_is(directory)}")
     model = load_model(directory / FAS_FOLDER)
-    streams, whisper = copy.deepcopy(model.config.streams), directory / WHISPER_FOLDER
+    streams, whisper = copy.deepcopy(model.config.streams or {}), directory / WHISPER_FOLDER
     file = directory / FAS_FOLDER / "config.json"
     with reads_checkpoint(file, "encoders as `train/fas.py` writes them"):
         if whisper.is_dir():  # self-contained; an adapter names its encoder
@@ -186,8 +190,9 @@ def load_emotion_pipeline(
                 streams[stream] |= {"model": str(whisper), "revision": None}
         streams = local_streams(streams, file)
         extractor = FeatureExtractor.from_config(streams, device=device)
-    sure = dict(speech_threshold=speech_threshold, unsure_below=unsure_below)
-    pipeline = EmotionPipeline(model.to(device), extractor, name, **sure)
+    pipeline = EmotionPipeline(
+        model.to(device), extractor, name, speech_threshold=speech_threshold, unsure_below=unsure_below
+    )
     pipeline.training = read_record(directory / FAS_FOLDER)
     if words:
         pipeline.read_words(streams, words_model)

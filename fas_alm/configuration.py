@@ -1,5 +1,7 @@
 """Configuration of FAS-ALM: an LLM, a FAS, and the Whisper encoder that both of FAS's streams read."""
 
+from typing import Any, cast
+
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 
 from fas_core.configuration_fas import FASConfig
@@ -51,11 +53,13 @@ class FASAudioConfig(PreTrainedConfig):
         cues: dict | None = None,
         base_language_model: str | None = None,
         base_revision: str | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
-        self.text_config = _text_config(text_config)
-        self.fas_config = FASConfig(**fas_config) if isinstance(fas_config, dict) else fas_config
-        self.encoder_config = WhisperConfig(**encoder_config) if isinstance(encoder_config, dict) else encoder_config
+        # None only where transformers makes an empty one, to compare a model's with; whoever has a model has its parts
+        self.text_config = cast(PreTrainedConfig, _text_config(text_config))
+        self.fas_config = cast(FASConfig, FASConfig(**fas_config) if isinstance(fas_config, dict) else fas_config)
+        whisper = WhisperConfig(**encoder_config) if isinstance(encoder_config, dict) else encoder_config
+        self.encoder_config = cast(WhisperConfig, whisper)
         self.audio_tokens, self.audio_token_id = audio_tokens, audio_token_id
         self.option_temperature, self.transcripts, self.cues = option_temperature, transcripts, cues
         self.base_language_model, self.base_revision = base_language_model, base_revision
@@ -70,7 +74,7 @@ class FASAudioConfig(PreTrainedConfig):
 
     @property
     def streams(self) -> StreamConfig:
-        return StreamConfig.from_dict(self.fas_config.streams)
+        return StreamConfig.from_dict(self.fas_config.streams or {})
 
     @property
     def tokens_per_window(self) -> int:
@@ -140,6 +144,6 @@ def _text_config(config: PreTrainedConfig | dict | None) -> PreTrainedConfig | N
     return AutoConfig.for_model(config.pop("model_type", "llama"), **config)
 
 
-def _expect(name: str, is_right: bool, value, expected: str) -> None:
+def _expect(name: str, is_right: bool, value: object, expected: str) -> None:
     if not is_right:
         raise CheckpointError(f"FASAudioConfig.{name}: {value}; expected {expected}")

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from transformers import AutoFeatureExtractor, AutoTokenizer, WhisperForConditionalGeneration
 
-from fas_alm.artifacts import FAS_FOLDER, LORA_FOLDER, RECORD, WHISPER_FOLDER, load_adapter, read_record, save_lora
+from fas_alm.artifacts import FAS_FOLDER, LORA_FOLDER, WHISPER_FOLDER, load_adapter, save_lora
 from fas_alm.card import model_card
 from fas_alm.configuration import FASAudioConfig
 from fas_alm.language_models import public_name
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_core.atomic import atomic_directory, write_json, write_text
+from fas_core.checkpoint import RECORD, read_record
 from fas_core.cli.export import main
 from fas_core.encoders.offline import offline_whisper_dir
 from fas_core.errors import FASError
@@ -108,7 +109,7 @@ def _public(config: FASAudioConfig) -> FASAudioConfig:
     config = copy.copy(config)
     config.fas_config = copy.deepcopy(config.fas_config)
     for stream in ("acoustic", "semantic"):
-        settings = config.fas_config.streams[stream]
+        settings = (config.fas_config.streams or {})[stream]
         settings["model"] = public_name(settings["model"])
     if config.base_language_model:
         config.base_language_model = public_name(config.base_language_model)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fas_alm.tower import audio_tokens
+from fas_alm.configuration import FASAudioConfig
+from fas_alm.projector import MultiModalProjector
+from fas_alm.tower import AudioTower, audio_tokens
 from fas_core.errors import FASError
+from fas_core.modeling_fas import FASForEmotionClassification
 
 
 class HearsAudio:
     """The part of `FASAudioForConditionalGeneration` that hears: ids and audio in, embeddings out."""
+
+    config: FASAudioConfig
+    audio_tower: AudioTower
+    fas: FASForEmotionClassification
+    multi_modal_projector: MultiModalProjector
+    if TYPE_CHECKING:
+
+        def get_input_embeddings(self) -> nn.Module: ...
 
     def embed(
         self,
@@ -22,7 +34,7 @@ class HearsAudio:
         audio_features: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """(B, L) ids -> (B, L, H) embeddings, those of the audio in their places. Arguments as in `forward`."""
-        is_audio = input_ids == self.config.audio_token_id
+        is_audio = input_ids.eq(cast(int, self.config.audio_token_id))
         embeddings = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
         audio = self._audio_rows(audio_mels, audio_window_lengths, audio_features)
         tokens, rows = int(is_audio.sum()), 0 if audio is None else len(audio)
@@ -31,7 +43,7 @@ class HearsAudio:
                 f"input_ids have {tokens} audio tokens for {rows} audio embeddings; expected the same number, "
                 f"{self.config.tokens_per_window} for each window of 30 s"
             )
-        if not rows:
+        if audio is None:
             return embeddings
         return embeddings.masked_scatter(is_audio[..., None], audio.to(embeddings))
 
@@ -41,14 +53,16 @@ class HearsAudio:
         Args:
             audio_mels, audio_window_lengths: of each audio, as `FASAudioProcessor.prepare_audio` gives them.
         """
-        rows = self._audio_rows(audio_mels, audio_window_lengths, None)
+        rows = self.embed_windows(self.audio_tower(audio_mels, audio_window_lengths)).flatten(0, 1)
         sizes = [len(lengths) * self.config.tokens_per_window for lengths in audio_window_lengths]
         return list(rows.split(sizes))
 
-    def _audio_rows(self, mels, lengths, features: dict[str, Tensor] | None) -> Tensor | None:
+    def _audio_rows(
+        self, mels: Sequence[Tensor] | None, lengths: Sequence[Tensor] | None, features: dict[str, Tensor] | None
+    ) -> Tensor | None:
         """(all windows * tokens_per_window, H), or None without audio."""
         if features is None:
-            if not mels:
+            if not mels or lengths is None:
                 return None
             features = self.audio_tower(mels, lengths)
         return self.embed_windows(features).flatten(0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -30,7 +31,7 @@ LOADING_OPTIONS = ("quantization_config", "device_map", "max_memory", "offload_f
 
 
 def load_language_model(
-    name: str | Path, revision: str | None = None, dtype: torch.dtype | str = "auto", **options
+    name: str | Path, revision: str | None = None, dtype: torch.dtype | str = "auto", **options: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A causal LLM, also one nested in a multimodal model, and its tokenizer, on the CPU unless `device_map` says otherwise.
 

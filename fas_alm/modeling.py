@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Literal, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from fas_alm.language_models import LOADING_OPTIONS, grow_vocabulary, load_langu
 from fas_alm.processing import FASAudioProcessor, add_audio_token
 from fas_alm.projector import MultiModalProjector
 from fas_alm.tower import AudioTower
-from fas_core.encoders.whisper import WhisperEncoder
+from fas_core.encoders.whisper import WhisperBackbone, WhisperEncoder
 from fas_core.errors import CheckpointError, FASError
 from fas_core.kinds import kind_of, what_is
 from fas_core.model_files import reads_checkpoint
@@ -48,6 +49,7 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
     _no_split_modules = ["AudioTower", "FASForEmotionClassification", "MultiModalProjector"]  # and those of the LLM
     _skip_keys_device_placement = ["past_key_values"]
+    language_model: PreTrainedModel  # or PEFT's wrapper of one
 
     def __init__(self, config: FASAudioConfig):
         super().__init__(config)
@@ -68,7 +70,7 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         revision: str | None = None,
         dtype: torch.dtype | str = "auto",
         seed: int = 0,
-        **options,
+        **options: Any,
     ) -> tuple[FASAudioForConditionalGeneration, FASAudioProcessor]:
         """A model with a new projector, and its processor; on the CPU unless `device_map` says otherwise.
 
@@ -89,10 +91,12 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
             pipeline = copy.deepcopy(fas, {id(fas.words_reader): None})  # without its reader of words
         else:
             pipeline = EmotionPipeline.from_pretrained(fas, device="cpu", words=False)
-        is_loaded = isinstance(language_model, tuple)
-        llm, tokenizer = (
-            language_model if is_loaded else load_language_model(language_model, revision, dtype, **options)
-        )
+        if isinstance(language_model, tuple):
+            llm, tokenizer = language_model
+            name = llm.config._name_or_path
+        else:
+            llm, tokenizer = load_language_model(language_model, revision, dtype, **options)
+            name = str(language_model)
         tokenizer = copy.deepcopy(tokenizer)
         audio_token_id = add_audio_token(tokenizer)
         grow_vocabulary(llm, audio_token_id)
@@ -103,7 +107,7 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
             encoder_config=copy.deepcopy(_encoder(pipeline).config),
             audio_tokens=audio_tokens,
             audio_token_id=audio_token_id,
-            base_language_model=(llm.config._name_or_path if is_loaded else str(language_model)) or None,
+            base_language_model=name or None,
             base_revision=revision,
         )
         return cls.assemble(config, pipeline, llm, seed), FASAudioProcessor.from_config(config, tokenizer)
@@ -128,8 +132,25 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         model.generation_config.suppress_tokens = [config.audio_token_id]
         return model.freeze_parts().eval()
 
+    @overload
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *args: Any,
+        output_loading_info: Literal[False] = False,
+        **kwargs: Any,
+    ) -> FASAudioForConditionalGeneration: ...
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *args: Any, output_loading_info: Literal[True], **kwargs: Any
+    ) -> tuple[FASAudioForConditionalGeneration, dict]: ...
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *args: Any, output_loading_info: bool = False, **kwargs: Any
+    ) -> FASAudioForConditionalGeneration | tuple[FASAudioForConditionalGeneration, dict]:
         """As of transformers, from a model directory (`python -m fas_alm.export`), or the adapter directory of a training.
 
         With an adapter the language model that it names is loaded beside it (`fas_alm.load_adapter`, which says more); of the
@@ -179,17 +200,17 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         model.multi_modal_projector.requires_grad_(is_trainable)
         return model.eval()
 
-    def save_pretrained(self, save_directory, *args, **kwargs) -> None:
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
         """As of transformers. Raises `FASError` for an unmerged adapter inside, whose weights could not be loaded again."""
         self._check_saved(save_directory)
         super().save_pretrained(save_directory, *args, **kwargs)
 
-    def push_to_hub(self, repo_id: str, *args, **kwargs):
+    def push_to_hub(self, repo_id: str, *args: Any, **kwargs: Any) -> str:
         """As of transformers. Raises as `save_pretrained`."""
         self._check_saved(repo_id)
         return super().push_to_hub(repo_id, *args, **kwargs)
 
-    def _check_saved(self, where) -> None:
+    def _check_saved(self, where: str | Path) -> None:
         if getattr(self.language_model, "is_quantized", False) and getattr(self, "hf_quantizer", None) is None:
             raise FASError(
                 f"{where}: the language model is quantised, and could not be loaded again inside the whole model; keep what was "
@@ -225,7 +246,7 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
         logits_to_keep: int | Tensor = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits, and the loss on labels.
 
@@ -245,7 +266,7 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         """
         self._check_adapters()
         if inputs_embeds is None:
-            inputs_embeds = self.embed(input_ids, audio_mels, audio_window_lengths, audio_features)
+            inputs_embeds = self.embed(cast(Tensor, input_ids), audio_mels, audio_window_lengths, audio_features)
         return self.language_model(
             inputs_embeds=inputs_embeds, attention_mask=attention_mask, labels=labels, position_ids=position_ids,
             past_key_values=past_key_values, logits_to_keep=logits_to_keep, **kwargs,
@@ -255,12 +276,12 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
     def generate(
         self,
         input_ids: Tensor | None = None,
-        *args,
+        *args: Any,
         audio_mels: Sequence[Tensor] | None = None,
         audio_window_lengths: Sequence[Tensor] | None = None,
         audio_features: dict[str, Tensor] | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> Any:
         """As `GenerationMixin.generate`; the answer follows the prompt's ids. Audio as in `forward`, encoded once."""
         if input_ids is not None and kwargs.get("inputs_embeds") is None:
             kwargs["inputs_embeds"] = self.embed(input_ids, audio_mels, audio_window_lengths, audio_features)
@@ -273,7 +294,7 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         self.fas.train(mode and any(p.requires_grad for p in self.fas.parameters()))
         return self
 
-    def _apply(self, fn, recurse: bool = True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FASAudioForConditionalGeneration:
         """`.to(bfloat16)`, `.half()` and whatever else casts (DeepSpeed does) reach the LLM only."""
         if not recurse:
             return self
@@ -287,9 +308,9 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         """That of the LLM."""
         return next(p.dtype for p in self.language_model.parameters() if p.is_floating_point())
 
-    def set_attn_implementation(self, attn_implementation: str | dict, *args, **kwargs) -> None:
+    def set_attn_implementation(self, attn_implementation: str | dict, *args: Any, **kwargs: Any) -> None:
         """As of transformers, of the LLM: the encoder's attention keeps the clips of a batch apart, and stays."""
-        wanted = attn_implementation
+        wanted: str | dict | None = attn_implementation
         if isinstance(wanted, dict):
             wanted = wanted.get("text_config", wanted.get(""))
         if wanted is not None:
@@ -310,7 +331,7 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
     def get_decoder(self) -> nn.Module:
         return self.language_model.get_decoder()
 
-    def resize_token_embeddings(self, *args, **kwargs) -> nn.Embedding:
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
         """As of the LLM, whose `vocab_size` is this model's."""
         return self.language_model.resize_token_embeddings(*args, **kwargs)
 
@@ -322,21 +343,21 @@ def _device_of(table: nn.Module) -> torch.device:
     """Where a table of embeddings computes, also while its weights lie elsewhere (offloading of accelerate)."""
     hook = getattr(table, "_hf_hook", None)
     device = getattr(hook, "execution_device", None)
-    return table.weight.device if device is None else torch.device(device)
+    return cast(Tensor, table.weight).device if device is None else torch.device(device)
 
 
 def _encoder(pipeline: EmotionPipeline) -> nn.Module:
     """Whisper's encoder of a pipeline."""
-    encoder = pipeline.extractor.acoustic
-    if not isinstance(encoder, WhisperEncoder):
+    encoder, streams = pipeline.extractor.acoustic, pipeline.model.config.streams or {}
+    if not isinstance(encoder, WhisperEncoder) or not isinstance(encoder.backbone, WhisperBackbone):
         raise CheckpointError(
-            f"{pipeline.name}: streams 'acoustic' is a {pipeline.model.config.streams['acoustic']['type']}; expected two "
+            f"{pipeline.name}: streams 'acoustic' is a {streams['acoustic']['type']}; expected two "
             "layers of one Whisper, which a model directory can hold"
         )
     return encoder.backbone.encoder
 
 
-def _without_cast(tensor: Tensor, fn) -> Tensor:
+def _without_cast(tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
     """What `fn` does to a tensor, but for its type; a tensor that would be rounded is moved and not converted."""
     out = fn(tensor)
     return out if out.dtype == tensor.dtype else tensor.to(out.device)

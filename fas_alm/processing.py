@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ class FASAudioProcessor(ProcessorMixin):
         front_end: dict | None = None,
         transcripts: bool = False,
         cues: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         add_audio_token(tokenizer)
         tokenizer.chat_template = audio_chat_template(chat_template or tokenizer.chat_template)
@@ -87,7 +88,7 @@ class FASAudioProcessor(ProcessorMixin):
         self.transcripts, self.cues = transcripts, cues
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args, **kwargs) -> FASAudioProcessor:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any) -> FASAudioProcessor:
         """As of transformers; the Whisper of a model directory is used where words are wanted (`listener`)."""
         processor = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         whisper = Path(pretrained_model_name_or_path) / WHISPER_FOLDER
@@ -145,12 +146,12 @@ class FASAudioProcessor(ProcessorMixin):
     def __call__(
         self,
         text: str | Sequence[str] | None = None,
-        audio=None,
+        audio: Any = None,
         sampling_rate: int | None = None,
         return_tensors: str | None = "pt",
         padding: bool | str = True,
         limits: AudioLimits = AudioLimits(),
-        **kwargs,
+        **kwargs: Any,
     ) -> BatchFeature:
         """A batch.
 
@@ -182,7 +183,9 @@ class FASAudioProcessor(ProcessorMixin):
             data["audio_mels"], data["audio_window_lengths"] = (list(part) for part in zip(*prepared, strict=True))
         return AudioBatch(data)
 
-    def load_audios(self, audio, sampling_rate: int | None = None, limits: AudioLimits = AudioLimits()) -> list[Audio]:
+    def load_audios(
+        self, audio: Any, sampling_rate: int | None = None, limits: AudioLimits = AudioLimits()
+    ) -> list[Audio]:
         """One audio or a list of them, decoded. Raises `AudioError`."""
         is_list = isinstance(audio, list | tuple) and not is_pair(audio)
         sources = [] if audio is None else list(audio) if is_list else [audio]
@@ -232,7 +235,7 @@ class FASAudioProcessor(ProcessorMixin):
         processor_kwargs: dict | None = None,
         transcript: Spoken | Sequence[Spoken] = AUTO,
         cues: Sequence[Levels | None] | str | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> str | list[str] | BatchFeature | Tensor:
         """A conversation, or several, as the LLM's template writes it. Arguments are transformers' own.
 
@@ -267,7 +270,7 @@ class FASAudioProcessor(ProcessorMixin):
         is_batch = (
             isinstance(conversation, list | tuple) and bool(conversation) and isinstance(conversation[0], list | tuple)
         )
-        conversations = list(conversation) if is_batch else [conversation]
+        conversations = cast(list[Sequence[dict]], list(conversation) if is_batch else [conversation])
         for messages in conversations:
             check_messages(messages)
         template = self.chat_template if chat_template is None else audio_chat_template(chat_template)
@@ -317,13 +320,13 @@ class FASAudioProcessor(ProcessorMixin):
             )
             for e, is_text in zip(encodings, inputs["attention_mask"], strict=True)
         ]  # fmt: skip
-        convert = {"pt": torch.tensor, "np": np.array, None: list}[return_tensors]
-        inputs["assistant_masks"] = convert(rows)
+        convert: dict[str | None, Callable[[list], Any]] = {"pt": torch.tensor, "np": np.array, None: list}
+        inputs["assistant_masks"] = convert[return_tensors](rows)
 
-    def batch_decode(self, *args, **kwargs) -> list[str]:
+    def batch_decode(self, *args: Any, **kwargs: Any) -> list[str]:
         return self.tokenizer.batch_decode(*args, **kwargs)
 
-    def decode(self, *args, **kwargs) -> str:
+    def decode(self, *args: Any, **kwargs: Any) -> str:
         return self.tokenizer.decode(*args, **kwargs)
 
     @cached_property

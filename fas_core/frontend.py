@@ -41,7 +41,7 @@ class FrontEndConfig:
     level: bool = True
     level_dbfs: float = -26.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field, value in (("trim", self.trim), ("level", self.level)):
             if not isinstance(value, bool):
                 raise AudioError("front end", f"{field} is {value!r}", "expected true or false")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -40,11 +40,13 @@ def classification_loss(
     tone, words = totals or (label_weight(labels, class_weights, clip_weights), label_weight(semantic_labels, None))
     partners, share = mixing or (slice(None), 1.0)
     either = None if possible is None else possible | possible[partners]
-    loss = share * _summed_cross_entropy(output.logits, labels, class_weights, label_smoothing, clip_weights, either)
+    loss = share * _summed_cross_entropy(
+        cast(Tensor, output.logits), labels, class_weights, label_smoothing, clip_weights, either
+    )
     if mixing is not None:
         theirs = None if clip_weights is None else clip_weights[partners]
         loss = loss + (1 - share) * _summed_cross_entropy(
-            output.logits, labels[partners], class_weights, label_smoothing, theirs, either
+            cast(Tensor, output.logits), labels[partners], class_weights, label_smoothing, theirs, either
         )
     loss = loss / max(tone, 1e-8)
     if output.acoustic_logits is not None:

@@ -60,13 +60,13 @@ class Client:
     def __enter__(self) -> "Client":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         self._http.close()
 
-    def emotion(self, audio: Any, *, sampling_rate: int | None = None, **options) -> dict | list[dict]:
+    def emotion(self, audio: Any, *, sampling_rate: int | None = None, **options: Any) -> dict | list[dict]:
         """Emotion of one audio (a dict) or of a list of them (a list; what cannot be used has `error`).
 
         The fields are those of `fas_core.answers.Answer`, and the server's own: index, code, language_model, timeline.
@@ -86,7 +86,7 @@ class Client:
             data = self._json("POST", "/v1/emotion", **request)["data"]
         return data if several or options.get("channels") == "each" else data[0]
 
-    def timeline(self, audio: Any, *, sampling_rate: int | None = None, **options) -> Iterator[dict]:
+    def timeline(self, audio: Any, *, sampling_rate: int | None = None, **options: Any) -> Iterator[dict]:
         """The answers to the windows of one audio as they come, each with start and end, then the summary, without.
 
         Arguments and errors are those of `emotion`.
@@ -95,7 +95,7 @@ class Client:
             yield from self._events("/v1/emotion", request)
 
     def chat(
-        self, text: str, audio: Sequence = (), *, history: Sequence[dict] = (), audio_first: bool = True, **options
+        self, text: str, audio: Sequence = (), *, history: Sequence[dict] = (), audio_first: bool = True, **options: Any
     ) -> str:
         """The answer to a question about audio.
 
@@ -112,7 +112,7 @@ class Client:
         request = {"messages": [*history, user_message(text, audio, audio_first)], **options}
         return self._json("POST", "/v1/chat/completions", json=request)["choices"][0]["message"]["content"]
 
-    def stream(self, text: str, audio: Sequence = (), *, history: Sequence[dict] = (), **options) -> Iterator[str]:
+    def stream(self, text: str, audio: Sequence = (), *, history: Sequence[dict] = (), **options: Any) -> Iterator[str]:
         """The same piece by piece, as it is written."""
         request = {"messages": [*history, user_message(text, audio)], **options, "stream": True}
         for event in self._events("/v1/chat/completions", {"json": request}):
@@ -140,7 +140,7 @@ class Client:
         except httpx.HTTPError:
             return False
 
-    def _json(self, method: str, route: str, **request) -> dict:
+    def _json(self, method: str, route: str, **request: Any) -> dict:
         for attempt in range(self.retries + 1):
             try:
                 response = self._http.request(method, route, **request)

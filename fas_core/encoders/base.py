@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ class ClipFeatures:
     acoustic_deviation: np.ndarray | None = None
     semantic_deviation: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for stream in ("acoustic", "semantic"):
             if getattr(self, f"{stream}_deviation") is None:
                 patches = np.asarray(getattr(self, stream), dtype=np.float32)
@@ -113,7 +114,7 @@ def identity_digest(identity: dict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _without_names(value):
+def _without_names(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {key: _without_names(item) for key, item in value.items() if key not in ("model", "revision")}

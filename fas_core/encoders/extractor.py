@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fas_core.audio import SAMPLE_RATE
@@ -44,7 +45,7 @@ class StreamConfig:
     front_end: dict = field(default_factory=dict)
     patch_size: int = 5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for stream in ("acoustic", "semantic"):
             check_encoder_config(getattr(self, stream), stream)
         if not isinstance(self.patch_size, int) or self.patch_size < 1:
@@ -92,7 +93,7 @@ class FeatureExtractor:
         self._shared = acoustic.shares_pass(semantic)
 
     @classmethod
-    def from_config(cls, config: StreamConfig | dict, device=None) -> FeatureExtractor:
+    def from_config(cls, config: StreamConfig | dict, device: torch.device | str | None = None) -> FeatureExtractor:
         """Loads the encoders.
 
         Raises:
@@ -134,11 +135,11 @@ class FeatureExtractor:
     def __call__(self, waveforms: Sequence[np.ndarray]) -> list[ClipFeatures]:
         """Features of clips of (n,) float32 samples, mono, 16 kHz, in their order."""
         prepared = [self.front_end(waveform) for waveform in waveforms]
-        features: list[ClipFeatures | None] = [None] * len(prepared)
+        features: dict[int, ClipFeatures] = {}
         for batch in self.batches(prepared):
             for index, clip in zip(batch, self.encode([prepared[i] for i in batch]), strict=True):
                 features[index] = clip
-        return features
+        return [features[index] for index in range(len(prepared))]
 
     @staticmethod
     def batches(prepared: Sequence[FrontEndResult]) -> list[list[int]]:

@@ -1,5 +1,6 @@
 """What the words of a clip are, or why there are none: never a guess."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fas_core.errors import FASError
@@ -28,10 +29,10 @@ class Words:
     probabilities: dict[str, float]
 
     @classmethod
-    def read(cls, transcript: str, language: str, confidence: float, probabilities) -> "Words":
+    def read(cls, transcript: str, language: str, confidence: float, probabilities: Iterable[float]) -> "Words":
         """Words from the seven probabilities, in the order of `EMOTIONS`, that a text model gave."""
         named = dict(zip(EMOTIONS, map(float, probabilities), strict=True))
-        return cls(transcript, language, float(confidence), max(named, key=named.get), named)
+        return cls(transcript, language, float(confidence), max(named, key=named.__getitem__), named)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class NoWords:
 
     reason: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.reason not in (NO_SPEECH, UNCLEAR, OFF) and not str(self.reason).startswith(LANGUAGE):
             expected = f"{NO_SPEECH!r}, {UNCLEAR!r}, {OFF!r} or '{LANGUAGE}xx'"
             raise FASError(f"words: no reason {self.reason!r}; expected {expected}")
