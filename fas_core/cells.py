@@ -9,14 +9,14 @@ import csv
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Number
-from typing import TextIO
+from typing import Any, TextIO
 
 SIGNS = ("=", "+", "-", "@")
 CONTROLS = ("\t", "\r", "\n", "\0")  # a cell that begins with one of these is cut there by some spreadsheets
 _INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")  # Unicode categories of what spreadsheets pass over at the start of a cell
 
 
-def plain_cell(value):
+def plain_cell(value: object) -> object:
     """A value as it is written: numbers, truth values and None as they are, all else as a text that no spreadsheet runs."""
     if value is None or isinstance(value, Number):
         return value
@@ -39,7 +39,7 @@ class CellWriter:
         options: of `csv.writer`, such as `delimiter`.
     """
 
-    def __init__(self, file: TextIO, columns: Sequence[str], *, header: bool = True, **options):
+    def __init__(self, file: TextIO, columns: Sequence[str], *, header: bool = True, **options: Any):
         self.columns = tuple(columns)
         self._rows = csv.writer(file, **options)
         if header:

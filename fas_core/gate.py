@@ -120,9 +120,9 @@ def out_of_fold(
 
 def _folds(groups: Sequence[str]) -> np.ndarray:
     """(N,) number of the fold of each clip; a group is in one."""
-    groups, folds = np.asarray(groups), np.empty(len(groups), dtype=int)
-    splitter = GroupKFold(min(SPLITS, len(np.unique(groups))))
-    for number, (_, held_out) in enumerate(splitter.split(groups, groups=groups)):
+    names, folds = np.asarray(groups), np.empty(len(groups), dtype=int)
+    splitter = GroupKFold(min(SPLITS, len(np.unique(names))))
+    for number, (_, held_out) in enumerate(splitter.split(names, groups=names)):
         folds[held_out] = number
     return folds
 

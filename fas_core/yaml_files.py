@@ -14,7 +14,7 @@ NULL = "tag:yaml.org,2002:null"
 class _Loader(yaml.SafeLoader):
     """A key that is there twice is an error: YAML would take the last."""
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [key.value for key, _ in node.value]
         repeated = next((key for key in keys if keys.count(key) > 1 and key != "<<"), None)
         if repeated is not None:

@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fas_core.data import acted, annotated, conflicting, conversational, path_coded, scripted, wild, world
 from fas_core.data import manifest as tabled
@@ -152,7 +152,7 @@ def has_folds(name: str) -> bool:
     return name in CORPORA and "fold" in CORPORA[name].options
 
 
-def read_corpus(name: str, root: str | Path, **options) -> Reading:
+def read_corpus(name: str, root: str | Path, **options: Any) -> Reading:
     """Reads a corpus in its official layout; the table is in memory, audio is not opened.
 
     Args:
@@ -204,7 +204,7 @@ def _reader(name: str, root: str | Path) -> CorpusReader:
 
 
 def load_corpus(
-    name: str, root: str | Path, *, fold: int | None = None, exclude: str | Path | None = None, **options
+    name: str, root: str | Path, *, fold: int | None = None, exclude: str | Path | None = None, **options: Any
 ) -> Dataset:
     """The clips of a corpus with columns id, audio (absolute path), emotion, semantic_emotion, text, speaker,
     language, corpus, split; all strings, None where the corpus does not say. What is left out is logged.

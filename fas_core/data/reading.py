@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fas_core.errors import CorpusError
 from fas_core.labels import CORPUS_LABELS, EMOTIONS, UNKNOWN, map_label, normal, unplaced_reason
@@ -106,7 +106,7 @@ class CorpusReader:
     layout: str
     example: str
 
-    def __call__(self, root: str | Path, *, exclude_labels: Iterable[str] = (), **options) -> Reading:
+    def __call__(self, root: str | Path, *, exclude_labels: Iterable[str] = (), **options: Any) -> Reading:
         folder = Path(os.path.abspath(expanded(root)))
         if not is_dir(folder):
             raise CorpusError(f"{root}: no such folder; {self._expected()}")

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fas_core.cells import cell_text
 from fas_core.errors import CorpusError
@@ -188,7 +189,7 @@ def _json_rows(name: str, text: str, lines: bool) -> Iterator[tuple[str, object]
         yield f"{name}, item {index}", values
 
 
-def parse_json(where: str, text: str):
+def parse_json(where: str, text: str) -> Any:
     """What JSON of the user's says.
 
     Raises:
@@ -209,7 +210,7 @@ def parse_json(where: str, text: str):
         raise CorpusError(f"{where}: JSON that is nested too deeply; expected an object with named fields") from None
 
 
-def _row(where: str, values, no_value: Collection[str]) -> Row:
+def _row(where: str, values: Any, no_value: Collection[str]) -> Row:
     if not isinstance(values, dict):
         raise CorpusError(f"{where}: expected an object with named fields, found {type(values).__name__}")
     cells = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from fas_core.encoders.base import (
     identity_digest,
     length_batches,
 )
-from fas_core.encoders.layers import LAST
+from fas_core.encoders.layers import LAST, LayeredEncoder
 from fas_core.encoders.registry import build_encoder, check_encoder_config
 from fas_core.encoders.whisper import WhisperEncoder
 from fas_core.errors import FASError
@@ -173,7 +174,7 @@ class FeatureExtractor:
             clips = [prepared[i] for i in batch]
             acoustic, semantic, last = self._frames([clip.samples for clip in clips], self.whisper)
             for row, features in enumerate(self._features(clips, acoustic, semantic)):
-                found[batch[row]] = features, last.clip(row)
+                found[batch[row]] = features, cast(EncoderOutput, last).clip(row)
         return [found[i][0] for i in range(len(found))], [found[i][1] for i in range(len(found))]
 
     def _features(
@@ -204,16 +205,17 @@ class FeatureExtractor:
             acoustic, first = _encoded(self.acoustic, waveforms, whisper)
             semantic, second = _encoded(self.semantic, waveforms, whisper)
             return acoustic, semantic, first or second
-        layers = [*self.acoustic.layers, *self.semantic.layers]
-        outputs = self.acoustic.encode_layers(waveforms, [*layers, LAST] if whisper else layers)
-        return self.acoustic.stack(outputs), self.semantic.stack(outputs), outputs.get(LAST)
+        first_one, second_one = cast(LayeredEncoder, self.acoustic), cast(LayeredEncoder, self.semantic)
+        layers = [*first_one.layers, *second_one.layers]
+        outputs = first_one.encode_layers(waveforms, [*layers, LAST] if whisper else layers)
+        return first_one.stack(outputs), second_one.stack(outputs), outputs.get(LAST)
 
 
 def _encoded(
     encoder: Encoder, waveforms: list[np.ndarray], whisper: WhisperEncoder | None
 ) -> tuple[EncoderOutput, EncoderOutput | None]:
     """A stream's frames; where it is `whisper`, its last layer of the same pass."""
-    if encoder is not whisper:
+    if whisper is None or encoder is not whisper:
         return encoder.encode(waveforms), None
-    outputs = encoder.encode_layers(waveforms, [*encoder.layers, LAST])
-    return encoder.stack(outputs), outputs[LAST]
+    outputs = whisper.encode_layers(waveforms, [*whisper.layers, LAST])
+    return whisper.stack(outputs), outputs[LAST]

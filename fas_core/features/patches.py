@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +14,10 @@ def num_patches(frames: int, patch_size: int = 5) -> int:
     return -(-frames // patch_size)
 
 
+@overload
+def patchify(frames: Tensor, patch_size: int = 5) -> Tensor: ...
+@overload
+def patchify(frames: np.ndarray, patch_size: int = 5) -> np.ndarray: ...
 def patchify(frames: Tensor | np.ndarray, patch_size: int = 5) -> Tensor | np.ndarray:
     """Means over s consecutive frames.
 

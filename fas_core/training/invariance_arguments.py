@@ -35,7 +35,7 @@ class InvarianceArguments:
         False, "the partner of --mixup is a clip of another corpus, wherever the batch has one"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, valid in (
             ("adversarial", DOMAINS), ("adversarial_on", PLACES), ("contrastive_on", PLACES), ("contrastive_pairs", PAIRS)
         ):  # fmt: skip

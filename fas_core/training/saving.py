@@ -5,13 +5,17 @@ import shutil
 from pathlib import Path
 
 from fas_core.atomic import write_json
+from fas_core.encoders.extractor import FeatureExtractor
 from fas_core.feature_extraction_fas import FASFeatureExtractor
+from fas_core.modeling_fas import FASForEmotionClassification
 from fas_core.training.card import model_card
 
 ADAPTER = "acoustic_adapter.safetensors"  # of a checkpoint whose acoustic encoder is adapted
 
 
-def save_checkpoint(model, extractor, output: Path, result: dict) -> None:
+def save_checkpoint(
+    model: FASForEmotionClassification, extractor: FeatureExtractor, output: Path, result: dict
+) -> None:
     """The model, what its features are, and how it was trained.
 
     Files appear whole, and `config.json`, without which the pipeline refuses, goes first and comes last: a new model never

@@ -51,7 +51,7 @@ def matrix_of(model: NgramModel, texts: list[str]) -> csr_matrix:
 
 def _empty(data: Texts) -> NgramModel:
     """Its vocabulary and idf = ln((1 + N) / (1 + lines with the term)) + 1."""
-    counts = {kind: Counter() for kind in KINDS}
+    counts: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
     for text in data.texts:
         tokens = tokens_of(text)
         for kind, count in KINDS.items():
