@@ -68,7 +68,9 @@ def with_cues(messages: Sequence[Mapping], told: Iterator[Sequence[str] | None])
     return behind_audios(messages, lambda audio, language: [audio, *cue_parts(next(told), language)])
 
 
-def given_cues(cues: Sequence[Levels | None], conversations: Sequence[Sequence[Mapping]]) -> Iterator[Levels | None]:
+def given_cues(
+    cues: Sequence[Levels | None] | str, conversations: Sequence[Sequence[Mapping]]
+) -> Iterator[Levels | None]:
     """The levels of each audio of conversations. Raises `FASError` for another number of them."""
     parts = (part for messages in conversations for message in messages for part in message_parts(message))
     audios = sum(part.get("type") in AUDIO_PARTS for part in parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -270,7 +270,7 @@ class FASAudioProcessor(ProcessorMixin):
         is_batch = (
             isinstance(conversation, list | tuple) and bool(conversation) and isinstance(conversation[0], list | tuple)
         )
-        conversations = cast(list[Sequence[dict]], list(conversation) if is_batch else [conversation])
+        conversations = cast(list[Sequence[Mapping]], list(conversation) if is_batch else [conversation])
         for messages in conversations:
             check_messages(messages)
         template = self.chat_template if chat_template is None else audio_chat_template(chat_template)
@@ -278,11 +278,12 @@ class FASAudioProcessor(ProcessorMixin):
         variables, options = split_variables(kwargs, template)
         options = {"return_tensors": return_tensors} | merge_options(options, processor_kwargs)
         audios = [source for messages in conversations for source in message_audios(messages)] if tokenize else []
-        listens, measures = transcript == AUTO and self.transcripts and self.listener, cues == CUES_AUTO
-        if audios and (listens or measures):
+        listener = self.listener if transcript == AUTO and self.transcripts else None
+        measures = cues == CUES_AUTO
+        if audios and (listener or measures):
             audios = self.load_audios(audios, options.pop("sampling_rate", None), options.get("limits", AudioLimits()))
             samples = [audio.samples for audio in audios]
-            transcript = self.listener(samples) if listens else transcript
+            transcript = listener(samples) if listener else transcript
             cues = self.cue_reader(samples) if measures else cues
         if measures and not tokenize:
             raise FASError(
