@@ -154,7 +154,7 @@ class Client:
         return response.json()
 
     def _unreachable(self, error: httpx.HTTPError) -> ServerError:
-        hint = "is it running? python -m serve DIR starts it"
+        hint = "is it running? fas serve DIR starts it"
         return ServerError(f"{self.url}: no answer ({type(error).__name__}); {hint}", code="unreachable")
 
 

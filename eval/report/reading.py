@@ -121,7 +121,7 @@ def read_run(folder: str | Path) -> Run:
     folder = expanded(folder)
     path = folder / "results.json"
     if not is_file(path):
-        raise FASError(f"{path}: not found (expected the output folder of python -m eval.suite)")
+        raise FASError(f"{path}: not found (expected the output folder of fas eval)")
     results = _parse(path.read_text(encoding="utf-8"))
     if not isinstance(results, dict) or not isinstance(results.get("scores"), list):
         raise FASError(f"{path}: not results of python -m eval.suite (expected JSON with a list 'scores')")
