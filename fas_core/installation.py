@@ -32,7 +32,7 @@ BRINGS = {  # a test compares the names with those of pyproject.toml
     "transplant": "prosody transplants",
     "kokoro": "natural readings for prosody transplants",
     "egemaps": "openSMILE's features",
-    "attributes": "acoustic attributes of a voice: pitch, loudness, voice quality",
+    "attributes": "pitch, loudness and speaking rate, of which rationales are written",
     "emotion2vec": "the system emotion2vec",
     "trackers": "curves of a training in TensorBoard",
     "test": "the tests, the linter and the type checker",
