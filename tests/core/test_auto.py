@@ -151,12 +151,12 @@ def test_push_to_hub_sends_what_from_pretrained_reads(checkpoint, monkeypatch, t
     assert hub.repositories[-1][0] == "someone/model" and "model.safetensors" in hub.files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lines",
     [
         "from transformers import AutoConfig; import fas_core",
         "import fas_core; from fas_core import FASConfig; from transformers import AutoConfig",
-        "import fas_core.auto; from transformers import AutoConfig",
     ],
 )
 def test_whichever_is_imported_first(checkpoint, lines):
