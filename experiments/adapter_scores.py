@@ -18,7 +18,7 @@ from fas_alm.conversations import Question
 from fas_alm.conversations.reading import read_answer
 from fas_alm.prompts import transcript_prompt
 from fas_alm.scorer import Scorer
-from fas_alm.training.audio import FrozenTokens
+from fas_alm.training.audio import AudioInputs
 from fas_alm.training.data import fas_accuracy
 from fas_alm.training.metrics import option_metrics
 from fas_core.data import has_folds, load_corpus
@@ -97,7 +97,7 @@ def free_text(question: Question, texts: list[str], predictions: list[dict]) -> 
     return dict(task=question.task, accuracy=right / len(texts), **counts)
 
 
-def cascade(scorer: Scorer, audio: FrozenTokens, rows: list[dict], labels: np.ndarray, wanted: Wanted) -> dict:
+def cascade(scorer: Scorer, audio: AudioInputs, rows: list[dict], labels: np.ndarray, wanted: Wanted) -> dict:
     """The bare LLM reads Whisper's transcript."""
     source = wanted.whisper
     if not source:

@@ -14,7 +14,7 @@ from fas_alm.conversations.questions import conflicts
 from fas_alm.conversations.reading import read_conflict
 from fas_alm.prompts import conflict_probability
 from fas_alm.scorer import Scorer
-from fas_alm.training.audio import FrozenTokens, WindowFeatures
+from fas_alm.training.audio import AudioInputs, WindowFeatures
 from fas_alm.training.metrics import option_metrics
 from fas_alm.transcript import Said, Spoken
 from fas_core.calibration import apply_temperature
@@ -35,7 +35,7 @@ def asked(rows: Sequence[dict], question: Question) -> list[list[dict]]:
 
 
 def words_and_conflict(
-    scorer: Scorer, audio: FrozenTokens, rows: list[dict], language: str, free_text: bool, predictions: list[dict]
+    scorer: Scorer, audio: AudioInputs, rows: list[dict], language: str, free_text: bool, predictions: list[dict]
 ) -> dict:
     """Figures of the clips whose words have an emotion.
 

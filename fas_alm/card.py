@@ -11,8 +11,8 @@ from fas_core.training.card import LICENCES
 
 TEMPLATE = """{metadata}# FAS-ALM: {base} that hears the tone of a voice
 
-{what} Each window of up to 30 s of audio is {tokens} tokens for the LLM, made by FAS (Fusion Acoustic-Semantic) from two
-layers of a frozen Whisper encoder ({encoder}).
+{what} Each window of up to 30 s of audio is {tokens} for the LLM, made {maker} from layers of a frozen Whisper encoder
+({encoder}).
 
 ```python
 {usage}
@@ -45,6 +45,12 @@ model, processor = load_adapter("DIR")"""
 MODEL_USAGE = """import fas_alm  # registers the classes
 from transformers import AutoModelForMultimodalLM, AutoProcessor
 model, processor = AutoModelForMultimodalLM.from_pretrained("DIR"), AutoProcessor.from_pretrained("DIR")"""
+MAKERS = {
+    "fused": (by_fas := "by FAS (Fusion Acoustic-Semantic)"),
+    "distilled": by_fas,
+    "frames": (by_connector := "by C²SER's connector (a Transformer and a linear layer over all patches)"),
+    "fused+frames": f"{by_fas} and {by_connector}",
+}
 ADAPTER = "An adapter: projector and FAS, and LoRA where `adapter_config.json` is present."
 MODEL = "A whole model, for transformers and vLLM; `fas/` and `whisper/` hold classifier and encoder by themselves."
 
@@ -65,7 +71,8 @@ def model_card(config: FASAudioConfig, record: dict | None = None, is_adapter: b
         base=plain(base),
         metadata=card_data.header(metadata(base, record)),
         encoder=plain(config.streams.acoustic["model"]),
-        tokens=config.tokens_per_window,
+        tokens=_tokens(config),
+        maker=MAKERS[config.audio_tokens],
         kind="adapter" if is_adapter else "model",
         what=ADAPTER if is_adapter else MODEL,
         usage=ADAPTER_USAGE if is_adapter else MODEL_USAGE,
@@ -96,6 +103,17 @@ def metadata(base: str, record: dict) -> ModelCardData:
 
 def _numbers(figures: dict) -> dict[str, float]:
     return {name: value for name, value in figures.items() if isinstance(value, int | float)}
+
+
+def _tokens(config: FASAudioConfig) -> str:
+    """How many tokens a window is."""
+    counted = config.window_tokens
+    fixed = f"{counted.fixed} tokens" if counted.fixed else ""
+    if not counted.streams:
+        return fixed
+    milliseconds = 20 * counted.patch_size
+    frames = f"{counted.streams} tokens for every {milliseconds} ms"
+    return f"{fixed} and {frames}" if fixed else frames
 
 
 def _corpora(corpora: list[dict]) -> str:

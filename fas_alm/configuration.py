@@ -4,13 +4,15 @@ from typing import Any, cast
 
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 
+from fas_alm.connector import ConnectorConfig
+from fas_alm.window_tokens import WindowTokens
 from fas_core.configuration_fas import FASConfig
 from fas_core.encoders.extractor import StreamConfig
 from fas_core.errors import CheckpointError
 from fas_core.windows import WINDOW_SECONDS
 
 AUDIO_TOKEN = "<|audio|>"
-AUDIO_TOKENS = ("fused", "distilled")
+AUDIO_TOKENS = ("fused", "distilled", "frames", "fused+frames")
 FRAMES_PER_SECOND = 50
 PARTS = ("text_config", "fas_config", "encoder_config")
 
@@ -23,7 +25,9 @@ class FASAudioConfig(PreTrainedConfig):
         fas_config: `FASConfig` with its `streams`: two layers of one Whisper.
         encoder_config: `WhisperConfig` of that Whisper.
         audio_tokens: "fused" gives the LLM the N_q fused tokens of each window of audio; "distilled" the kept tokens
-            of both streams (k_acoustic + k_semantic), to measure what the bottleneck costs.
+            of both streams (k_acoustic + k_semantic), to measure what the bottleneck costs; "frames" what C²SER's connector
+            makes of all patches of both streams, as many tokens as patches; "fused+frames" both, fused tokens first.
+        connector: fields of `ConnectorConfig`, where frames are heard; None, and in files of before, where they are not.
         audio_token_id: id of `<|audio|>`, inside the vocabulary of the LLM.
         option_temperature: calibrates the probabilities of lettered options (Guo et al. 2017).
         transcripts: the LLM has learned to read the words of an audio behind it (`fas_alm.transcript`).
@@ -53,6 +57,7 @@ class FASAudioConfig(PreTrainedConfig):
         cues: dict | None = None,
         base_language_model: str | None = None,
         base_revision: str | None = None,
+        connector: dict | None = None,
         **kwargs: Any,
     ):
         # None only where transformers makes an empty one, to compare a model's with; whoever has a model has its parts
@@ -61,6 +66,7 @@ class FASAudioConfig(PreTrainedConfig):
         whisper = WhisperConfig(**encoder_config) if isinstance(encoder_config, dict) else encoder_config
         self.encoder_config = cast(WhisperConfig, whisper)
         self.audio_tokens, self.audio_token_id = audio_tokens, audio_token_id
+        self.connector = ConnectorConfig.from_dict(connector).to_dict() if self.hears_frames else connector
         self.option_temperature, self.transcripts, self.cues = option_temperature, transcripts, cues
         self.base_language_model, self.base_revision = base_language_model, base_revision
         if any(part is not None for part in (text_config, fas_config, encoder_config)):  # transformers makes empty ones
@@ -77,17 +83,38 @@ class FASAudioConfig(PreTrainedConfig):
         return StreamConfig.from_dict(self.fas_config.streams or {})
 
     @property
+    def hears_frames(self) -> bool:
+        return self.audio_tokens in ("frames", "fused+frames")
+
+    @property
+    def connector_config(self) -> ConnectorConfig:
+        return ConnectorConfig.from_dict(self.connector)
+
+    @property
+    def frame_sizes(self) -> dict[str, int]:
+        """Width of the frames of each stream."""
+        return {"semantic": self.fas_config.semantic_dim, "acoustic": self.fas_config.acoustic_dim}
+
+    @property
     def tokens_per_window(self) -> int:
-        """Audio tokens of one window of up to 30 s, whatever its length."""
+        """FAS's tokens of one window of up to 30 s, whatever its length; none where the LLM hears frames alone."""
         fas = self.fas_config
         if self.audio_tokens == "distilled":
             return fas.k_acoustic + fas.k_semantic
+        if self.audio_tokens == "frames":
+            return 0
         return fas.num_queries if fas.fusion == "query" and fas.learnable_queries else 1
 
     @property
+    def window_tokens(self) -> WindowTokens:
+        """Counts the audio tokens of a window."""
+        streams = len(self.connector_config.streams) if self.hears_frames else 0
+        return WindowTokens(self.tokens_per_window, streams, self.streams.patch_size)
+
+    @property
     def audio_token_size(self) -> int:
-        """Width of the tokens that the projector reads."""
-        is_pair = self.audio_tokens == "fused" and self.fas_config.fusion == "concat"
+        """Width of FAS's tokens that the projector reads."""
+        is_pair = self.audio_tokens != "distilled" and self.fas_config.fusion == "concat"
         return self.fas_config.hidden_size * (2 if is_pair else 1)
 
     @property
@@ -120,6 +147,11 @@ class FASAudioConfig(PreTrainedConfig):
         is_positive = isinstance(temperature, int | float) and 0 < temperature < float("inf")
         _expect("option_temperature", is_positive, temperature, "a positive number")
         self._check_streams()
+        if self.hears_frames:
+            self.connector_config.width(self.frame_sizes)
+        else:
+            kind = f"null with audio_tokens {self.audio_tokens}, which hears no frames"
+            _expect("connector", self.connector is None, self.connector, kind)
 
     def _check_streams(self) -> None:
         _expect("fas_config.streams", self.fas_config.streams is not None, None, "the encoders of the FAS checkpoint")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fas_alm.configuration import FASAudioConfig
-from fas_alm.projector import MultiModalProjector
+from fas_alm.projector import project
 from fas_alm.tower import AudioTower, audio_tokens
 from fas_core.errors import FASError
 from fas_core.modeling_fas import FASForEmotionClassification
@@ -21,7 +21,7 @@ class HearsAudio:
     config: FASAudioConfig
     audio_tower: AudioTower
     fas: FASForEmotionClassification
-    multi_modal_projector: MultiModalProjector
+    multi_modal_projector: nn.Module
     if TYPE_CHECKING:
 
         def get_input_embeddings(self) -> nn.Module: ...
@@ -40,37 +40,37 @@ class HearsAudio:
         tokens, rows = int(is_audio.sum()), 0 if audio is None else len(audio)
         if tokens != rows:
             raise FASError(
-                f"input_ids have {tokens} audio tokens for {rows} audio embeddings; expected the same number, "
-                f"{self.config.tokens_per_window} for each window of 30 s"
+                f"input_ids have {tokens} audio tokens for {rows} audio embeddings; expected the same number, as "
+                "FASAudioProcessor counts them for each window of 30 s"
             )
         if audio is None:
             return embeddings
         return embeddings.masked_scatter(is_audio[..., None], audio.to(embeddings))
 
     def get_audio_features(self, audio_mels: Sequence[Tensor], audio_window_lengths: Sequence[Tensor]) -> list[Tensor]:
-        """What the LLM reads of each audio: (W * tokens_per_window, H) float32, W its windows.
+        """What the LLM reads of each audio: (its tokens, H) float32, as many as `config.window_tokens` counts.
 
         Args:
             audio_mels, audio_window_lengths: of each audio, as `FASAudioProcessor.prepare_audio` gives them.
         """
-        rows = self.embed_windows(self.audio_tower(audio_mels, audio_window_lengths)).flatten(0, 1)
-        sizes = [len(lengths) * self.config.tokens_per_window for lengths in audio_window_lengths]
-        return list(rows.split(sizes))
+        rows, read = self.embed_windows(self.audio_tower(audio_mels, audio_window_lengths))
+        sizes = [self.config.window_tokens.of_audio(lengths) for lengths in audio_window_lengths]
+        return list(rows[read].split(sizes))
 
     def _audio_rows(
         self, mels: Sequence[Tensor] | None, lengths: Sequence[Tensor] | None, features: dict[str, Tensor] | None
     ) -> Tensor | None:
-        """(all windows * tokens_per_window, H), or None without audio."""
+        """(tokens of all windows, H), or None without audio."""
         if features is None:
             if not mels or lengths is None:
                 return None
             features = self.audio_tower(mels, lengths)
-        return self.embed_windows(features).flatten(0, 1)
+        rows, read = self.embed_windows(features)
+        return rows[read]
 
-    def embed_windows(self, features: dict[str, Tensor]) -> Tensor:
-        """FAS's inputs of N windows -> (N, tokens_per_window, H) float32; zeros where a short window has no token."""
-        device = self.multi_modal_projector.linear_1.weight.device
+    def embed_windows(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What `AudioTower` gives of N windows -> (N, R, H) float32, and (N, R), False for what the LLM does not read (`project`)."""
+        device = next(self.multi_modal_projector.parameters()).device
         features = {k: x.to(device, torch.float32 if x.is_floating_point() else x.dtype) for k, x in features.items()}
-        tokens, mask = audio_tokens(self.fas, features, self.config.audio_tokens)
-        with torch.autocast(tokens.device.type, enabled=False):
-            return self.multi_modal_projector(tokens) * mask[..., None]
+        kind = self.config.audio_tokens
+        return project(self.multi_modal_projector, kind, *audio_tokens(self.fas, features, kind), features)

@@ -18,7 +18,7 @@ from fas_alm.configuration import FASAudioConfig
 from fas_alm.hearing import HearsAudio
 from fas_alm.language_models import LOADING_OPTIONS, grow_vocabulary, load_language_model
 from fas_alm.processing import FASAudioProcessor, add_audio_token
-from fas_alm.projector import MultiModalProjector
+from fas_alm.projector import make_projector
 from fas_alm.tower import AudioTower
 from fas_core.encoders.whisper import WhisperBackbone, WhisperEncoder
 from fas_core.errors import CheckpointError, FASError
@@ -47,7 +47,8 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
     _keep_in_fp32_modules = set(FLOAT32_PARTS)  # what transformers' quantisers leave out
     _keep_in_fp32_modules_strict = set(FLOAT32_PARTS)
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
-    _no_split_modules = ["AudioTower", "FASForEmotionClassification", "MultiModalProjector"]  # and those of the LLM
+    # and those of the LLM
+    _no_split_modules = ["AudioTower", "FASForEmotionClassification", "MultiModalProjector", "FrameConnector"]
     _skip_keys_device_placement = ["past_key_values"]
     language_model: PreTrainedModel  # or PEFT's wrapper of one
 
@@ -55,7 +56,7 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         super().__init__(config)
         self.audio_tower = AudioTower(config)
         self.fas = FASForEmotionClassification(config.fas_config)
-        self.multi_modal_projector = MultiModalProjector(config.audio_token_size, config.hidden_size)
+        self.multi_modal_projector = make_projector(config)
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
         config.text_config = self.language_model.config  # one object: a table that grows changes both
         self.post_init()
@@ -70,6 +71,7 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         revision: str | None = None,
         dtype: torch.dtype | str = "auto",
         seed: int = 0,
+        connector: dict | None = None,
         **options: Any,
     ) -> tuple[FASAudioForConditionalGeneration, FASAudioProcessor]:
         """A model with a new projector, and its processor; on the CPU unless `device_map` says otherwise.
@@ -77,7 +79,7 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         Args:
             fas: a checkpoint of fas_core (the shipped one by default), or a pipeline, which is copied.
             language_model: hub id, directory, "offline:smollm2", or a model and its tokenizer.
-            audio_tokens: "fused" or "distilled".
+            audio_tokens, connector: as of `FASAudioConfig`.
             revision: of the language model on the hub.
             dtype: of the language model; "auto" is that of its weights.
             seed: of the projector's first values.
@@ -107,6 +109,7 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
             encoder_config=copy.deepcopy(_encoder(pipeline).config),
             audio_tokens=audio_tokens,
             audio_token_id=audio_token_id,
+            connector=connector,
             base_language_model=name or None,
             base_revision=revision,
         )
@@ -122,7 +125,7 @@ class FASAudioForConditionalGeneration(HearsAudio, LanguageModelAdapters, PreTra
         model.config = config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model.multi_modal_projector = MultiModalProjector(config.audio_token_size, config.hidden_size)
+            model.multi_modal_projector = make_projector(config)
         device = _device_of(language_model.get_input_embeddings())
         model.multi_modal_projector.to(device)
         model.audio_tower = AudioTower(config, _encoder(pipeline).to(device))

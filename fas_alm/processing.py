@@ -22,6 +22,7 @@ from fas_alm.listening import LazyListener, WhisperListener
 from fas_alm.text_options import (
     check_lengths,
     check_mask,
+    check_places,
     check_used,
     check_whole,
     expand_mask,
@@ -32,13 +33,13 @@ from fas_alm.text_options import (
 )
 from fas_alm.transcript import AUTO, Listener, Spoken, given_words, with_transcripts
 from fas_alm.window_mels import AudioBatch, WindowMels
+from fas_alm.window_tokens import WindowTokens
 from fas_core.audio import Audio, AudioLimits, load_audio
 from fas_core.audio_forms import is_pair, open_source
 from fas_core.cues.acoustic import CueReader, Levels
 from fas_core.cues.levels import Statistics
 from fas_core.errors import FASError
 from fas_core.frontend import FrontEndConfig
-from fas_core.windows import count_windows
 
 WHISPER_FOLDER = "whisper"  # of a model directory
 OF_THIS_PROCESS = ("_windows", "listener", "cue_reader")  # and of no file
@@ -51,7 +52,7 @@ class FASAudioProcessor(ProcessorMixin):
     Args:
         tokenizer: the LLM's; gets the token `<|audio|>` if it has none, and pads on the left.
         chat_template: the LLM's own one if None; parts of messages are flattened before it.
-        tokens_per_window: audio tokens of one window of up to 30 s (`FASAudioConfig.tokens_per_window`).
+        tokens_per_window, frame_streams, patch_size: count the audio tokens of a window of up to 30 s (`WindowTokens`).
         num_mel_bins, window_frames: Whisper's mel bands, and frames of 20 ms of its window.
         padding: "clip" or "30s", as the encoder was trained on (fas_core's `StreamConfig`).
         front_end: options of `FrontEndConfig`.
@@ -77,12 +78,14 @@ class FASAudioProcessor(ProcessorMixin):
         front_end: dict | None = None,
         transcripts: bool = False,
         cues: dict | None = None,
+        frame_streams: int = 0,
+        patch_size: int = 5,
         **kwargs: Any,
     ):
         add_audio_token(tokenizer)
         tokenizer.chat_template = audio_chat_template(chat_template or tokenizer.chat_template)
         super().__init__(tokenizer, chat_template=tokenizer.chat_template)
-        self.tokens_per_window = tokens_per_window
+        self.tokens_per_window, self.frame_streams, self.patch_size = tokens_per_window, frame_streams, patch_size
         self.num_mel_bins, self.window_frames, self.padding = num_mel_bins, window_frames, padding
         self.front_end = FrontEndConfig.from_dict(front_end or {}).to_dict()
         self.transcripts, self.cues = transcripts, cues
@@ -103,7 +106,9 @@ class FASAudioProcessor(ProcessorMixin):
         streams = config.streams
         return cls(
             tokenizer,
-            tokens_per_window=config.tokens_per_window,
+            tokens_per_window=config.window_tokens.fixed,
+            frame_streams=config.window_tokens.streams,
+            patch_size=config.window_tokens.patch_size,
             num_mel_bins=config.encoder_config.num_mel_bins,
             window_frames=config.encoder_config.max_source_positions,
             padding=streams.acoustic.get("padding", "clip"),
@@ -124,9 +129,9 @@ class FASAudioProcessor(ProcessorMixin):
     def model_input_names(self) -> list[str]:
         return ["input_ids", "attention_mask", "audio_mels", "audio_window_lengths"]
 
-    def count_tokens(self, num_samples: int) -> int:
-        """Audio tokens of an audio of that many samples at 16 kHz."""
-        return count_windows(num_samples) * self.tokens_per_window
+    @property
+    def window_tokens(self) -> WindowTokens:
+        return WindowTokens(self.tokens_per_window, self.frame_streams, self.patch_size)
 
     def prepare_audio(self, samples: np.ndarray) -> tuple[Tensor, Tensor]:
         """One audio: front end on each window by itself, then log-mel.
@@ -177,9 +182,11 @@ class FASAudioProcessor(ProcessorMixin):
         check_lengths(self.tokenizer, options)
         texts = [text] if isinstance(text, str) else list(text or [])
         clips = self.load_audios(audio, sampling_rate, limits)
-        data = self._tokenized(self._expand(texts, [len(clip.samples) for clip in clips]), options) if texts else {}
+        if texts:
+            check_places(texts, len(clips))
+        prepared = [self.prepare_audio(clip.samples) for clip in clips]
+        data = self._tokenized(self._expand(texts, [lengths for _, lengths in prepared]), options) if texts else {}
         if clips:
-            prepared = [self.prepare_audio(clip.samples) for clip in clips]
             data["audio_mels"], data["audio_window_lengths"] = (list(part) for part in zip(*prepared, strict=True))
         return AudioBatch(data)
 
@@ -203,19 +210,11 @@ class FASAudioProcessor(ProcessorMixin):
         check_whole(data["input_ids"], rendered, self.audio_token_id)
         return data
 
-    def _expand(self, texts: list[str], num_samples: list[int]) -> list[str]:
+    def _expand(self, texts: list[str], windows: list[Tensor]) -> list[str]:
         """Each placeholder repeated as often as its audio has tokens."""
-        placeholders = sum(text.count(AUDIO_TOKEN) for text in texts)
-        if placeholders != len(num_samples):
-            raise FASError(
-                f"text has {placeholders} {AUDIO_TOKEN} placeholders for {len(num_samples)} audios; expected one each"
-            )
-        counts = iter(num_samples)
+        counts = iter([self.window_tokens.of_audio(lengths) for lengths in windows])
         return [
-            "".join(
-                piece if piece != AUDIO_TOKEN else AUDIO_TOKEN * self.count_tokens(next(counts))
-                for piece in _pieces(text)
-            )
+            "".join(piece if piece != AUDIO_TOKEN else AUDIO_TOKEN * next(counts) for piece in _pieces(text))
             for text in texts
         ]
 
@@ -313,7 +312,7 @@ class FASAudioProcessor(ProcessorMixin):
 
     def _mask_assistant(self, inputs: BatchFeature, encodings: Sequence, return_tensors: str | None) -> None:
         """Adds `assistant_masks`, from those of the texts with one placeholder for each audio."""
-        counts = iter([len(w) * self.tokens_per_window for w in inputs.get("audio_window_lengths", [])])
+        counts = iter([self.window_tokens.of_audio(lengths) for lengths in inputs.get("audio_window_lengths", [])])
         rows = [
             place_mask(
                 expand_mask(e["input_ids"], e["assistant_masks"], self.audio_token_id, counts), is_text,

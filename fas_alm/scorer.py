@@ -8,13 +8,15 @@ import numpy as np
 import torch
 
 from fas_alm.artifacts import load_adapter, load_emotion_pipeline, load_model_directory
+from fas_alm.connector import STREAMS
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_alm.prompts import option_token_ids
 from fas_alm.training.answer_model import AnswerModel
-from fas_alm.training.audio import FrozenTokens, WindowFeatures
+from fas_alm.training.audio import AudioInputs, WindowFeatures
 from fas_alm.training.collator import Collator
 from fas_alm.training.examples import Example, ExampleEncoder
+from fas_alm.training.frames import frozen_inputs
 from fas_alm.training.transcripts import find_transcripts
 from fas_core.checkpoint import find_device
 from fas_core.encoders.extractor import FeatureExtractor
@@ -78,9 +80,9 @@ class Scorer:
         cache = FeatureCache(self.cache_dir, self.extractor.identity())
         return WindowFeatures([row["audio"] for row in rows], self.extractor, cache)
 
-    def hearing(self, features: WindowFeatures, no_audio: bool = False) -> FrozenTokens:
-        """FAS's tokens of the clips, or zeros."""
-        return FrozenTokens(features, self.model.fas, self.model.config.audio_tokens, zero=no_audio)
+    def hearing(self, features: WindowFeatures, no_audio: bool = False) -> AudioInputs:
+        """What the model hears of the clips, or zeros."""
+        return frozen_inputs(features, self.model.fas, self.model.config, zero=no_audio)
 
     def told(self, rows: Sequence[dict], features: WindowFeatures, source: str = "learned") -> list[dict]:
         """The clips with their words as "spoken", as in training.
@@ -96,7 +98,7 @@ class Scorer:
         spoken = find_transcripts(source, rows, features.digests, self.extractor, streams, cache)
         return [{**row, "spoken": spoken.get(row["audio"])} for row in rows]
 
-    def options(self, audio: FrozenTokens, messages: Sequence[list[dict]]) -> np.ndarray:
+    def options(self, audio: AudioInputs, messages: Sequence[list[dict]]) -> np.ndarray:
         """(N, 7) log-probabilities of the letters A to G as the answer to each conversation."""
         scores = np.empty((len(messages), len(EMOTIONS)))
         with torch.inference_mode():
@@ -104,13 +106,14 @@ class Scorer:
                 scores[indices] = self.answers(**batch)["options"].float().cpu().numpy()
         return scores
 
-    def write(self, audio: FrozenTokens, messages: Sequence[list[dict]]) -> list[str]:
+    def write(self, audio: AudioInputs, messages: Sequence[list[dict]]) -> list[str]:
         """The greedy answer to each conversation."""
         texts = [""] * len(messages)
         with torch.inference_mode():
             for indices, batch in self._batches(audio, messages, share=False):
+                frames = {name: value for name, value in batch.items() if name.removesuffix("_mask") in STREAMS}
                 embeddings = self.answers.embed(
-                    batch["input_ids"], batch.get("audio_tokens"), batch.get("audio_mask"), {}
+                    batch["input_ids"], batch.get("audio_tokens"), batch.get("audio_mask"), frames
                 )
                 ids = self.model.generate(
                     inputs_embeds=embeddings, attention_mask=batch["attention_mask"], do_sample=False,
@@ -128,7 +131,7 @@ class Scorer:
             return self.model.language_model.disable_adapter()
         return contextlib.nullcontext()
 
-    def _batches(self, audio: FrozenTokens, messages: Sequence[list[dict]], share: bool):
+    def _batches(self, audio: AudioInputs, messages: Sequence[list[dict]], share: bool):
         encoder = ExampleEncoder(self.processor, audio)
         examples: list[Example] = [encoder.prompt(conversation) for conversation in messages]
         collator = Collator(audio, self.processor.audio_token_id, self.processor.tokenizer.pad_token_id, share)

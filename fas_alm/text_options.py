@@ -80,6 +80,13 @@ def check_lengths(tokenizer, options: Mapping) -> None:
         raise FASError(f"return_tensors: {options['return_tensors']!r}; expected one of 'pt', 'np', None")
 
 
+def check_places(texts: Sequence[str], audios: int) -> None:
+    """Raises `FASError` for placeholders and audios that differ in number."""
+    placeholders = sum(text.count(AUDIO_TOKEN) for text in texts)
+    if placeholders != audios:
+        raise FASError(f"text has {placeholders} {AUDIO_TOKEN} placeholders for {audios} audios; expected one each")
+
+
 def check_whole(rows: Sequence[Sequence[int]], rendered: Sequence[str], token: int) -> None:
     """Raises `FASError` for a row that was cut so that an audio lost tokens: it would be heard in part, or not at all."""
     for number, (row, text) in enumerate(zip(rows, rendered, strict=True)):

@@ -94,20 +94,25 @@ def _new_encoder(config: FASAudioConfig) -> nn.Module:
     return use_onednn(WhisperModule(encoder_config))
 
 
-def audio_tokens(fas: FASForEmotionClassification, inputs: dict[str, Tensor], kind: str) -> tuple[Tensor, Tensor]:
-    """What the projector reads of each window.
+def audio_tokens(
+    fas: FASForEmotionClassification, inputs: dict[str, Tensor], kind: str
+) -> tuple[Tensor | None, Tensor | None]:
+    """What the projector reads of each window, frames apart.
 
     Args:
         fas: the FAS of the model.
         inputs: of `AudioTower.forward`, N windows.
-        kind: "fused" or "distilled" (`FASAudioConfig.audio_tokens`).
+        kind: `FASAudioConfig.audio_tokens`.
 
     Returns:
-        (N, K, d) tokens and (N, K) mask; where it is False a short window had no more tokens, and zeros stand in.
+        (N, K, d) tokens and (N, K) mask; where it is False a short window had no more tokens, and zeros stand in. None and
+        None where the LLM hears frames alone, and FAS is not asked.
     """
+    if kind == "frames":
+        return None, None
     with torch.autocast(inputs["acoustic"].device.type, enabled=False):  # top-k by norm flips in low precision
         output = fas.fas(**inputs)
-        if kind == "fused":
+        if kind != "distilled":
             return output.fused, torch.ones(output.fused.shape[:2], dtype=torch.bool, device=output.fused.device)
         sizes = {"acoustic": fas.config.k_acoustic, "semantic": fas.config.k_semantic}
         kept = [_exactly(getattr(output, f"{s}_kept"), k, fas.fas.token_norm[s]) for s, k in sizes.items()]

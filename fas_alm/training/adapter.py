@@ -112,6 +112,7 @@ def build_model(
             revision=parts.revision,
             dtype=dtype,
             seed=arguments.seed,
+            connector=parts.connector,
             **quantized(parts, arguments),
         )
     for module in model.language_model.modules():

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fas_alm.modeling import FASAudioForConditionalGeneration
+from fas_alm.projector import project
 from fas_alm.tower import audio_tokens as tokens_of
 from fas_alm.training.examples import IGNORED
 from fas_alm.training.teacher import Teacher
@@ -87,7 +88,8 @@ class AnswerModel(nn.Module):
             options: (B,) index of the right option where the answer begins with its letter, otherwise -100.
             orders: (B, 7) index in `EMOTIONS` of each option, where all answers are lettered.
             prefix_ids: (1, P), what all rows begin with.
-            audio_tokens, audio_mask: (N, T, d) and (N, T) of a frozen FAS, N windows; or `features`, its inputs.
+            audio_tokens, audio_mask: (N, T, d) and (N, T) of a frozen FAS, N windows.
+            features: the inputs of a FAS that is trained; the patches that the connector reads, where it is heard.
 
         Returns:
             `loss`, the sum over rows of the mean over the labels of each; `options` (B, 7), log-probabilities of the letters at the first position
@@ -137,13 +139,12 @@ class AnswerModel(nn.Module):
         """(B, L, H) embeddings of text and audio; arguments as in `forward`."""
         is_audio = input_ids == self.audio_token_id
         embeddings = self.language_model.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
-        if features:
+        if features and tokens is None and hasattr(self, "fas"):
             tokens, mask = tokens_of(self.fas, features, self.kind)
-        if tokens is None:
+        if tokens is None and not features:
             return embeddings
-        with torch.autocast(tokens.device.type, enabled=False):  # as the whole model does
-            weight = self.multi_modal_projector.linear_1.weight
-            audio = self.multi_modal_projector(tokens.to(weight.dtype)) * mask[..., None]
+        rows, read = project(self.multi_modal_projector, self.kind, tokens, mask, features)
+        audio = rows[read]
         return embeddings.masked_scatter(is_audio[..., None], audio.to(embeddings.dtype))
 
     def _prefix(self, ids: Tensor, rows: int):

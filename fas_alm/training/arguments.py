@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from fas_alm.configuration import AUDIO_TOKENS
+from fas_alm.connector import ConnectorConfig
 from fas_alm.conversations.questions import TASKS, check_names
 from fas_alm.prompts import LANGUAGES
 from fas_alm.training.options import check_options, one_line
@@ -62,10 +63,26 @@ class ModelArguments(AdapterParts):
                 f"--init_lora_weights {self.init_lora_weights}: expected one of {', '.join(self.INITIALISATIONS)}; those that change the "
                 "LLM's own weights (pissa, olora, loftq, ...) would need them saved beside the adapter"
             )
+        if self.train_fas and self.audio_tokens == "frames":
+            raise FASError("--train_fas: the LLM hears frames alone, none of FAS; expected --audio_tokens fused+frames")
+        ConnectorConfig.from_dict(self.connector)
         if not self.lora_target_modules:
             raise FASError("--lora_target_modules is empty: name layers, or all-linear")
         if self.lora_rank < 1 or self.lora_alpha < 1 or not 0 <= self.lora_dropout < 1:
             raise FASError("--lora_rank and --lora_alpha: expected at least 1; --lora_dropout: at least 0 and below 1")
+
+    @property
+    def connector(self) -> dict | None:
+        """`FASAudioConfig.connector`, where frames are heard."""
+        if "frames" not in self.audio_tokens:
+            return None
+        return {
+            "streams": self.connector_streams,
+            "joint": self.connector_joint,
+            "num_layers": self.connector_layers,
+            "intermediate_size": self.connector_intermediate_size,
+            "dropout": self.connector_dropout,
+        }
 
     @property
     def initialisation(self) -> bool | str:

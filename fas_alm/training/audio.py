@@ -28,6 +28,9 @@ class AudioInputs(Protocol):
     def windows(self, file: str) -> int:
         """Windows of a file. Raises `KeyError` for one without features."""
 
+    def frames(self, file: str) -> list[int]:
+        """Real frames of 20 ms of each window, which its tokens are counted by."""
+
     def batch(self, files: Sequence[str]) -> dict[str, Tensor]:
         """Inputs of all windows of these files, in order, by the names of `AnswerModel.forward`."""
 
@@ -90,6 +93,9 @@ class WindowFeatures(AudioInputs):
     def windows(self, file: str) -> int:
         return len(self._of_file[file])
 
+    def frames(self, file: str) -> list[int]:
+        return [window.semantic_frames for window in self._of_file[file]]
+
     def batch(self, files: Sequence[str]) -> dict[str, Tensor]:
         return collate([window for file in files for window in self._of_file[file]])
 
@@ -100,7 +106,7 @@ class FrozenTokens(AudioInputs):
     Args:
         features: of the files.
         fas: the classifier.
-        kind: "fused" or "distilled".
+        kind: `FASAudioConfig.audio_tokens`, but not "frames".
         zero: zeros in the place of the tokens, to train without hearing.
     """
 
@@ -119,9 +125,13 @@ class FrozenTokens(AudioInputs):
         self._of_file: dict[str, list[tuple[Tensor, Tensor]]] = {
             file: [rows[file, number] for number in range(features.windows(file))] for file in features
         }
+        self._frames = {file: features.frames(file) for file in features}
 
     def windows(self, file: str) -> int:
         return len(self._of_file[file])
+
+    def frames(self, file: str) -> list[int]:
+        return self._frames[file]
 
     def batch(self, files: Sequence[str]) -> dict[str, Tensor]:
         windows = [window for file in files for window in self._of_file[file]]

@@ -17,8 +17,9 @@ from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_alm.training.acoustic_cues import tell_cues
 from fas_alm.training.arguments import DataArguments
-from fas_alm.training.audio import AudioInputs, FrozenTokens, WindowFeatures
+from fas_alm.training.audio import AudioInputs, WindowFeatures
 from fas_alm.training.examples import Example, ExampleEncoder
+from fas_alm.training.frames import frozen_inputs
 from fas_alm.training.plan import ExampleSet
 from fas_alm.training.transcripts import find_transcripts
 from fas_alm.transcript import Said, Spoken, is_transcript, transcript_line
@@ -128,7 +129,7 @@ def load_material(
     )
     statistics = tell_cues(sources, data, features.digests, cache, process, wait) if data.cues else None
     cued = {clip["audio"]: clip.get("cues") for clips in sources.clips.values() for clip in clips}
-    audio = features if train_fas else FrozenTokens(features, model.fas, model.config.audio_tokens, data.no_audio)
+    audio = features if train_fas else frozen_inputs(features, model.fas, model.config, data.no_audio)
     encoder = ExampleEncoder(processor, audio)
     ready = [e for c in sources.conversations["train"] for e in encoder.examples(c)]
     train = ExampleSet(sources.clips["train"], ready, encoder)

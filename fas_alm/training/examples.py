@@ -39,7 +39,7 @@ class ExampleEncoder:
 
     Args:
         processor: of the model.
-        audio: says how many windows a file has.
+        audio: says how many windows a file has, and how long they are.
     """
 
     def __init__(self, processor: FASAudioProcessor, audio: AudioInputs):
@@ -52,7 +52,8 @@ class ExampleEncoder:
     ) -> Example:
         """What comes before an answer. Raises `KeyError` for a file without features."""
         files = tuple(audio_paths(messages))
-        counts = iter([self.audio.windows(file) * self.processor.tokens_per_window for file in files])
+        counted = self.processor.window_tokens.of_window
+        counts = iter([sum(map(counted, self.audio.frames(file))) for file in files])
         token = self.processor.audio_token_id
         ids = self.ids(self._render(messages, True))
         expanded = [i for id in ids for i in ((id,) if id != token else (id,) * next(counts))]

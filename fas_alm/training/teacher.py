@@ -48,6 +48,7 @@ def make_teacher(
         return None
     if parts.train_fas or model.config.audio_tokens != "fused":
         raise FASError(
-            "--distil_options needs a frozen FAS and its fused tokens; drop --train_fas and --audio_tokens distilled"
+            "--distil_options needs a frozen FAS and its fused tokens alone; drop --train_fas, and --audio_tokens "
+            f"{model.config.audio_tokens}"
         )
     return Teacher(model.fas, arguments.token_mixup)

@@ -18,7 +18,7 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.utils.torch_utils import set_default_torch_dtype
 
 from fas_alm.configuration import AUDIO_TOKEN, FASAudioConfig
-from fas_alm.projector import MultiModalProjector
+from fas_alm.projector import make_projector, project
 from fas_alm.tower import AudioTower, audio_tokens
 from fas_alm.vllm.kernels import use_fast_attention, use_fast_linear
 from fas_alm.vllm.processing import (
@@ -68,7 +68,7 @@ class FASAudioForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsLo
             use_fast_linear(self.audio_tower, maybe_prefix(prefix, "audio_tower"))
             use_fast_attention(self.audio_tower.encoder)
             self.fas = FASForEmotionClassification(config.fas_config)
-            self.multi_modal_projector = MultiModalProjector(config.audio_token_size, config.hidden_size)
+            self.multi_modal_projector = make_projector(config)
         with self._mark_language_model(vllm_config):
             self.language_model = init_vllm_registered_model(
                 vllm_config=vllm_config,
@@ -84,7 +84,7 @@ class FASAudioForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsLo
         )
 
     def embed_multimodal(self, **kwargs: object) -> MultiModalEmbeddings:
-        """Embeddings of each audio of a batch of requests, (W * tokens_per_window, H) each."""
+        """Embeddings of each audio of a batch of requests, (its tokens, H) each."""
         mels, lengths = kwargs.get("audio_mels"), kwargs.get("audio_window_lengths")
         if mels is None:
             return []
@@ -94,10 +94,11 @@ class FASAudioForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsLo
         return embeddings
 
     def _embed(self, mels: Sequence[Tensor], lengths: Sequence[Tensor]) -> Sequence[Tensor]:
-        tokens, mask = audio_tokens(self.fas, self.audio_tower(mels, lengths), self.config.audio_tokens)  # (N, K, d)
-        rows = self.multi_modal_projector(tokens) * mask[..., None]  # (N, K, H)
+        features, kind = self.audio_tower(mels, lengths), self.config.audio_tokens
+        rows, read = project(self.multi_modal_projector, kind, *audio_tokens(self.fas, features, kind), features)
         windows = [len(each) for each in lengths]
-        return [audio.flatten(0, 1) for audio in rows.to(self.dtype).split(windows)]
+        rows = rows.to(self.dtype)  # (N, R, H)
+        return [each[kept] for each, kept in zip(rows.split(windows), read.split(windows), strict=True)]
 
     def forward(
         self,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from fas_alm.configuration import FASAudioConfig
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -14,6 +17,7 @@ ENVIRONMENT = {  # in this process, so that one process ends with the comparison
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
 }
+TEXT, AUDIOS = 1024, 3  # tokens, and audios of a prompt
 
 
 def start_vllm(directory: str | Path, lora: bool = False, **options) -> LLM:
@@ -30,5 +34,13 @@ def start_vllm(directory: str | Path, lora: bool = False, **options) -> LLM:
     from fas_alm.vllm import register
 
     register()
-    defaults = {"dtype": "float32", "enforce_eager": True, "max_model_len": 1024, "limit_mm_per_prompt": {"audio": 3}}
+    defaults = {"dtype": "float32", "enforce_eager": True, "limit_mm_per_prompt": {"audio": AUDIOS}}
+    defaults["max_model_len"] = longest_prompt(FASAudioConfig.from_pretrained(directory))
     return LLM(str(directory), **defaults | {"enable_lora": lora} | options)
+
+
+def longest_prompt(config: FASAudioConfig) -> int:
+    """Tokens of a prompt and its answer: text, and beside it whole windows of audio where each is hundreds of tokens."""
+    window = config.window_tokens.of_window(config.encoder_config.max_source_positions)
+    most = getattr(config.text_config, "max_position_embeddings", None) or math.inf
+    return min(TEXT + (AUDIOS * window if config.hears_frames else 0), most)

@@ -60,9 +60,11 @@ class FASAudioProcessingInfo(BaseProcessingInfo):
 
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
         """Tokens of the longest audio that a prompt of `seq_len` tokens can hold."""
-        per_window = self.get_hf_config().tokens_per_window
-        windows = min(count_windows(self.max_seconds * SAMPLE_RATE), seq_len // per_window)
-        return {"audio": max(1, windows) * per_window}
+        config = self.get_hf_config()
+        whole = config.window_tokens.of_window(config.encoder_config.max_source_positions)
+        longest = count_windows(self.max_seconds * SAMPLE_RATE) * whole
+        room = seq_len if config.hears_frames else seq_len - seq_len % whole  # FAS's tokens come a window at a time
+        return {"audio": max(whole, min(longest, room))}
 
 
 class FASAudioDummyInputsBuilder(BaseDummyInputsBuilder[FASAudioProcessingInfo]):
@@ -151,7 +153,7 @@ class FASAudioMultiModalProcessor(BaseMultiModalProcessor[FASAudioProcessingInfo
         config = self.info.get_hf_config()
 
         def tokens_of(index: int) -> list[int]:
-            windows = len(out_mm_kwargs["audio"][index]["audio_window_lengths"].data)
-            return [config.audio_token_id] * (windows * config.tokens_per_window)
+            lengths = out_mm_kwargs["audio"][index]["audio_window_lengths"].data
+            return [config.audio_token_id] * config.window_tokens.of_audio(lengths.tolist())
 
         return [PromptReplacement(modality="audio", target=[config.audio_token_id], replacement=tokens_of)]

@@ -75,7 +75,18 @@ class AdapterParts:
         None,
         "transformers' attention implementation; default: its own choice, but eager in bf16 on a CPU, where it is faster",
     )
-    audio_tokens: str = option("fused", "fused (N_q tokens a window) or distilled (k_acoustic + k_semantic)")
+    audio_tokens: str = option(
+        "fused",
+        "what the LLM hears of a window: fused (N_q tokens), distilled (k_acoustic + k_semantic), frames (C2SER's connector over "
+        "all patches of both streams), fused+frames",
+    )
+    connector_streams: list[str] = option(
+        ["semantic", "acoustic"], "streams whose frames the connector reads, in order"
+    )
+    connector_joint: bool = option(True, "one Transformer over the frames of all streams; false: one for each")
+    connector_layers: int = option(4, "layers of the connector's Transformer")
+    connector_intermediate_size: int = option(2560, "width of the connector's feed-forward layers")
+    connector_dropout: float = option(0.1, "dropout of the connector")
     quantization: str = option(
         "none",
         "of the LLM's frozen weights: none, 8bit or 4bit (QLoRA); FAS and the projector stay float32. Needs bitsandbytes",

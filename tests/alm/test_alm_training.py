@@ -53,6 +53,9 @@ class Windows:
     def windows(self, file):
         return self._windows.get(file, 1)
 
+    def frames(self, file):
+        return [50] * self.windows(file)
+
 
 # ---- prompts and batches ---------------------------------------------------------------------------------------------
 

@@ -56,7 +56,9 @@ def save_model(folder: Path, kind: str = "qwen2", audio_tokens: str = "fused") -
     parts = model_class(config).eval(), tokenizer
     model, processor = FASAudioForConditionalGeneration.from_parts(shared_fas(), parts, audio_tokens)
     with torch.no_grad():
-        model.multi_modal_projector.linear_2.weight.mul_(4)
+        for name, layer in model.multi_modal_projector.named_modules():
+            if name.endswith(("linear_2", "outputs.joint")):
+                layer.weight.mul_(4)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
@@ -504,7 +506,10 @@ class TestRequests:
 class TestOtherEngines:
     """Each starts an engine of its own, and ends the one that the tests above share."""
 
-    @pytest.mark.parametrize(("kind", "audio_tokens"), [("qwen3", "fused"), ("llama", "distilled")])
+    @pytest.mark.parametrize(
+        ("kind", "audio_tokens"),
+        [("qwen3", "fused"), ("llama", "distilled"), ("qwen2", "frames"), ("qwen2", "fused+frames")],
+    )
     def test_other_language_models_and_tokens(self, engines, tmp_path, messages, kind, audio_tokens):
         from fas_alm.vllm.parity import compare, transformers_answers, vllm_answers
 
