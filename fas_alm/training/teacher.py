@@ -48,7 +48,6 @@ def make_teacher(
         return None
     if parts.train_fas or model.config.audio_tokens != "fused":
         raise FASError(
-            "--distil_options needs a frozen FAS and its fused tokens alone; drop --train_fas, and --audio_tokens "
-            f"{model.config.audio_tokens}"
+            "--distil_options needs a frozen FAS and its fused tokens alone; drop --train_fas, and give --audio_tokens fused"
         )
     return Teacher(model.fas, arguments.token_mixup)

@@ -202,6 +202,16 @@ class TestShape:
         assert sum(p.numel() for p in connector.parameters()) == pytest.approx(43.6e6, rel=0.01)
 
 
+def test_peft_on_the_whole_model_leaves_the_connector_alone():
+    model, processor = tiny_model(audio_tokens="frames")
+    before = model.get_audio_features(*[[part] for part in processor.prepare_audio(clip(1.0))])[0]
+    whole = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+    adapted = {name.split(".")[2] for name, _ in whole.named_parameters() if "lora_" in name}
+    after = whole.get_base_model().get_audio_features(*[[part] for part in processor.prepare_audio(clip(1.0))])[0]
+    assert adapted == {"language_model"}
+    torch.testing.assert_close(before, after)
+
+
 class TestConfiguration:
     def test_files_of_before_have_no_connector(self):
         model, _ = tiny_model()

@@ -654,7 +654,7 @@ def test_the_figures_of_c2ser_are_the_defaults():
         DataArguments()
 
 
-@pytest.mark.parametrize("name", ["alm.yaml", "alm_cpu.yaml", "c2ser.yaml"])
+@pytest.mark.parametrize("name", ["alm.yaml", "alm_cpu.yaml", "c2ser.yaml", "connector_cpu.yaml"])
 def test_configurations_are_understood(name, tmp_path):
     cpu = ["--use_cpu", "true", "--corpora", "ravdess=x", "--output_dir", str(tmp_path)]
     data, _, training = run.parse([str(ROOT / "train" / "configs" / name), *cpu])
