@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,9 +40,9 @@ class ConnectorConfig:
     hidden_size: int | None = None
     dropout: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         given = list(self.streams) if isinstance(self.streams, list | tuple) else self.streams
-        is_right = isinstance(given, list) and given and set(map(str, given)) <= set(STREAMS)
+        is_right = isinstance(given, list) and len(given) > 0 and set(map(str, given)) <= set(STREAMS)
         _expect(
             "streams",
             is_right and len(set(given)) == len(given),
@@ -150,6 +151,6 @@ def sinusoids(length: int, width: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width]
 
 
-def _expect(name: str, is_right: bool, value, expected: str) -> None:
+def _expect(name: str, is_right: bool, value: Any, expected: str) -> None:
     if not is_right:
         raise CheckpointError(f"FASAudioConfig.connector: {name} is {value!r}; expected {expected}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -63,14 +64,16 @@ def project(
         that the LLM reads, False for frames that a window lacks against the longest of the batch.
     """
     both = kind == "fused+frames"
+    fused = cast(nn.Module, projector.fused) if both else projector
+    connector = cast(nn.Module, projector.frames) if both else projector
     dtype = next(projector.parameters()).dtype
     found = []
     with torch.autocast(next(projector.parameters()).device.type, enabled=False):
-        if tokens is not None:
-            rows = (projector.fused if both else projector)(tokens.to(dtype)) * mask[..., None]
+        if tokens is not None and mask is not None:
+            rows = fused(tokens.to(dtype)) * mask[..., None]
             found.append((rows, torch.ones_like(mask)))
         if tokens is None or both:
             inputs = {name: x.to(dtype) if x.is_floating_point() else x for name, x in frames.items()}
-            found.append((projector.frames if both else projector)(inputs))
+            found.append(connector(inputs))
     rows, read = zip(*found, strict=True)
     return torch.cat(rows, 1), torch.cat(read, 1)
