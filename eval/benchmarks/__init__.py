@@ -1,0 +1,1 @@
+"""What systems are scored on: declared benchmarks, where they lie, and their clips."""

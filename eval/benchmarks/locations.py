@@ -12,7 +12,8 @@ MANIFEST = "manifest:"  # "manifest:PATH" is a benchmark without an entry
 @dataclass(frozen=True)
 class DataLocations:
     """`root` holds one folder a benchmark; `overrides`, benchmark -> folder, those that lie elsewhere; `exclude_labels`, raw
-    labels whose clips are left out of all of them."""
+    labels whose clips are left out of all of them.
+    """
 
     root: Path | None = None
     overrides: dict[str, Path] = field(default_factory=dict)

@@ -36,7 +36,8 @@ COLUMNS = (
 
 def manifest_row(take: Take, verdict: Verdict | None) -> dict[str, str]:
     """A row of the table. `votes` are the listeners that heard the tone clearly, of `listeners`; both are empty where no panel
-    has listened. Two columns, because spreadsheets turn 9/12 into a date."""
+    has listened. Two columns, because spreadsheets turn 9/12 into a date.
+    """
     item = take.item
     return {
         "id": item.id,

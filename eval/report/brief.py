@@ -19,6 +19,7 @@ from fas_eval.report.summary import caveats, compared, findings, interval_text, 
 
 
 def render_brief(run: Run, table: ScoreTable) -> str:
+    """Writes report.md: what was compared, findings, tables, and where figures come from."""
     parts = [
         "# Speech emotion recognition: systems compared",
         markdown_text(compared(run, table)),
@@ -168,6 +169,7 @@ def _failures(run: Run, listed: int = 20) -> list[str]:
 
 
 def command_line(run: Run) -> str:
+    """Gives the command of the run without places of a machine; "unknown" where nothing says it."""
     command = run.results["provenance"].get("command") or run.results["suite"].get("command") or "unknown"
     return without_places(" ".join(map(str, command)) if isinstance(command, list) else str(command))
 

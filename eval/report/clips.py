@@ -19,10 +19,12 @@ class ClipAnswers:
 
     @property
     def conflicting(self) -> bool:
+        """Says whether words are known and their emotion is not that of the tone."""
         return bool(self.words) and self.words != self.emotion
 
     @property
     def right(self) -> int:
+        """Counts the answers that name the tone."""
         return self.labels.count(self.emotion)
 
     @property
@@ -52,4 +54,5 @@ def choose_clips(index: Index, limit: int) -> dict[str, list[ClipAnswers]]:
 
 
 def emotions_of(index: Index) -> dict[str, dict[str, str]]:
+    """Gives benchmark -> clip id -> emotion of the tone."""
     return {benchmark: {clip.id: clip.emotion for clip in clips.values()} for benchmark, clips in index.items()}

@@ -33,6 +33,8 @@ class SystemDetails:
 
 @dataclass
 class BenchmarkSection:
+    """Holds what the page shows of one benchmark: its facts and its systems, the best first."""
+
     name: str
     slug: str
     facts: dict
@@ -44,6 +46,7 @@ class BenchmarkSection:
 
 
 def benchmark_sections(run: Run, slugs: dict[str, str]) -> list[BenchmarkSection]:
+    """Makes the section of each benchmark, in the order of results.json."""
     shown = {(row.source, row.table) for row in published_rows(run, list(run.benchmarks))}
     sections = []
     for name, facts in run.benchmarks.items():

@@ -13,6 +13,7 @@ _PLACE = re.compile(r"(?<![\w.:/~-])(?:~?/(?:[\w.+@~-]+/)+|[A-Za-z]:\\(?:[^\\\s\
 
 
 def is_number(value) -> bool:
+    """Says whether a value is a finite number, which True is not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -27,6 +28,7 @@ def points(difference: float | None) -> str:
 
 
 def p_value(value: float | None) -> str:
+    """Writes a p with three decimals, "< 0.001" below them."""
     if not is_number(value):
         return DASH
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
@@ -40,6 +42,7 @@ def count(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
+    """Writes seconds in the unit in which people would say them."""
     if not is_number(seconds):
         return DASH
     if seconds < 90:

@@ -13,6 +13,7 @@ PLAIN = ("clips", "answered", "ece", "retries", "seconds", "audio_seconds", "pea
 
 
 def write_scores(run: Run) -> Path:
+    """Writes scores.csv into the run's folder and gives its path."""
     path = run.folder / "scores.csv"
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = CellWriter(file, COLUMNS, lineterminator="\n")

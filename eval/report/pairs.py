@@ -10,7 +10,8 @@ from fas_eval.report.pooling import mean_of
 @dataclass(frozen=True)
 class Verdict:
     """`difference`: of the metric, a - b, mean over the compared seeds. `significant`: after the correction, in every pair of seeds
-    that was compared, and always in the same direction."""
+    that was compared, and always in the same direction.
+    """
 
     difference: float
     significant: bool

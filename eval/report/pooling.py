@@ -12,7 +12,8 @@ from fas_eval.statistics.comparison import summarise
 @dataclass(frozen=True)
 class Figure:
     """Mean over the seeds; `spread` is that of `eval.statistics.comparison.summarise`, `low` and `high` the means of the bounds
-    of the seeds' intervals: what other clips would do to one typical seed. None where no seed has them."""
+    of the seeds' intervals: what other clips would do to one typical seed. None where no seed has them.
+    """
 
     value: float
     spread: float | None = None
@@ -21,6 +22,7 @@ class Figure:
 
 
 def mean_of(values) -> float | None:
+    """Gives the mean of what is a number; None where nothing is."""
     known = [value for value in values if is_number(value)]
     return float(np.mean(known)) if known else None
 

@@ -57,10 +57,12 @@ class Run:
 
     @property
     def benchmarks(self) -> dict[str, dict]:
+        """Gives the entries of results.json by benchmark."""
         return self.results["benchmarks"]
 
     @property
     def systems(self) -> dict[str, dict]:
+        """Gives the entries of results.json by system."""
         return self.results["systems"]
 
     @cached_property
@@ -87,6 +89,7 @@ class Run:
         return f"{title} (random weights)" if self.has_random_weights(system) else title
 
     def has_random_weights(self, system: str) -> bool:
+        """Says whether a system has weights that nobody trained."""
         return self.systems.get(system, {}).get("weights") == "random"
 
     def systems_on(self, benchmark: str) -> list[str]:

@@ -15,7 +15,8 @@ METRICS = tuple(METRIC_NAMES)
 class Cell:
     """`best`: highest on this benchmark. `mark`: ≈ for not significantly different from the best; where all systems were compared with
     one reference only, ▲ significantly better than that, ▼ worse, ≈ neither. `delta`: to the row that an ablation is of,
-    `delta_significant` None where not tested."""
+    `delta_significant` None where not tested.
+    """
 
     figure: Figure
     best: bool = False
@@ -38,6 +39,8 @@ class Row:
 
 @dataclass
 class PublishedRow:
+    """Holds the figures that one table of a paper publishes of a system."""
+
     system: str
     source: str
     table: str
@@ -47,11 +50,14 @@ class PublishedRow:
 
 @dataclass
 class ScoreTable:
+    """Holds the big table: a row a system, cells by (benchmark, metric), and published rows below."""
+
     benchmarks: list[str]
     rows: list[Row]
     published: list[PublishedRow] = field(default_factory=list)
 
     def best(self, benchmark: str, metric: str = "ua") -> Row | None:
+        """Gives the row with the best mean of a benchmark; None where nothing is scored."""
         return next((r for r in self.rows if (c := r.cells.get((benchmark, metric))) and c.best), None)
 
 

@@ -14,7 +14,8 @@ LISTED = 100  # failures in a table; results.json has all
 @dataclass
 class ComparisonTable:
     """Systems of one benchmark in pairs: `matrix` by row and column, None on the diagonal and where not tested; empty where all were
-    compared with one reference only."""
+    compared with one reference only.
+    """
 
     benchmark: str
     names: list[str]
@@ -23,6 +24,7 @@ class ComparisonTable:
 
 
 def comparisons(run: Run, metric: str = "ua") -> list[ComparisonTable]:
+    """Makes a table of paired tests a benchmark, the best system first."""
     pairs, found = run.pairs, []
     for benchmark in run.benchmarks:
         rows = [row for row in run.results["comparisons"] if row.get("benchmark") == benchmark]
@@ -44,13 +46,15 @@ def _ua(run: Run, benchmark: str, system: str) -> float | None:
 @dataclass
 class ToneOrWords:
     """Bars of one benchmark: (title, shares and intervals, detection of conflict, and of disagreement) of each system, most often after
-    the tone first."""
+    the tone first.
+    """
 
     benchmark: str
     systems: list[tuple[str, dict, dict | None, dict | None]]
 
 
 def tone_or_words(run: Run) -> list[ToneOrWords]:
+    """Makes a table a benchmark with conflict: whom each system follows, by its heads too."""
     found = []
     for benchmark in run.benchmarks:
         rows = []

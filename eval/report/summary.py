@@ -65,6 +65,7 @@ def legend(run: Run) -> str:
 
 
 def findings(run: Run, table: ScoreTable, metric: str = "ua") -> list[Finding]:
+    """Says of each benchmark which system is best, and by how much."""
     pairs = run.pairs
     found = []
     for benchmark in table.benchmarks:

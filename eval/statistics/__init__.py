@@ -1,0 +1,1 @@
+"""Figures with intervals, paired tests and their correction (docs/statistics.md)."""

@@ -122,7 +122,8 @@ def _test(difference: float, drawn: np.ndarray, bootstrap: Bootstrap, confidence
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
     """Two-sided p of McNemar's test of two counts of discordant clips: exact (binomial) below `EXACT_BELOW`, else
-    chi-squared with continuity correction; 1 where there are none."""
+    chi-squared with continuity correction; 1 where there are none.
+    """
     exact = only_a + only_b < EXACT_BELOW
     return float(mcnemar([[0, only_a], [only_b, 0]], exact=exact).pvalue)
 

@@ -69,7 +69,8 @@ class Bootstrap:
 
     def t_quantile(self, confidence: float) -> float:
         """Bootstrap standard errors in half an interval: Student's t with units - 1 degrees of freedom, and
-        sqrt(n / (n - 1)) because the resamples spread around the sample and not around what it stands for."""
+        sqrt(n / (n - 1)) because the resamples spread around the sample and not around what it stands for.
+        """
         if self.units < 2:
             return np.inf
         return float(stdtrit(self.units - 1, (1 + confidence) / 2) * np.sqrt(self.units / (self.units - 1)))

@@ -144,7 +144,8 @@ class System(ABC):
     @abstractmethod
     def identity(self) -> dict:
         """JSON-ready description of everything that decides an answer (weights, prompt version, options), without
-        paths of the machine: cached answers of another identity are not used."""
+        paths of the machine: cached answers of another identity are not used.
+        """
 
     @abstractmethod
     def answer(self, clips: Sequence[BenchmarkClip]) -> Iterator[SystemAnswer]:
@@ -152,7 +153,8 @@ class System(ABC):
 
     def describe(self) -> dict:
         """For the report: "weights" ("real" | "random"), "parameters", "parameters_trained", "training_seconds",
-        "curve" (validation macro-F1 by epoch), "source", "licence"; whatever of it is known."""
+        "curve" (validation macro-F1 by epoch), "source", "licence"; whatever of it is known.
+        """
         return {}
 
     def embed(self, clips: Sequence[BenchmarkClip]) -> np.ndarray | None:

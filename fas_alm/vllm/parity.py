@@ -1,4 +1,4 @@
-"""Does vLLM answer as transformers does? `python -m fas_alm.vllm.parity DIR [--lora DIR]`
+"""Does vLLM answer as transformers does? `python -m fas_alm.vllm.parity DIR [--lora DIR]`.
 
 Both get the same chat messages: without audio, with one and with two, of 3 s, 30.02 s and 60 s, in float32, greedy.
 Answers must be the same token for token, and the log-probabilities of the likeliest tokens of each step within a

@@ -68,7 +68,6 @@ def statistics(
 
       python -m fas_core.cues statistics ravdess=data/ravdess --output cues.json
     """
-
     rows = _rows(corpora, exclude_labels)
     measured = _measured(of, rows, cache)
     chosen = width or (CUE_WIDTH if of is Of.cues else WIDTH)
@@ -93,7 +92,6 @@ def shares(
 
       python -m fas_core.cues shares ravdess=data/ravdess --statistics cues.json
     """
-
     rows, known = _rows(corpora, exclude_labels), Statistics.load(statistics)
     levels = _levels(of, rows, known, cache, str(statistics))
     names = tuple(CUES) if of is Of.cues else ATTRIBUTES

@@ -26,7 +26,8 @@ class ExclusionList:
 
     @classmethod
     def load(cls, path: str | Path) -> "ExclusionList":
-        """
+        """Reads the list that `fas data check` wrote.
+
         Raises:
             CorpusError: no such file, not JSON, or not an exclusion list of this version.
         """

@@ -107,6 +107,15 @@ class CorpusReader:
     example: str
 
     def __call__(self, root: str | Path, *, exclude_labels: Iterable[str] = (), **options: Any) -> Reading:
+        """Reads a corpus: the table of its clips, and why others were left out.
+
+        Args:
+            root: folder of the corpus.
+            exclude_labels: raw labels to leave out.
+
+        Raises:
+            CorpusError: no such folder, an unknown option, or nothing in it that the reader knows.
+        """
         folder = Path(os.path.abspath(expanded(root)))
         if not is_dir(folder):
             raise CorpusError(f"{root}: no such folder; {self._expected()}")

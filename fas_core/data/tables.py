@@ -39,6 +39,11 @@ class Row:
         return next((self.values[column] for column in columns if column in self.values), None)
 
     def need(self, columns: Sequence[str]) -> str:
+        """Gives the first of the columns that is there.
+
+        Raises:
+            CorpusError: none of them is.
+        """
         value = self.get(columns)
         if value is None:
             present = ", ".join(self.values) or "nothing"

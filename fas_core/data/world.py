@@ -133,7 +133,8 @@ def _coded(
     root: Path, form: str, language: str, speakers: Iterable[str], texts: Mapping[str, str] | None = None
 ) -> Iterator[Clip]:
     """Clips whose names say speaker, label and sometimes text, by the groups of these names; speakers 70/15/15, the same division
-    for a part of the corpus."""
+    for a part of the corpus.
+    """
     pattern, side = re.compile(form), assign_speaker_splits(speakers)
 
     def parse(path: Path) -> Clip | None:

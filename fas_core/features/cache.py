@@ -75,6 +75,11 @@ class Shard:
         self.checked = True
 
     def read(self, key: str) -> ClipFeatures:
+        """Reads one clip out of the shard.
+
+        Raises:
+            FeatureError: the shard is damaged.
+        """
         if not self.checked:
             self.check()
         clip = dict(self.clips[key])
@@ -122,6 +127,7 @@ class FeatureCache:
             self._where.update(dict.fromkeys(shard.clips, shard))
 
     def shard_paths(self) -> list[Path]:
+        """Lists the shards on disk, in order of their names."""
         return sorted(self.path.glob("[0-9a-f]*.safetensors"))
 
     def __len__(self) -> int:
@@ -224,6 +230,7 @@ def plan_name(keys: Iterable[str]) -> str:
 
 
 def damage(path: Path, problem: str) -> FeatureError:
+    """Makes the error for a shard that is not as it was written."""
     return FeatureError(f"shard {path} is damaged: {problem}; extract_features builds it again")
 
 

@@ -53,9 +53,11 @@ class ExtractionReport:
 
     @property
     def x_real_time(self) -> float:
+        """Seconds of audio per second of work."""
         return self.audio_seconds / self.seconds if self.seconds else 0.0
 
     def to_dict(self) -> dict:
+        """Gives the fields and `x_real_time`, JSON-ready."""
         return {**asdict(self), "x_real_time": self.x_real_time}
 
 

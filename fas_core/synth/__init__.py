@@ -1,0 +1,1 @@
+"""Speech that is made here: the synthetic conflict corpus, espeak-ng, Kokoro and prosody transplants."""

@@ -194,7 +194,8 @@ def transplant(
 
 def _room(delivery: Delivery, own: Delivery, neutral: Neutral) -> np.ndarray:
     """(K,) power of the background, as far below neutral speech as it is in the acted recording; a clip without a pause tells
-    nothing of its room, so it is kept well below speech."""
+    nothing of its room, so it is kept well below speech.
+    """
     floor = 10 ** ((delivery.floor - neutral.level + own.level) @ _OVER_BINS / 10)
     return floor * min(1.0, 10 ** ((own.level - _ROOM_DB) / 10) / floor.mean())
 

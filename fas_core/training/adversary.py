@@ -54,11 +54,13 @@ class ReverseGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, strength: float) -> Tensor:
+        """Passes x on as it is."""
         ctx.strength = strength
         return x.view_as(x)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        """Turns the gradient round, times the strength."""
         return -ctx.strength * gradient, None
 
 

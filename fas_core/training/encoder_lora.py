@@ -68,7 +68,8 @@ class LoraArguments:
 
 def augmented(mel: Tensor, rng: np.random.Generator) -> Tensor:
     """A log-mel (M, 2T) at another speed, through another channel, with two stretches of time and of frequency masked by its mean
-    (SpecAugment, Park et al. 2019)."""
+    (SpecAugment, Park et al. 2019).
+    """
     bins, frames = mel.shape
     length = 2 * max(1, round(frames / rng.uniform(*SPEEDS) / 2))
     mel = F.interpolate(mel[None], length, mode="linear", align_corners=False)[0]

@@ -135,7 +135,8 @@ def _accelerator(arguments: TrainingArguments) -> Accelerator:
 
 def calibrated_heads(config, clips: Clips, arguments: TrainingArguments) -> tuple[str, ...]:
     """Heads that validation voices make no surer: the discriminant has its temperature from corpora that it had not met, and so has
-    the fused answer where it has a share of it."""
+    the fused answer where it has a share of it.
+    """
     several = len(set(corpus_names(clips)[clips.labels >= 0])) > 1
     if arguments.temperature_on != "corpora" or not several or not config.head_shrinkage:
         return ()

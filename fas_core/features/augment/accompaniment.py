@@ -22,10 +22,12 @@ WIDTHS = np.array([90.0, 130.0, 200.0])  # Hz; vowels after Peterson and Barney 
 
 
 def add_music(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
+    """Lays chords and a beat under (n,) samples, so many dB below them."""
     return added(samples, music(len(samples), rng), snr_db)
 
 
 def add_babble(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
+    """Lays six talkers without words under (n,) samples, so many dB below them."""
     voices = sum(_unit(talker(len(samples), rng)) for _ in range(TALKERS))
     return added(samples, voices, snr_db)
 

@@ -4,6 +4,7 @@ import numpy as np
 
 
 def rms(samples: np.ndarray) -> float:
+    """Gives the root of the mean square, in float64."""
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
 
 

@@ -12,6 +12,7 @@ WINDOW, HOP = 1024, 256  # 64 and 16 ms
 
 
 def transform() -> ShortTimeFFT:
+    """Gives the short-time Fourier transform of all variants."""
     return ShortTimeFFT(hann(WINDOW, sym=False), HOP, SAMPLE_RATE)
 
 
