@@ -21,8 +21,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import medfilt
 
 from fas_core.errors import AudioError, MissingDependencyError
 
@@ -328,6 +326,8 @@ def _pitch(
 
 def _contour(delivery: Delivery, frames: int) -> np.ndarray:
     """(frames,) semitones about the median, without jumps of a few frames, in a straight line over what is unvoiced."""
+    from scipy.signal import medfilt  # here: it takes seconds, which --help does not wait for
+
     voiced = np.flatnonzero(delivery.f0)
     semitones = medfilt(12 * np.log2(delivery.f0[voiced] / delivery.median_f0), 9)
     return np.interp(np.linspace(0, len(delivery.f0) - 1, frames), voiced, semitones)
@@ -335,6 +335,8 @@ def _contour(delivery: Delivery, frames: int) -> np.ndarray:
 
 def _slow_energy(delivery: Delivery, amount: Amount, frames: int) -> np.ndarray:
     """(frames,) dB of what is no pause, smoothed; in a straight line over pauses."""
+    from scipy.ndimage import gaussian_filter1d
+
     active = np.flatnonzero(delivery.active)
     whole = np.interp(np.arange(len(delivery.energy)), active, delivery.energy[active])
     smooth = gaussian_filter1d(whole, max(amount.smoothing / FRAME_SECONDS, 1e-3), mode="nearest")
