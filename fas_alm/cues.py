@@ -30,8 +30,9 @@ def cue_line(levels: Sequence[str] | None, language: str = "en") -> str | None:
     Raises:
         FASError: another number of symbols.
 
-    >>> cue_line(("high", "high", "medium", "high", "medium", "low"))
-    'Acoustic cues: energy=high pitch=high dynamics=medium brightness=high formants=medium voice_quality=low'
+    Examples:
+        >>> cue_line(("high", "high", "medium", "high", "medium", "low"))
+        'Acoustic cues: energy=high pitch=high dynamics=medium brightness=high formants=medium voice_quality=low'
     """
     if levels is None:
         return None

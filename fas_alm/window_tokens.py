@@ -15,8 +15,9 @@ class WindowTokens:
         streams: how many encoders are heard frame by frame, through the connector.
         patch_size: frames of 20 ms that one of their tokens is the mean of.
 
-    >>> [WindowTokens(2).of_window(150), WindowTokens(0, 2).of_window(150), WindowTokens(2, 2).of_window(1)]
-    [2, 60, 4]
+    Examples:
+        >>> [WindowTokens(2).of_window(150), WindowTokens(0, 2).of_window(150), WindowTokens(2, 2).of_window(1)]
+        [2, 60, 4]
     """
 
     fixed: int

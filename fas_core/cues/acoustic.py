@@ -60,8 +60,9 @@ def arousal(levels: Sequence[str]) -> int:
 
     Other symbols than levels count as nothing.
 
-    >>> arousal(("high", "medium", "low", "high", "low", "low"))
-    1
+    Examples:
+        >>> arousal(("high", "medium", "low", "high", "low", "low"))
+        1
     """
     steps = {"low": -1, "high": 1}
     return int(np.sign(sum(steps.get(level, 0) for level in levels[:4])))

@@ -91,8 +91,9 @@ class Statistics:
     def levels(self, values: Mapping[str, float | None], speaker: str | None = None) -> dict[str, str]:
         """Measure -> one of `LEVELS`; see `standardised`.
 
-        >>> Statistics({"pitch": (200.0, 20.0)}).levels({"pitch": 221.0})
-        {'pitch': 'high'}
+        Examples:
+            >>> Statistics({"pitch": (200.0, 20.0)}).levels({"pitch": 221.0})
+            {'pitch': 'high'}
         """
         return {name: level_of(z, self.width) for name, z in self.standardised(values, speaker).items()}
 

@@ -112,3 +112,14 @@ def test_the_hosted_workflow_calls_targets_that_are_there_by_pinned_actions_with
     assert {"lint", "test", "docs"} <= set(called) <= set(targets)
     assert all(re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
     assert "secrets" not in text.replace("No secrets", "")
+
+
+def test_examples_stand_in_their_section_where_the_site_takes_them_for_code():
+    for name, path in MODULES.items():
+        nodes = [
+            n
+            for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(n, ast.Module | ast.ClassDef | Function)
+        ]
+        for text in filter(None, map(ast.get_docstring, nodes)):
+            assert ">>> " not in text or re.search(r"^Examples:\n", text, re.MULTILINE), f"{name}: {text[:60]}"
