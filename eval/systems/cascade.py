@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fas_alm.cues import with_cue_line
+from fas_alm.endpoint import OPTIONS, ChatEndpoint
 from fas_core.checkpoint import find_device
 from fas_core.errors import CheckpointError, FASError
 from fas_core.paths import expanded, is_dir
@@ -16,7 +17,7 @@ from fas_core.precision import loading_dtype
 from fas_eval.prompts import SLOTS, Prompt, load_prompt
 from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
 from fas_eval.systems.batches import in_batches
-from fas_eval.systems.chat import OPTIONS, ChatEndpoint, EndpointJudge
+from fas_eval.systems.chat import EndpointJudge
 from fas_eval.systems.cues import takes_cues
 from fas_eval.systems.endpoint import EndpointSystem
 from fas_eval.systems.extraction import option_answer, text_answer

@@ -14,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import soundfile
 
 from fas_alm.cues import with_cue_line
+from fas_alm.endpoint import OPTIONS, ChatEndpoint, Completion, EndpointError
 from fas_alm.prompts import question_content
 from fas_core.audio import SAMPLE_RATE, load_audio
 from fas_core.errors import FASError
 from fas_eval.prompts import Prompt, load_prompt
 from fas_eval.systems.base import BenchmarkClip, System, SystemAnswer
-from fas_eval.systems.chat import OPTIONS, ChatEndpoint, Completion, EndpointError, EndpointJudge
+from fas_eval.systems.chat import EndpointJudge, answer_of
 from fas_eval.systems.cues import takes_cues
 from fas_eval.systems.options import check_options
 
@@ -76,7 +77,7 @@ class EndpointSystem(System):
         try:
             completion = self._ask(self.content(clip))
             retries = completion.retries
-            answer = completion.answer(clip.id, self.prompt, self.judge)
+            answer = answer_of(completion, clip.id, self.prompt, self.judge)
         except FASError as error:
             answer = SystemAnswer.failure(clip.id, str(error), retries=retries + getattr(error, "retries", 0))
         answer.seconds = round(time.perf_counter() - start, 6)

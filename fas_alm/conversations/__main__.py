@@ -1,4 +1,4 @@
-"""`python -m fas_alm.conversations build NAME=FOLDER ... --output FILE` and `python -m fas_alm.conversations check FILE`."""
+"""`python -m fas_alm.conversations build` and `rationales`, both NAME=FOLDER ... --output FILE, and `check FILE`."""
 
 import logging
 from collections import Counter
@@ -9,13 +9,15 @@ import typer
 
 from fas_alm.conversations.build import build_conversations
 from fas_alm.conversations.conversation import Conversation
-from fas_alm.conversations.jsonl import read_conversations, write_conversations
+from fas_alm.conversations.jsonl import numbered, read_conversations, write_conversations
 from fas_alm.conversations.questions import TASKS
+from fas_alm.conversations.rationales.build import rationale_problems
+from fas_alm.conversations.rationales.command import rationales
 from fas_alm.prompts import LANGUAGES
 from fas_alm.transcript import corpus_transcripts
 from fas_core.cli.app import App, run
 from fas_core.data import has_folds, load_corpus
-from fas_core.errors import FASError
+from fas_core.errors import CorpusError, FASError
 from fas_core.training.arguments import parse_pairs
 
 app = App(help="Conversations to train FAS-ALM on.")
@@ -69,8 +71,20 @@ def _build(corpora, out, tasks, languages, per_clip, fold, exclude, transcripts,
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="JSONL file to read.", metavar="FILE")]) -> None:
-    """Read a file of conversations as training does, and count what is in it; the exit code is 2 for one with errors."""
-    typer.echo(f"{file}: " + _summary(read_conversations(file)))
+    """Read a file of conversations as training does, and count what is in it; the exit code is 2 for one with errors.
+
+    A rationale, which is a conversation that says its levels, has to name exactly those and its emotion.
+    """
+    found = read_conversations(file)
+    problems = [
+        f"line {line}: {problem}" for line, each in numbered(file, found) for problem in rationale_problems(each)
+    ]
+    if problems:
+        raise CorpusError(f"{file}: {len(problems)} problems of rationales\n" + "\n".join(problems))
+    typer.echo(f"{file}: " + _summary(found))
+
+
+app.command(aliases={"--out": "--output"})(rationales)
 
 
 def _summary(conversations: list[Conversation]) -> str:

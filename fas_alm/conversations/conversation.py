@@ -7,6 +7,8 @@ from pathlib import Path
 
 from fas_alm.chat import check_messages
 from fas_alm.conversations.questions import Question
+from fas_core.cues.attributes import ATTRIBUTES
+from fas_core.cues.levels import LEVELS
 from fas_core.data.splits import SPLITS
 from fas_core.errors import FASError
 from fas_core.labels import EMOTIONS
@@ -25,6 +27,7 @@ class Conversation:
         messages: ends with an answer of the assistant; every answer is learned.
         task: one of `TASKS`, or any other word.
         emotion: of the tone, where it is known.
+        levels: of a rationale, the level of each attribute that its answer names (`fas_alm.conversations.rationales`).
         order: the options as they are lettered, of the tasks "choose" and "words".
     """
 
@@ -35,6 +38,7 @@ class Conversation:
     task: str = "chat"
     emotion: str | None = None
     order: list[str] | None = None
+    levels: dict[str, str] | None = None
 
     @classmethod
     def about(cls, row: Mapping, question: Question) -> "Conversation":
@@ -72,6 +76,7 @@ class Conversation:
                 raise FASError(f"{field}: {record[field]!r}, expected one of {', '.join(str(v) for v in valid)}")
         if record.get("order") is not None and sorted(map(str, record["order"])) != sorted(EMOTIONS):
             raise FASError(f"order: {record['order']}, expected each of {', '.join(EMOTIONS)} once")
+        _check_levels(record.get("levels"))
         _check_roles(record["messages"])
         messages = [_resolved(message, folder) for message in record["messages"]]
         return cls(**{"id": name} | dict(record) | {"messages": messages})
@@ -79,7 +84,8 @@ class Conversation:
     def to_dict(self, folder: Path | None = None) -> dict:
         """JSON-ready; audio below `folder` by its path from there."""
         messages = [m | {"content": [_relative(p, folder) for p in parts_of(m)]} for m in self.messages]
-        return asdict(self) | {"messages": messages}
+        record = asdict(self) | {"messages": messages}
+        return {name: value for name, value in record.items() if name != "levels" or value is not None}
 
     @property
     def audio_paths(self) -> list[str]:
@@ -96,6 +102,16 @@ def parts_of(message: Mapping) -> list[dict]:
     """The content as a list of parts."""
     content = message["content"]
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+
+
+def _check_levels(levels) -> None:
+    """Raises `FASError` for what is not attribute -> level."""
+    is_right = levels is None or (
+        isinstance(levels, Mapping) and set(levels) <= set(ATTRIBUTES) and set(levels.values()) <= set(LEVELS)
+    )
+    if not is_right:
+        expected = f"{{ATTRIBUTE: LEVEL}}, attributes {', '.join(ATTRIBUTES)}, levels {', '.join(LEVELS)}"
+        raise FASError(f"levels: {levels!r}; expected {expected}")
 
 
 def _check_roles(messages: list) -> None:

@@ -38,6 +38,12 @@ def read_conversations(path: str | Path) -> list[Conversation]:
     return conversations
 
 
+def numbered(path: str | Path, conversations: list[Conversation]) -> list[tuple[int, Conversation]]:
+    """The conversations of a file with the numbers of their lines."""
+    lines = read_text(expanded(path)).split("\n")
+    return list(zip([i for i, line in enumerate(lines, start=1) if line.strip()], conversations, strict=True))
+
+
 def _conversation(line: str, path: Path, number: int, folder: Path) -> Conversation:
     where = f"{path}, line {number}"
     record = parse_json(where, line)
