@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 from urllib.parse import urlsplit
 
 from fas_alm.prompts import OPTION_LETTERS
@@ -20,7 +21,7 @@ from fas_core.http import strict_options
 OPTIONS = ("model", "base_url", "api_key_env", "timeout", "retries", "extra")
 OPENAI = "https://api.openai.com/v1"
 # Parameters that some endpoints refuse, and what to send instead (None: nothing).
-FALLBACKS = {
+FALLBACKS: dict[str, str | None] = {
     "max_tokens": "max_completion_tokens",
     "logprobs": None,
     "top_logprobs": None,
@@ -113,7 +114,7 @@ class ChatEndpoint:
         return {"place_sha256": digest, "served": self.model, "extra": self.extra}
 
     @cached_property
-    def client(self):
+    def client(self) -> Any:
         """The SDK's client; its connections are shared by all threads."""
         logging.getLogger("openai._base_client").setLevel(
             logging.INFO
@@ -124,7 +125,7 @@ class ChatEndpoint:
             base_url=self.base_url, api_key=self.key, timeout=self.timeout, max_retries=self.retries, http_client=http
         )
 
-    def ask(self, messages: list[dict], **wanted) -> Completion:
+    def ask(self, messages: list[dict], **wanted: Any) -> Completion:
         """One answer.
 
         Args:
@@ -135,8 +136,8 @@ class ChatEndpoint:
         """
         retries = 0
         while True:  # each round drops a parameter that the endpoint refused
-            request = {FALLBACKS[k] if k in self._refused else k: v for k, v in wanted.items()}
-            request.pop(None, None)
+            names = {name: FALLBACKS[name] if name in self._refused else name for name in wanted}
+            request = {sent: wanted[name] for name, sent in names.items() if sent is not None}
             try:
                 raw = self.client.chat.completions.with_raw_response.create(
                     model=self.model, messages=messages, extra_body=self.extra, **request
@@ -147,7 +148,7 @@ class ChatEndpoint:
                 if not self._gives_up(error, request):
                     raise EndpointError(self._why(error), retries) from None
 
-    def _gives_up(self, error, request: dict) -> bool:
+    def _gives_up(self, error: Exception, request: dict) -> bool:
         """Whether there is a parameter to do without, because the endpoint does not take it."""
         if getattr(error, "status_code", None) not in (400, 422):
             return False
@@ -158,7 +159,7 @@ class ChatEndpoint:
         self._refused |= refused
         return bool(refused)
 
-    def _why(self, error) -> str:
+    def _why(self, error: Exception) -> str:
         """The error without the key and without what it may quote of the request."""
         if getattr(getattr(error, "response", None), "extensions", {}).get(NONSENSE):
             return "the endpoint answered with a body that is no chat completion"
@@ -183,7 +184,7 @@ def _key(model: str, base_url: str | None, api_key_env: str | None) -> str:
     return os.environ[name] if name else "no-key-is-needed"
 
 
-def _nonsense_is_a_bad_gateway(response) -> None:
+def _nonsense_is_a_bad_gateway(response: Any) -> None:
     """A hook of httpx: the SDK would hand out a body that is no chat completion as it is."""
     if response.status_code != 200:
         return
@@ -213,6 +214,8 @@ def _text(message: dict) -> str:
 
 def _first(logprobs: dict | None) -> dict[str, float]:
     """token -> log-probability at the first step that is not space, the chosen one included."""
+    if logprobs is None:
+        return {}
     try:
         step = next(step for step in logprobs["content"] if step["token"].strip(SPACES))
         found = {entry["token"]: float(entry["logprob"]) for entry in [*(step.get("top_logprobs") or []), step]}

@@ -150,22 +150,19 @@ class TransformersALM(OurALM):
         ask = self.scorer.options if self.prompt.kind == "options" else self.scorer.write
         answers = self.read(heard, ask(audio, messages))
         if reads:
-            self._ask_for_words(audio, parts, spoken, answers)
+            self._ask_for_words(audio, list(zip(parts, spoken, cues, strict=True)), answers)
         return failed + answers
 
-    def _ask_for_words(self, audio, parts: list[dict], spoken: list[Spoken], answers: list[SystemAnswer]) -> None:
-        """Give the answers what was heard, and, by the letters, the conflict and, of lettered answers, the disagreement."""
+    def _ask_for_words(self, audio, heard: list[tuple], answers: list[SystemAnswer]) -> None:
+        """Give the answers what was heard (audio part, words, cues), and, by the letters, the conflict and, of lettered answers, the disagreement."""
         words, conflicts = (
             self.scorer.options(
                 audio,
-                [
-                    [{"role": "user", "content": Question(task).content(*each)}]
-                    for each in zip(parts, spoken, strict=True)
-                ],
+                [[{"role": "user", "content": Question(task).content(*each)}] for each in heard],
             )
             for task in ("words", "conflict")
         )
-        for answer, said, letters, yes_or_no in zip(answers, spoken, words, conflicts, strict=True):
+        for answer, (_, said, _), letters, yes_or_no in zip(answers, heard, words, conflicts, strict=True):
             if not isinstance(said, Said):
                 answer.words_missing = said.reason if said else UNCLEAR
                 continue

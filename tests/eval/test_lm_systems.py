@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import fake_opensmile
 import numpy as np
 import pytest
 import soundfile
@@ -466,6 +467,26 @@ class TestFASALM:
         quiet = alm(adapter, tmp_path, words=False)
         quiet.scorer.model.config.transcripts = True
         assert quiet.digest != system.digest and all(a.transcript is None for a in ask(quiet, clips).values())
+
+    def test_acoustic_cues_stand_behind_the_audio(self, adapter, tmp_path, clips, monkeypatch):
+        from fas_alm.scorer import Scorer
+
+        fake_opensmile.use(monkeypatch)
+        asked, options = [], Scorer.options
+
+        def kept(scorer, audio, messages):
+            asked.extend(messages)
+            return options(scorer, audio, messages)
+
+        monkeypatch.setattr(Scorer, "options", kept)
+        plain, cued = (ask(alm(adapter, tmp_path, **more), clips) for more in ({}, {"cues": "conflict"}))
+        behind = [message[0]["content"][2:] for message in asked]
+        assert behind[:3] == [[]] * 3 and all(part["text"].startswith("Acoustic cues") for (part,) in behind[3:])
+        assert {name: a.probabilities for name, a in plain.items()} != {
+            name: a.probabilities for name, a in cued.items()
+        }
+        with pytest.raises(FASError, match="learned no cues"):
+            alm(adapter, tmp_path, cues="aligned", cue_statistics="model")
 
     def test_free_text_and_what_is_known_of_it(self, adapter, tmp_path, clips):
         system = alm(adapter, tmp_path, prompt="free-en@1")
