@@ -1,5 +1,6 @@
 """What a chat endpoint answered as an answer of the suite, and the LLM that reads what the rules cannot; the client itself is
-`fas_alm.endpoint`."""
+`fas_alm.endpoint`.
+"""
 
 from fas_alm.endpoint import OPTIONS, ChatEndpoint, Completion, EndpointError
 from fas_eval.prompts import Prompt, load_prompt
