@@ -45,7 +45,7 @@ def main(
     options = {"temperature": temperature} | ({"max_tokens": max_tokens} if max_tokens else {})
     try:
         with Client(url, api_key) as client:
-            conversation = Conversation(client, options, files)
+            conversation = ChatSession(client, options, files)
             if question is not None:
                 conversation.ask(question)
             else:
@@ -62,7 +62,7 @@ def split_arguments(arguments: list[str]) -> tuple[list[str], str | None]:
     return arguments, None
 
 
-class Conversation:
+class ChatSession:
     """Questions, answers, and the audio that the next question brings along."""
 
     def __init__(self, client: Client, options: dict, files: list[str]):
@@ -112,7 +112,7 @@ def describe(answer: dict) -> str:
     return f"{number}{text} ({', '.join(sides)}{conflict}){said}"
 
 
-def interact(conversation: Conversation) -> None:
+def interact(conversation: ChatSession) -> None:
     """Reads lines until the end; an error is told and the conversation goes on."""
     typer.echo(HELP)
     while True:
@@ -129,7 +129,7 @@ def interact(conversation: Conversation) -> None:
             typer.echo(f"error: {error_line(error)}", err=True)
 
 
-def _obey(conversation: Conversation, line: str) -> None:
+def _obey(conversation: ChatSession, line: str) -> None:
     command, _, rest = line.partition(" ")
     if command == "/audio" and rest:
         conversation.add(rest.strip())

@@ -46,9 +46,9 @@ def find_transcripts(
     if listener is None:
         return {row["audio"]: row["spoken"] for row in corpus_transcripts(rows)}
     files = {row["audio"]: digests[row["audio"]] for row in rows if row["audio"] in digests}
-    found = KeptTranscripts(cache.path, extractor.digest)(files, listener) if process[0] == 0 else None
+    found = KeptWords(cache.path, extractor.digest)(files, listener) if process[0] == 0 else None
     wait()
-    return KeptTranscripts(cache.path, extractor.digest).of(files) if found is None else found
+    return KeptWords(cache.path, extractor.digest).of(files) if found is None else found
 
 
 def _listener(extractor: FeatureExtractor, streams: dict) -> WhisperListener | None:
@@ -59,7 +59,7 @@ def _listener(extractor: FeatureExtractor, streams: dict) -> WhisperListener | N
         return None
 
 
-class KeptTranscripts:
+class KeptWords:
     """What a listener writes down of files, kept by the content of their audio, so that each is listened to once.
 
     Args:
