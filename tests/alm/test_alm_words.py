@@ -23,7 +23,7 @@ from fas_alm.listening import LazyListener, WhisperListener
 from fas_alm.prompts import LANGUAGES, conflict_probability
 from fas_alm.scorer import Scorer
 from fas_alm.training import adapter as run
-from fas_alm.training.transcripts import KeptTranscripts
+from fas_alm.training.transcripts import KeptWords
 from fas_alm.transcript import LONGEST, Said, given_words, is_transcript, quotable, transcript_line, with_transcripts
 from fas_core.errors import CheckpointError, FASError
 from fas_core.labels import EMOTIONS
@@ -144,9 +144,9 @@ def test_what_was_heard_is_kept(tmp_path):
         asked.append(len(clips))
         return [Said("héllo", "en"), NoWords("unclear")]
 
-    heard = KeptTranscripts(tmp_path / "cache", "x")(files, listen)
+    heard = KeptWords(tmp_path / "cache", "x")(files, listen)
     assert list(heard.values()) == [Said("héllo", "en"), NoWords("unclear")]
-    assert KeptTranscripts(tmp_path / "cache", "x")(files, listen) == heard and asked == [2]
+    assert KeptWords(tmp_path / "cache", "x")(files, listen) == heard and asked == [2]
 
 
 # ---- questions and answers -------------------------------------------------------------------------------------------
