@@ -15,7 +15,7 @@ from fas_alm.conversations.questions import check_names
 from fas_alm.conversations.rationales.build import build_rationales, kept_texts
 from fas_alm.conversations.rationales.writing import EndpointWriter, write_by_template
 from fas_alm.prompts import LANGUAGES
-from fas_alm.training.transcripts import KeptTranscripts
+from fas_alm.training.transcripts import KeptWords
 from fas_alm.transcript import Said
 from fas_core.cues.attributes import ATTRIBUTES, PITCHES, AttributeReader
 from fas_core.cues.levels import BY, LEVELS, WIDTH, Statistics, speaker_of
@@ -103,7 +103,7 @@ def with_words(rows: list[dict], words: str, whisper: str, cache: Path) -> list[
     from fas_alm.listening import WhisperListener
 
     listener = WhisperListener(whisper)
-    heard = KeptTranscripts(cache / "spoken", listener.encoder.identity()["weights_sha256"])(silent, listener)
+    heard = KeptWords(cache / "spoken", listener.encoder.identity()["weights_sha256"])(silent, listener)
     return [
         row | ({"text": said.text, "language": said.language or row["language"]} if isinstance(said, Said) else {})
         for row, said in ((row, heard.get(row["audio"])) for row in rows)
