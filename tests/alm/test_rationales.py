@@ -184,7 +184,7 @@ def test_the_command_writes_what_training_reads_and_the_check_finds_right(corpus
     found = read_conversations(out)
     assert [c.levels for c in found][-1] == {"rate": "high", "loudness": "high"}
     assert Statistics.load(corpus / "r.statistics.json").clips == 5
-    assert "Hello there." in found[0].messages[1]["content"][0]["text"] and found[0].task == "explain"
+    assert "“Hello there”" in found[0].messages[1]["content"][0]["text"] and found[0].task == "explain"
     first = out.read_bytes()
     invoke("rationales", f"own={corpus}", *options, "--statistics", str(corpus / "r.statistics.json"))
     assert out.read_bytes() == first

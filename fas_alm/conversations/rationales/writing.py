@@ -67,7 +67,7 @@ def write_by_template(facts: Facts, seed: tuple[int, ...]) -> str:
     phrases = [
         drawn(PHRASES[language][name]).format(level=drawn(SAID[language][name][facts.levels[name]])) for name in names
     ]
-    said = drawn(SAYS[language]).format(text=_quoted(facts.text)) if facts.text else ""
+    said = drawn(SAYS[language]).format(text=_quoted(facts.text).rstrip(".。")) if facts.text else ""
     emotion = EMOTION_NAMES[language][facts.emotion]
     return drawn(FRAMES[language]).format(sound=_joined(phrases, language), said=said, emotion=emotion)
 
