@@ -56,11 +56,12 @@ class Command(_Runs, TyperCommand):
 
     Attributes:
         aliases: older names of flags -> the flags, both with their dashes.
-        takes_words: as `Spelling` has it; None: where there are no positional arguments.
+        takes_words: as `Spelling` has it; None: where there are no positional arguments. last_wins: as `Spelling` has it.
     """
 
     aliases: Mapping[str, str] = {}
     takes_words: bool | None = None
+    last_wins: bool = False
 
     def spelling(self) -> Spelling:
         """How its flags may be written."""
@@ -76,7 +77,9 @@ class Command(_Runs, TyperCommand):
             takes_words = not any(isinstance(param, TyperArgument) for param in self.params)
         flags = {flag for option in options for flag in (*option.opts, *option.secondary_opts)} | {"--help"}
         lists = {flag for option in options if option.multiple for flag in option.opts}
-        return Spelling(flags, lists, switches | {"--help": ("--help", None)}, self.aliases, takes_words)
+        return Spelling(
+            flags, lists, switches | {"--help": ("--help", None)}, self.aliases, takes_words, self.last_wins
+        )
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
         """Options and arguments, after their spelling is made one."""

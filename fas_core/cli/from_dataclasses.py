@@ -99,6 +99,7 @@ class RecipeCommand(Command):
     recipes: ClassVar[tuple[str, ...]] = ()
     recipe: ClassVar[str | None] = None
     takes_words = True
+    last_wins = True
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
         """A YAML file's values become the defaults of the flags after it."""

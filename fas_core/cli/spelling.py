@@ -15,6 +15,7 @@ class Spelling:
     Attributes:
         flags: every flag that the parser knows, with its dashes. lists: those that take several words.
         switches: flag -> (flag that means yes, flag that means no or None). aliases: older names -> flags.
+        last_wins: a list that is given again begins anew, as in the parser of transformers; otherwise its words are added.
         takes_words: lists take all words up to the next flag, and switches may be followed by true or false. Off in commands
             with positional arguments, whose words they would take.
     """
@@ -24,6 +25,7 @@ class Spelling:
     switches: Mapping[str, tuple[str, str | None]]
     aliases: Mapping[str, str]
     takes_words: bool
+    last_wins: bool = False
 
     def rewrite(self, words: list[str]) -> list[str]:
         """The same words as the parser knows them: each value of a list behind a flag of its own."""
@@ -41,6 +43,7 @@ class Spelling:
                 written += self._switched(flag, value if equals else rest.pop(0))
             elif flag in self.lists and self.takes_words and not equals:
                 values = self._values(rest)
+                written = _without(written, flag) if self.last_wins else written
                 written += [part for each in values for part in (flag, each)] or [flag]
             else:
                 written.append(flag + equals + value)
@@ -74,3 +77,14 @@ class Spelling:
         while rest and (not rest[0].startswith("-") or rest[0] == "-" or NUMBER.match(rest[0])):
             values.append(rest.pop(0))
         return values
+
+
+def _without(words: list[str], flag: str) -> list[str]:
+    """The words, but for a flag with its values."""
+    kept, rest = [], iter(words)
+    for word in rest:
+        if word == flag:
+            next(rest, None)
+        else:
+            kept.append(word)
+    return kept

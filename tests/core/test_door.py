@@ -200,6 +200,13 @@ class TestFromDataclasses:
 
 
 class TestSpelling:
+    @pytest.mark.parametrize(("last_wins", "values"), [(False, ["a", "b", "c"]), (True, ["b", "c"])])
+    def test_a_list_that_is_given_again(self, last_wins, values):
+        spelling = Spelling({"--list", "--name"}, {"--list"}, {}, {}, takes_words=True, last_wins=last_wins)
+        written = spelling.rewrite(["--list", "a", "--name", "x", "--list", "b", "c"])
+        assert [value for flag, value in zip(written[::2], written[1::2], strict=True) if flag == "--list"] == values
+        assert written[written.index("--name") + 1] == "x"
+
     def test_positional_words_are_left_alone(self):
         spelling = Spelling({"--list", "--switch"}, {"--list"}, {"--switch": ("--switch", None)}, {}, takes_words=False)
         words = ["--list", "a", "b", "--switch", "true"]
