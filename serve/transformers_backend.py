@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList, TextStreamer
 
-from fas_alm.artifacts import LORA_FOLDER, load_model_directory, with_lora
+from fas_alm.adapters import with_lora
+from fas_alm.artifacts import LORA_FOLDER, load_model_directory
 from fas_alm.modeling import FASAudioForConditionalGeneration
 from fas_alm.processing import FASAudioProcessor
 from fas_core.checkpoint import find_device

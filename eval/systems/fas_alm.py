@@ -15,7 +15,7 @@ from fas_alm.vllm.versions import CPU_PACKAGE
 from fas_core.checkpoint import read_record
 from fas_core.conflict import disagreement
 from fas_core.errors import CheckpointError, FASError, MissingDependencyError
-from fas_core.hub import named_source
+from fas_core.hub import find_directory, named_source
 from fas_core.paths import expanded, is_file
 from fas_core.shipped import FOLDER, NAMES
 from fas_core.words.types import UNCLEAR
@@ -32,7 +32,7 @@ from fas_eval.systems.options import check_options
 CODE_VERSION = 3
 GROUP = 64  # clips of which the answers appear together
 TRAINED = ("adapter_model.safetensors", "projector.safetensors")
-OWN = ("directory", "prompt", "judge", "max_tokens", "preset")
+OWN = ("directory", "revision", "prompt", "judge", "max_tokens", "preset")
 PRESETS = {  # what an ALM is compared with: itself, otherwise asked or kept from hearing
     "no-audio": {"audio": False},
     "no-words": {"words": False},
@@ -238,7 +238,7 @@ def build(options: dict, context) -> TransformersALM:
 
     Options:
         preset: one of `PRESETS`; options beside it win over it.
-        directory: adapter or whole model (required). prompt: options-en@1, or another of `eval.prompts`.
+        directory: adapter or whole model, or its hub id (required); revision: of the hub id. prompt: options-en@1, or another of `eval.prompts`.
         audio: true; false answers without hearing. words: true; false tells no transcripts, also to a model that reads them. dtype: of the LLM, "auto". language_model: where the LLM of an adapter is, if
         not where it was in training. batch_size: 64. max_tokens: of free answers, 24. judge: as of the endpoint.
 
@@ -312,7 +312,7 @@ def training_of(options: dict) -> tuple[tuple[str, ...], int | None]:
     """(training corpora, fold) of a directory, before anything is loaded: of the ALM, and of the FAS that it hears with where a
     record of that is kept. `training_corpora` of the options, where given, is taken instead.
     """
-    directory = expanded(options["directory"])
+    directory = find_directory(expanded(options["directory"]), options.get("revision"))
     record = read_record(directory)
     if options.get("training_corpora"):
         return tuple(options["training_corpora"]), record.get("arguments", {}).get("data", {}).get("fold")
@@ -332,7 +332,7 @@ def _common(options: dict, directory: Path, variant: str) -> dict:
 
 
 def _directory(options: dict) -> Path:
-    directory = expanded(options["directory"])
+    directory = find_directory(expanded(options["directory"]), options.get("revision"))
     if not is_file(directory / "config.json"):
         raise CheckpointError(
             f"{directory}: no model there; expected what train/alm_adapter.py or fas_alm.export wrote"

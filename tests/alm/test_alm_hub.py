@@ -13,6 +13,8 @@ from fas_alm import FASAudioForConditionalGeneration, load_adapter, load_emotion
 from fas_alm.export import export_model, main
 from fas_core.errors import CheckpointError
 from fas_core.hub import find_directory
+from fas_eval.systems import fas_alm
+from fas_eval.systems.context import BuildContext
 from fas_serve.launch import Launch, check
 from fas_serve.settings import Settings
 
@@ -114,16 +116,12 @@ def test_server_takes_a_hub_id(hub):
         check(Launch(Path("someone/other"), Settings()))
 
 
-def test_evaluation_takes_a_hub_id(hub, monkeypatch, capsys):
-    from fas_eval import alm
-
-    asked = []
-    monkeypatch.setattr(alm.Scorer, "from_directory", lambda directory, *_, **__: asked.append(directory))
-    monkeypatch.setattr(alm, "load_rows", lambda *_: {})
-    assert alm.main([MODEL, "--corpora", "manifest=x", "--revision", "v5"]) == 0
-    assert asked == [hub.cache / MODEL / "v5"]
-    assert alm.main(["someone/other", "--corpora", "manifest=x"]) == 2
-    assert "hf download someone/other" in capsys.readouterr().err
+def test_evaluation_takes_a_hub_id(hub, tmp_path):
+    context = BuildContext(cache_dir=tmp_path)
+    system = fas_alm.build({"name": "m", "directory": MODEL, "revision": "v5"}, context)
+    assert system.directory == hub.cache / MODEL / "v5"
+    with pytest.raises(CheckpointError, match="hf download someone/other"):
+        fas_alm.build({"name": "m", "directory": "someone/other"}, context)
 
 
 def test_a_directory_that_exists_wins(hub, tmp_path):

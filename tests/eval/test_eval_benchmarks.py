@@ -306,7 +306,7 @@ class TestSegmentsAndOwnNames:
         with pytest.raises(CorpusError, match="no clip with split 'test'"):  # of one file all is on the training side
             load_benchmark(name, DataLocations(overrides={name: folder}), training_corpora=["my-calls"])
         assert set(loaded.dataset["corpus"]) == {"my-calls"}
-        with pytest.raises(FASError, match="a name of your own and a DIR with a manifest"):
+        with pytest.raises(FASError, match="a name of your own and a FOLDER with a manifest"):
             suite._place("my-cals=/nowhere")
 
     def test_clips_are_the_segments(self, calls):

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from synthetic import noise
 
 from fas_alm import FASAudioForConditionalGeneration, load_adapter, save_adapter
-from fas_alm.artifacts import load_model_directory, with_lora
+from fas_alm.adapters import with_lora
+from fas_alm.artifacts import load_model_directory
 from fas_alm.export import export_model
 from fas_core.checkpoint import learned_from, load_model, read_record
 from fas_core.errors import CheckpointError, IdentityMismatchError

@@ -36,8 +36,9 @@ _ALONE = {attribute: _level_of(names, None) for attribute, names in ALONE["en"].
 def named_levels(text: str) -> dict[str, set[str]]:
     """Attribute -> the levels that a text names, outside of quotations.
 
-    >>> named_levels("She talks slowly, at a high pitch and with low volume: “a fast car”.")["pitch"]
-    {'high'}
+    Examples:
+        >>> named_levels("She talks slowly, at a high pitch and with low volume: “a fast car”.")["pitch"]
+        {'high'}
     """
     plain = QUOTED.sub(" ", text)
     found = defaultdict(set)

@@ -55,8 +55,9 @@ class Writer(Protocol):
 def write_by_template(facts: Facts, seed: tuple[int, ...]) -> str:
     """A rationale of one of the wordings, drawn from the seed.
 
-    >>> write_by_template(Facts({"rate": "low", "pitch": "high"}, "sad", "I am fine."), (2,)) != ""
-    True
+    Examples:
+        >>> write_by_template(Facts({"rate": "low", "pitch": "high"}, "sad", "I am fine."), (2,)) != ""
+        True
     """
     rng, language = np.random.default_rng(seed), facts.language
 
