@@ -68,9 +68,10 @@ def evaluate(output: Path, seed: int) -> Evaluation:
         "name": SYSTEM,
         "title": "FAS, trained in this demo",
         "checkpoint": str(output / "checkpoint"),
-        "words": False,  # what is shown is FAS: what its two heads make of one another; the examples have words
+        "words": False,  # what is shown is FAS: what its two heads make of one another; the examples have words, which take time
     }
-    preset.systems = [ours, *preset.systems]
+    others = [entry | {"words": False} if entry["type"] == "fas" else entry for entry in preset.systems]
+    preset.systems = [ours, *others]
     preset.seeds = [seed]
     context = BuildContext(locations=DataLocations(overrides={SYNTHETIC: output / "corpus"}), cache_dir=output)
     settings = RunSettings(output / REPORT, statistics=Statistics(seed=seed), needs_benchmarks=True, preset=PRESET)
